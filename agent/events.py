@@ -1,0 +1,96 @@
+"""What the agent's machine is told, and what it orders. Times are seconds of a monotonic clock."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gpuwarden.agent.reading import Reading
+from gpuwarden.core.machine import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Once every `period_s`: time to collect. `unix_ns` stamps the telemetry of this pass."""
+
+    unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One collector's pass, `duration_s` long."""
+
+    collector: str
+    reading: Reading
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CollectFailed:
+    """One collector could not read this time."""
+
+    collector: str
+    reason: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FromLimiter:
+    """A sealed report came over the Unix socket."""
+
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FromController:
+    """A sealed grant came over the session."""
+
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterLink:
+    """The Unix socket came up or went down."""
+
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerLink:
+    """The gRPC session came up or went down."""
+
+    up: bool
+    reason: str = ""
+
+
+Event: TypeAlias = Tick | Collected | CollectFailed | FromLimiter | FromController | LimiterLink | ControllerLink
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Run these collectors, in this order; each answers with Collected or CollectFailed."""
+
+    collectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendTelemetry:
+    """A serialised `Telemetry`, for the bus."""
+
+    payload: bytes
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToLimiter:
+    """Relay a sealed grant to the limiter, unchanged."""
+
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToController:
+    """Relay a sealed report to the controller, unchanged."""
+
+    sealed: bytes
+
+
+Action: TypeAlias = Collect | SendTelemetry | ToLimiter | ToController | Say

@@ -1,0 +1,79 @@
+"""What the limiter's machine is told, and what it orders. Times are seconds of the node's CLOCK_BOOTTIME."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gpuwarden.core.machine import Say
+from gpuwarden.proto.lease_pb2 import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """Limits of one card as the driver tells them. NaN where it does not."""
+
+    requested_w: float
+    enforced_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRead:
+    """Ten times a second, and the machine's tick. W per card, NaN where a card does not answer."""
+
+    power_w: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRead:
+    """A readback: after every SetLimits (`ordered` true) and once a second. `driver_loads` grows when the driver was reloaded."""
+
+    cards: tuple[CardState, ...]
+    driver_loads: int
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriverHung:
+    """A driver call ran past its deadline, or was refused because earlier ones still hang."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A serialised `Sealed` grant, as the agent relayed it."""
+
+    sealed: bytes
+
+
+Event: TypeAlias = PowerRead | LimitsRead | DriverHung | Directive
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Write this durably before the actions that follow: a restarted limiter must still refuse older epochs."""
+
+    epoch: int
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits:
+    """Set these limits, W per card, and read them back."""
+
+    limits_w: tuple[float, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Read requested and enforced limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """A serialised `Sealed` report, for the agent to relay."""
+
+    sealed: bytes
+
+
+Action: TypeAlias = Remember | SetLimits | ReadLimits | SendReport | Say

@@ -1,0 +1,70 @@
+"""What a collector returns: one pass over a node's devices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gpuwarden.proto.catalogue import Device
+
+
+class Unsupported(Exception):
+    """This node has no such hardware or library: the collector is left out, and that is said once."""
+
+
+class NoReading(Exception):
+    """Nothing to read this time; the collector stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReading:
+    """One device. `values` maps catalogue names to values in catalogue units; a metric that cannot be read is absent.
+
+    `id` is the GPU's UUID, the node's name for the host, `<hca>/<port>` for a NIC. Counters hold the source's absolute value.
+    """
+
+    device: Device
+    id: str
+    index: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that computes on a GPU, and the job it belongs to ('' where unknown)."""
+
+    gpu_id: str
+    pid: int
+    memory_bytes: int
+    job_id: str = ""
+    user: str = ""
+    job_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEvent:
+    """Something that happened to a device: `kind` is one of xid, recovery_action, gpu_lost, driver_hung, driver_reloaded."""
+
+    kind: str
+    device_id: str
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One collector's pass. `lacks` names what this node's library or kernel cannot tell, each with the reason."""
+
+    devices: tuple[DeviceReading, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()
+    events: tuple[DeviceEvent, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+
+class Collector(Protocol):
+    """Reads one source. May raise anything; the one boundary that calls it counts and logs the failure."""
+
+    name: str
+
+    def collect(self) -> Reading: ...
+
+    def close(self) -> None: ...

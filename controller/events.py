@@ -1,0 +1,147 @@
+"""What the controller's machine is told, and what it orders. Times are seconds of a monotonic clock."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gpuwarden.core.machine import Say
+from gpuwarden.proto.control_pb2 import WatchResponse
+from gpuwarden.proto.lease_pb2 import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Ten times a second."""
+
+    unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """An agent said hello. `session` is unique for the life of this controller."""
+
+    session: int
+    node: str
+    agent_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportArrived:
+    """A serialised `Sealed` power report, as the agent relayed it."""
+
+    session: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FindingArrived:
+    """A serialised `Finding` from the findings topic."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetBudget:
+    """An operator's request; answered by one Reply with the same token."""
+
+    token: int
+    actor: str
+    request_id: str
+    domain: str
+    budget_w: float
+    validate_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """An operator's request; answered by one Reply with the same token."""
+
+    token: int
+    actor: str
+    request_id: str
+    domain: str
+    mode: Mode
+    force: bool
+    validate_only: bool
+
+
+Event: TypeAlias = Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLedger:
+    """A ledger line (a serialised `Action` without id and time), durable before the actions that follow it."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RememberEpoch:
+    """Durable before any grant of this epoch leaves."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RememberDomain:
+    """Budget and mode as an operator last set them; a restart begins with them."""
+
+    domain: str
+    budget_w: float
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class SendGrant:
+    """A serialised `Sealed` grant for the agent of this session."""
+
+    session: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Why a request failed, in the words of google.rpc: `code` is a gRPC status name, `field` the request's field."""
+
+    code: str
+    reason: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a request: a serialised response message, or a refusal."""
+
+    token: int
+    response: bytes | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell people: one alert, firing or resolved. The same `key` is one alert for its whole life."""
+
+    key: str
+    firing: bool
+    severity: str
+    title: str
+    text: str
+    subject: str
+    unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The cluster as it now is, for the API, the page and the terminal."""
+
+    snapshot: WatchResponse
+
+
+Action: TypeAlias = (
+    WriteLedger | RememberEpoch | RememberDomain | SendGrant | Reply | Notify | Publish | Say
+)

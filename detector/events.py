@@ -1,0 +1,60 @@
+"""What the detector's machine is told, and what it orders."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gpuwarden.core.machine import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One telemetry record as it came, not yet looked at."""
+
+    partition: int
+    offset: int
+    key: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """One poll of the bus: every record of it, in order within a partition."""
+
+    records: tuple[Raw, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Once a second: time to look for silent nodes. Wall clock, because findings carry it."""
+
+    unix_ns: int
+
+
+Event: TypeAlias = Polled | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFinding:
+    """A serialised `Finding`, for the findings topic."""
+
+    key: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record refused at the door, as it came, with the field and the reason."""
+
+    record: Raw
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All published above is to be acknowledged first; then these offsets (partition to next offset) are done with."""
+
+    next_offsets: Mapping[int, int]
+
+
+Action: TypeAlias = PublishFinding | DeadLetter | Commit | Say
