@@ -75,9 +75,9 @@ Event: TypeAlias = Tick | SessionOpened | SessionClosed | ReportArrived | Findin
 
 @dataclass(frozen=True, slots=True)
 class WriteLedger:
-    """A ledger line (a serialised `Action` without id and time), durable before the actions that follow it."""
+    """Ledger lines (serialised `Action`s without id and time), durable, in one transaction, before the actions that follow."""
 
-    payload: bytes
+    payloads: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,108 @@
+"""The `(now_s, event)` stream of a machine, one JSON line a step, with a digest of the actions it led to.
+
+A machine is deterministic, so the log replays to the same actions: an incident becomes a test. Keys are never in it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from gpuwarden.core.machine import Machine
+from gpuwarden.core.plain import Plain, Reader, Unknown, to_plain
+from gpuwarden.core.version import VERSION
+
+FORMAT = 1
+MAX_LINE_CHARS = 64 << 20
+
+
+class BadLog(ValueError):
+    """The log cannot be read: file, line and what is wrong."""
+
+
+class EventLog:
+    """Appends steps to `folder`/<part>-<name>.jsonl. A line is whole or, after a crash, the last one is cut short."""
+
+    def __init__(self, folder: Path, part: str, name: str, setup: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{part}-{name}.jsonl"
+        self._file: TextIO = self.path.open("w", encoding="utf-8")
+        self._line({"format": FORMAT, "version": VERSION, "part": part, "setup": to_plain(setup)})
+
+    def write(self, now_s: float, event: object, actions: Sequence[object]) -> None:
+        self._line({"now_s": now_s, "event": to_plain(event), "actions": digest(actions)})
+
+    def _line(self, plain: Plain) -> None:
+        self._file.write(json.dumps(plain, separators=(",", ":")) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def digest(actions: Iterable[object]) -> str:
+    """16 hex digits that stand for a step's actions."""
+    plain = json.dumps([to_plain(action) for action in actions], separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a log, read back."""
+
+    line: int
+    now_s: float
+    event: Any
+    actions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One step done again. `same` says whether it led to the recorded actions."""
+
+    step: Step
+    actions: Sequence[object]
+    same: bool
+
+
+def read_head(path: Path) -> tuple[str, Plain]:
+    """The daemon that wrote the log, and its machine's setup in plain form."""
+    with path.open(encoding="utf-8") as lines:
+        head = _parse(path, 1, lines.readline(MAX_LINE_CHARS))
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise BadLog(f"{path}:1: format: is not an event log of format {FORMAT}")
+    return head["part"], head["setup"]
+
+
+def read_steps(path: Path, reader: Reader) -> Iterator[Step]:
+    """The steps, or BadLog. A last line without its end is what a crash leaves, and is passed over."""
+    with path.open(encoding="utf-8") as lines:
+        lines.readline(MAX_LINE_CHARS)
+        number = 1
+        while text := lines.readline(MAX_LINE_CHARS):
+            number += 1
+            if text.endswith("\n"):
+                yield _step(path, number, _parse(path, number, text), reader)
+
+
+def replay(steps: Iterable[Step], build: Callable[[], Machine[Any, Any]]) -> Iterator[Replayed]:
+    """Steps a fresh machine through the log."""
+    machine = build()
+    for step in steps:
+        actions = machine.step(step.now_s, step.event)
+        yield Replayed(step, actions, digest(actions) == step.actions)
+
+
+def _parse(path: Path, number: int, text: str) -> Plain:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as why:
+        raise BadLog(f"{path}:{number}: is not JSON: {why}") from None
+
+
+def _step(path: Path, number: int, plain: Plain, reader: Reader) -> Step:
+    try:
+        return Step(number, float(plain["now_s"]), reader.read(plain["event"]), str(plain["actions"]))
+    except (KeyError, TypeError, Unknown) as why:
+        raise BadLog(f"{path}:{number}: event: {why}") from None

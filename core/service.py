@@ -1,0 +1,119 @@
+"""The loop of every daemon: one bounded inbox, one decider, actions performed in order."""
+
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.log import say
+from gpuwarden.core.machine import Machine, Say
+
+E = TypeVar("E")
+A = TypeVar("A")
+Clock = Callable[[], float]
+
+LATE = Counter("gpuwarden_loop_late_total", "Ticks left out because the one before was still waiting")
+FAILED = Counter("gpuwarden_action_failed_total", "Actions that raised", ["action"])
+
+_log = logging.getLogger("gpuwarden.service")
+
+
+class Inbox(Generic[E]):
+    """A bounded queue of events. Edges put from any thread; the decider alone takes."""
+
+    def __init__(self, limit: int) -> None:
+        self._events: queue.Queue[E] = queue.Queue(limit)
+
+    def put(self, event: E) -> None:
+        """Waits for room: for edges whose source can wait, such as Kafka."""
+        self._events.put(event)
+
+    def offer(self, event: E) -> bool:
+        """False if there is no room: for edges whose source will say it again, such as a report or a tick."""
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            return False
+        return True
+
+    def take(self, timeout_s: float) -> E | None:
+        try:
+            return self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def __len__(self) -> int:
+        return self._events.qsize()
+
+
+def serve(
+    machine: Machine[E, A],
+    inbox: Inbox[E],
+    perform: Callable[[A], None],
+    clock: Clock,
+    stop: threading.Event,
+    events: EventLog | None = None,
+) -> None:
+    """Runs until `stop` is set and the inbox is empty. `clock` is the machine's."""
+    while (event := inbox.take(0.1)) is not None or not stop.is_set():
+        if event is None:
+            continue
+        now_s = clock()
+        actions = machine.step(now_s, event)
+        if events is not None:
+            events.write(now_s, event, actions)
+        _perform_in_order(actions, perform)
+
+
+def _perform_in_order(actions: list[A], perform: Callable[[A], None]) -> None:
+    """An action that fails ends its list: what follows may rest on it. Machines say again what they still want."""
+    for action in actions:
+        if isinstance(action, Say):
+            say(action)
+            continue
+        try:
+            perform(action)
+        except Exception:  # noqa: BLE001 - the one boundary around an action: the daemon goes on
+            FAILED.labels(type(action).__name__).inc()
+            _log.exception("%s failed; the actions after it in this step are left out", type(action).__name__)
+            return
+
+
+class Ticker:
+    """Puts `make_event()` into the inbox every `period_s`; a tick that finds no room is left out and counted."""
+
+    def __init__(self, period_s: float, make_event: Callable[[], E], inbox: Inbox[E], clock: Clock) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(period_s, make_event, inbox, clock), name="ticker", daemon=True)
+        self._thread.start()
+
+    def _run(self, period_s: float, make_event: Callable[[], E], inbox: Inbox[E], clock: Clock) -> None:
+        due_s = clock()
+        while not self._stop.wait(max(0.0, due_s - clock())):
+            if not inbox.offer(make_event()):
+                LATE.inc()
+            missed = max(0, int((clock() - due_s) / period_s))
+            LATE.inc(missed)
+            due_s += period_s * (missed + 1)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set. Call it in the main thread."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
