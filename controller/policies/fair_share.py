@@ -1,0 +1,47 @@
+"""Fair share above the floor: everyone what they need while it lasts, and of what is scarce everyone the same.
+
+Water-filling twice. First what nodes need, level by level (max-min fairness: Bertsekas and Gallager, Data Networks,
+section 6.5.2), then what is left over in equal parts, so that a sudden rise meets no cap without need. A node at its
+limit shows only that it wants more, so its need counts as the driver's default. The row's own arithmetic is used, so
+that in steady state the worst draw of all wishes, dead nodes included, is at most the budget.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpuwarden.controller.policies.view import RowView
+from gpuwarden.controller.power.row import Watts
+
+AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by it
+MARGIN_RATIO = 1.25  # a node that is not held back may rise by this much before it is
+BISECTIONS = 20
+
+
+def wishes(view: RowView) -> Watts:
+    """W of GPU limits, one entry a node, from floor to default."""
+    row = view.row
+    need_w = np.clip(_needs(view), row.floor_w, row.default_w)
+    level_w = _highest(view, lambda level: np.minimum(need_w, np.maximum(level * row.default_w, row.floor_w)))
+    return _highest(view, lambda extra: np.minimum(level_w + extra * row.default_w, row.default_w))
+
+
+def _needs(view: RowView) -> Watts:
+    """What each node would draw if nothing held it back; the default where that is unknown."""
+    held_back = view.power_w >= AT_LIMIT_RATIO * view.limit_w
+    need_w = np.where(held_back, view.row.default_w, view.drawn_w * MARGIN_RATIO)
+    return np.where(np.isnan(need_w), view.row.default_w, need_w)
+
+
+def _highest(view: RowView, at: Callable[[float], Watts]) -> Watts:
+    """`at(share)` for the highest share from 0 to 1 whose worst draw fits the budget."""
+    if view.row.total_w(at(1.0)) <= view.budget_w:
+        return at(1.0)
+    good, bad = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        share = (good + bad) / 2
+        if view.row.total_w(at(share)) <= view.budget_w:
+            good = share
+        else:
+            bad = share
+    return at(good)

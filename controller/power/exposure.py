@@ -1,0 +1,91 @@
+"""What one node must be counted at: the worst limit that it may be obeying, and until when.
+
+Rules in this order (watts are the sum over the node's GPUs):
+1. not ours, not in auto, never heard of: the driver's default, for ever;
+2. just come up or driver reloaded: the driver's default, until the limiter reads back less and has settled;
+3. in contact: the highest grant still outstanding, until the limiter reads back a lower limit and has settled;
+4. silent: the same, until the lease has surely ended and settled; the floor from then on.
+Only the limiter's sealed word counts. Times are the controller's monotonic clock.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from gpuwarden.proto.lease_pb2 import Mode, PowerReport
+
+DRIFT = 1.001  # the limiter's clock may run this much slower than ours
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A grant that the limiter may be obeying now, or may yet receive."""
+
+    sequence: int
+    limit_w: float
+    ends_s: float
+
+
+@dataclass(slots=True)
+class Exposure:
+    """The record of one node. `counted` is the question; everything else is told."""
+
+    floor_w: float
+    default_w: float
+    settle_s: float
+    grants: list[Outstanding] = field(default_factory=list)
+    limiter_start: str = ""
+    driver_loads: int = -1
+    known: bool = False  # the limiter has read back limits that it stands for, since we and it are up
+    excess_w: float = 0.0  # enforced now beyond what any grant explains
+
+    def counted(self, now_s: float) -> tuple[float, float]:
+        """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""
+        if not self.known:
+            return self.default_w, math.inf
+        self.grants = [g for g in self.grants if g.ends_s > now_s]
+        if self.excess_w > 0:
+            return max([self.excess_w, *(g.limit_w for g in self.grants)]), math.inf
+        if not self.grants:
+            return self.floor_w, 0.0
+        return max(self.floor_w, *(g.limit_w for g in self.grants)), max(g.ends_s for g in self.grants) - now_s
+
+    def granted(self, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
+        """A grant is about to leave. Its lease starts at the echoed stamp, which is before we received that report."""
+        ends_s = echo_received_s + lease_s * DRIFT + self.settle_s
+        self.grants = [g for g in self.grants if g.limit_w > limit_w or g.ends_s > ends_s]  # the rest is covered by the new one
+        self.grants.append(Outstanding(sequence, limit_w, ends_s))
+
+    def reported(self, now_s: float, report: PowerReport, epoch: int) -> None:
+        """A fresh, sealed report of this node."""
+        if report.limiter_start != self.limiter_start or report.driver_loads != self.driver_loads:
+            self._came_up(report)
+        enforced_w = math.fsum(card.enforced_w for card in report.cards)
+        confirmed = report.HasField("confirmed_for_s") and math.isfinite(enforced_w)
+        if report.mode != Mode.MODE_AUTO:
+            self.known = False
+        elif confirmed and report.confirmed_for_s >= self.settle_s:
+            self._confirmed(now_s, report, enforced_w, epoch)
+        elif not confirmed and self.known:
+            self.excess_w = self._unexplained_w(enforced_w)
+
+    def _came_up(self, report: PowerReport) -> None:
+        """A limiter that has just started, or lost its limits to the driver, obeys no grant that we remember."""
+        self.limiter_start, self.driver_loads = report.limiter_start, report.driver_loads
+        self.known, self.grants, self.excess_w = False, [], 0.0
+
+    def _confirmed(self, now_s: float, report: PowerReport, enforced_w: float, epoch: int) -> None:
+        """Limits have been as the limiter wants them for long enough: what it can no longer obey is forgotten."""
+        if not self.known and report.HasField("grant"):  # from before our time: it runs until it ends
+            ends_s = now_s + report.grant.ends_in_s * DRIFT + self.settle_s
+            self.grants.append(Outstanding(0, math.fsum(report.grant.limits_w), ends_s))
+        self.known = True
+        if report.HasField("grant") and report.grant.epoch == epoch:
+            self.grants = [g for g in self.grants if g.sequence >= report.grant.sequence]
+        self.excess_w = self._unexplained_w(enforced_w)
+
+    def _unexplained_w(self, enforced_w: float) -> float:
+        """0 if what is enforced is at most the floor or some grant; else that, or the default if nobody can tell."""
+        if not math.isfinite(enforced_w):
+            return self.default_w if not self.grants else 0.0
+        explained_w = max([self.floor_w, *(g.limit_w for g in self.grants)])
+        return enforced_w if enforced_w > explained_w + 1.0 else 0.0

@@ -1,0 +1,125 @@
+"""One power domain as it lives: its nodes' records, its breaker's heat, and what is granted at each decision."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpuwarden.controller.policies import POLICIES
+from gpuwarden.controller.policies.view import RowView
+from gpuwarden.controller.power import heat as thermal
+from gpuwarden.controller.power.allocator import Grants, Situation, allocate
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.hostlist import expand
+from gpuwarden.controller.power.row import SETTLING_S, Row, Watts, row_of
+from gpuwarden.controller.record import NodeRecord
+from gpuwarden.proto.lease_pb2 import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`learn_s`: how long a fresh controller only listens, so that grants in force are known before it changes any."""
+
+    lease_s: float
+    stale_s: float
+    learn_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The limits that a tick arrived at, and the sums behind them. Arrays have one entry a node."""
+
+    grants: Grants
+    counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
+    measured_w: float  # upper estimate of the draw now
+    unaccounted: int  # nodes that nobody vouches for, counted at the driver's default
+    learning: bool
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Mutable state of a domain."""
+
+    config: DomainConfig
+    timing: Timing
+    budget_w: float
+    mode: Mode
+    nodes: tuple[NodeRecord, ...]
+    row: Row
+    heat: float
+    heat_s: float | None = None
+    started_s: float | None = None
+    decided_s: float = -math.inf
+    decision: Decision | None = None
+    powers_w: Watts = field(default_factory=lambda: np.zeros(0))
+
+    def decide(self, now_s: float) -> Decision:
+        """Policy's wishes through the allocator, on the readings of this moment."""
+        self.started_s = now_s if self.started_s is None else self.started_s
+        live = np.array([n.live(now_s, self.timing.stale_s) for n in self.nodes])
+        counted = [self._counted(n, now_s) for n in self.nodes]
+        counted_w, held_s = np.array([c[0] for c in counted]), np.array([c[1] for c in counted])
+        self.powers_w = np.array([n.power_w for n in self.nodes])
+        measured_w = self._measured_w(live, counted_w)
+        self._warm(now_s, measured_w)
+        unaccounted = np.isinf(held_s)
+        learning = self._learning(now_s, unaccounted)
+        situation = Situation(
+            budget_w=self.budget_w, heat=self.heat, counted_w=counted_w, held_s=held_s,
+            granted_w=np.array([n.granted_w for n in self.nodes]),
+            grantable=live & ~unaccounted,
+            fresh=np.array([now_s - n.raised_s < SETTLING_S for n in self.nodes]),
+            may_raise=not learning and int(live.sum()) * 2 > len(self.nodes),
+            lease_s=self.timing.lease_s + float(self.row.settle_s.max()),
+        )
+        grants = allocate(self.row, situation, self._wishes())
+        self.decided_s = now_s
+        self.decision = Decision(grants, self.row.total_w(counted_w), measured_w, int(unaccounted.sum()), learning)
+        return self.decision
+
+    def _counted(self, node: NodeRecord, now_s: float) -> tuple[float, float]:
+        """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
+        if self.mode == Mode.MODE_AUTO:
+            return node.exposure.counted(now_s)
+        return node.granted_w, self.timing.lease_s
+
+    def _measured_w(self, live: np.ndarray[tuple[int], np.dtype[np.bool_]], counted_w: Watts) -> float:
+        """Upper estimate: sensors at their worst error, silent nodes at the worst that they may do."""
+        gpus_w = np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
+        return float(self.row.draws_w(gpus_w).sum())
+
+    def _warm(self, now_s: float, measured_w: float) -> None:
+        if self.heat_s is not None:
+            self.heat = thermal.after(self.heat, measured_w / self.budget_w, now_s - self.heat_s)
+            self.heat = min(self.heat, thermal.UNKNOWN_SHARE * self.config.trip_heat)
+        self.heat_s = now_s
+
+    def _learning(self, now_s: float, unaccounted: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+        assert self.started_s is not None
+        return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
+
+    def _wishes(self) -> Watts:
+        peaks_w = np.array([n.peak_w for n in self.nodes])
+        limits_w = np.array([n.limit_w for n in self.nodes])
+        if self.mode != Mode.MODE_AUTO:
+            limits_w = np.array([n.granted_w for n in self.nodes])
+        return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w))
+
+    def without_us_w(self) -> float:
+        """What the row may draw if every node is at the driver's default."""
+        return float(self.row.draws_w(self.row.default_w).sum())
+
+
+def keeper_of(config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: Mode) -> Keeper:
+    """A domain at the start: nothing known of its nodes, its breaker's history unknown, hence just below the trip."""
+    nodes = []
+    for made in config.classes:
+        floor_w, default_w = made.gpus * made.floor_w, made.gpus * made.default_w
+        nodes += [
+            NodeRecord(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), granted_w=floor_w)
+            for name in expand(made.nodes)
+        ]
+    heat = thermal.UNKNOWN_SHARE * config.trip_heat
+    return Keeper(config, timing, budget_w, mode, tuple(nodes), row_of(config), heat)

@@ -1,0 +1,99 @@
+"""What the controller knows of one node, from its limiter's sealed reports."""
+
+import math
+from dataclasses import dataclass, field
+
+from gpuwarden.controller.power.domain import NodeClass
+from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.core.seal import Forged, Way, unseal
+from gpuwarden.proto.lease_pb2 import PowerReport
+
+REPORT_VERSION = 1
+PEAK_HALF_LIFE_S = 30.0
+RETIRED_STARTS = 16
+URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
+
+
+class Refused(Exception):
+    """A report that may not count: the field and the reason."""
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """One node. Watts are sums over its GPUs; times are the controller's monotonic clock."""
+
+    name: str
+    made: NodeClass
+    key: bytes
+    exposure: Exposure
+    session: int | None = None
+    report: PowerReport | None = None
+    received_s: float = -math.inf
+    answered: bool = True  # the newest report has had its grant
+    granted_w: float = 0.0
+    sequence: int = 0
+    raised_s: float = -math.inf
+    peak_w: float = math.nan
+    reason: str = ""
+    refused: int = 0
+    retired: list[str] = field(default_factory=list)
+
+    def live(self, now_s: float, stale_s: float) -> bool:
+        return self.session is not None and now_s - self.received_s <= stale_s
+
+    @property
+    def power_w(self) -> float:
+        """Newest reading; NaN if a card does not answer."""
+        return math.nan if self.report is None else math.fsum(card.power_w for card in self.report.cards)
+
+    @property
+    def limit_w(self) -> float:
+        return math.nan if self.report is None else math.fsum(card.enforced_w for card in self.report.cards)
+
+    def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
+        """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
+        report = self._opened(sealed)
+        urgent = self._urgent(report)
+        if self.report is not None and report.limiter_start != self.report.limiter_start:
+            self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
+        self._follow_peak(now_s, report)
+        self.report, self.received_s, self.answered = report, now_s, False
+        self.exposure.reported(now_s, report, epoch)
+        return urgent
+
+    def _opened(self, sealed: bytes) -> PowerReport:
+        try:
+            report = PowerReport.FromString(unseal(self.key, Way.UP, self.name, sealed))
+        except Forged as why:
+            raise Refused(str(why)) from None
+        _check(report, self.made)
+        if report.limiter_start in self.retired:
+            raise Refused(f"limiter_start: {report.limiter_start!r} has ended before")
+        last = self.report
+        if last is not None and report.limiter_start == last.limiter_start and report.sequence <= last.sequence:
+            raise Refused(f"sequence: {report.sequence} came already, the newest is {last.sequence}")
+        return report
+
+    def _urgent(self, report: PowerReport) -> bool:
+        step_w = math.fsum(card.power_w for card in report.cards) - self.power_w
+        return not abs(step_w) <= URGENT_RATIO * self.made.gpus * self.made.default_w  # NaN is urgent
+
+    def _follow_peak(self, now_s: float, report: PowerReport) -> None:
+        power_w = math.fsum(card.power_w for card in report.cards)
+        faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)
+        self.peak_w = power_w if math.isnan(faded_w) else max(power_w, faded_w)
+
+
+def _check(report: PowerReport, made: NodeClass) -> None:
+    """The door: whatever passes is trusted from here on."""
+    if report.version != REPORT_VERSION:
+        raise Refused(f"version: is {report.version}, this controller knows {REPORT_VERSION}")
+    if not 0 < len(report.cards) <= made.gpus:
+        raise Refused(f"cards: are {len(report.cards)}, class {made.name!r} has {made.gpus}")
+    if not report.floor_w <= made.floor_w:
+        raise Refused(f"floor_w: the limiter's is {report.floor_w:g} W, class {made.name!r} counts on {made.floor_w:g} W")
+    for card in report.cards:
+        if card.power_w < 0 or card.enforced_w < 0 or math.isinf(card.power_w) or math.isinf(card.enforced_w):
+            raise Refused(f"cards: {card.uuid} reports {card.power_w:g} W under a limit of {card.enforced_w:g} W")
+        if card.default_w > made.default_w:
+            raise Refused(f"cards: {card.uuid} has a default of {card.default_w:g} W, class {made.name!r} says {made.default_w:g} W")
