@@ -65,7 +65,7 @@ class SetMode:
     actor: str
     request_id: str
     domain: str
-    mode: Mode
+    mode: "Mode.ValueType"
     force: bool
     validate_only: bool
 
@@ -93,7 +93,7 @@ class RememberDomain:
 
     domain: str
     budget_w: float
-    mode: Mode
+    mode: "Mode.ValueType"
 
 
 @dataclass(frozen=True, slots=True)

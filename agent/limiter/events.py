@@ -53,7 +53,7 @@ class Remember:
     """Write this durably before the actions that follow: a restarted limiter must still refuse older epochs."""
 
     epoch: int
-    mode: Mode
+    mode: "Mode.ValueType"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,4 +93,5 @@ def _between(row: Row, low_w: Watts, high_w: Watts, share: float) -> Watts:
 def _rounded(row: Row, limits_w: Watts) -> Watts:
     """Down to whole steps a GPU, never below the floor."""
     step_w = STEP_W * row.gpus
-    return np.maximum(row.floor_w, np.floor(limits_w / step_w + 1e-9) * step_w)
+    whole_w: Watts = np.floor(limits_w / step_w + 1e-9) * step_w
+    return np.maximum(row.floor_w, whole_w)

@@ -71,8 +71,8 @@ class DomainConfig:
         if self.node_count == 0:
             yield "classes: hold no node"
             return
-        if why := budget_problem(self, self.budget_w if self.budget_w is not None else self.rating_w):
-            yield f"budget_w: {why}"
+        if problem := budget_problem(self, self.budget_w if self.budget_w is not None else self.rating_w):
+            yield f"budget_w: {problem}"
 
     @property
     def node_count(self) -> int:

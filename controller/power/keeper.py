@@ -45,7 +45,7 @@ class Keeper:
     config: DomainConfig
     timing: Timing
     budget_w: float
-    mode: Mode
+    mode: "Mode.ValueType"
     nodes: tuple[NodeRecord, ...]
     row: Row
     heat: float
@@ -112,7 +112,7 @@ class Keeper:
         return float(self.row.draws_w(self.row.default_w).sum())
 
 
-def keeper_of(config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: Mode) -> Keeper:
+def keeper_of(config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType") -> Keeper:
     """A domain at the start: nothing known of its nodes, its breaker's history unknown, hence just below the trip."""
     nodes = []
     for made in config.classes:
