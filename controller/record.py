@@ -9,6 +9,7 @@ from gpuwarden.core.seal import Forged, Way, unseal
 from gpuwarden.proto.lease_pb2 import PowerReport
 
 REPORT_VERSION = 1
+HIGHEST_EPOCH = 1 << 62  # a limiter that claims more would leave no room for the next
 PEAK_HALF_LIFE_S = 30.0
 RETIRED_STARTS = 16
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
@@ -35,6 +36,7 @@ class NodeRecord:
     raised_s: float = -math.inf
     peak_w: float = math.nan
     reason: str = ""
+    resumed: bool = False  # its grant in force was another controller's, or ours before a restart
     refused: int = 0
     retired: list[str] = field(default_factory=list)
 
@@ -58,7 +60,10 @@ class NodeRecord:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
         self.report, self.received_s, self.answered = report, now_s, False
+        unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
+        if unknown and self.exposure.known and report.HasField("grant"):
+            self.granted_w, self.resumed = math.fsum(report.grant.limits_w), True
         return urgent
 
     def _opened(self, sealed: bytes) -> PowerReport:
@@ -88,6 +93,8 @@ def _check(report: PowerReport, made: NodeClass) -> None:
     """The door: whatever passes is trusted from here on."""
     if report.version != REPORT_VERSION:
         raise Refused(f"version: is {report.version}, this controller knows {REPORT_VERSION}")
+    if report.epoch > HIGHEST_EPOCH:
+        raise Refused(f"epoch: is {report.epoch}, above {HIGHEST_EPOCH}")
     if not 0 < len(report.cards) <= made.gpus:
         raise Refused(f"cards: are {len(report.cards)}, class {made.name!r} has {made.gpus}")
     if not report.floor_w <= made.floor_w:

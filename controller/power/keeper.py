@@ -31,7 +31,9 @@ class Timing:
 class Decision:
     """The limits that a tick arrived at, and the sums behind them. Arrays have one entry a node."""
 
-    grants: Grants
+    limits_w: Watts  # the floor for a node that nobody vouches for
+    holds: bool
+    counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
     measured_w: float  # upper estimate of the draw now
     unaccounted: int  # nodes that nobody vouches for, counted at the driver's default
@@ -66,17 +68,23 @@ class Keeper:
         self._warm(now_s, measured_w)
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
+        grantable = live & ~unaccounted
         situation = Situation(
             budget_w=self.budget_w, heat=self.heat, counted_w=counted_w, held_s=held_s,
-            granted_w=np.array([n.granted_w for n in self.nodes]),
-            grantable=live & ~unaccounted,
+            granted_w=np.minimum([n.granted_w for n in self.nodes], counted_w),  # a lease that has ended left the floor
+            grantable=grantable,
             fresh=np.array([now_s - n.raised_s < SETTLING_S for n in self.nodes]),
             may_raise=not learning and int(live.sum()) * 2 > len(self.nodes),
             lease_s=self.timing.lease_s + float(self.row.settle_s.max()),
         )
-        grants = allocate(self.row, situation, self._wishes())
+        grants = allocate(self.row, situation, self._wishes(now_s))
+        if unaccounted.sum() > self.row.dead_count:
+            grants = Grants(self.row.floor_w.copy(), holds=False)
+        limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
         self.decided_s = now_s
-        self.decision = Decision(grants, self.row.total_w(counted_w), measured_w, int(unaccounted.sum()), learning)
+        self.decision = Decision(
+            limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, int(unaccounted.sum()), learning
+        )
         return self.decision
 
     def _counted(self, node: NodeRecord, now_s: float) -> tuple[float, float]:
@@ -100,12 +108,31 @@ class Keeper:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
 
-    def _wishes(self) -> Watts:
+    def _wishes(self, now_s: float) -> Watts:
+        if self._resumed(now_s):
+            return np.array([n.granted_w for n in self.nodes])
         peaks_w = np.array([n.peak_w for n in self.nodes])
         limits_w = np.array([n.limit_w for n in self.nodes])
         if self.mode != Mode.MODE_AUTO:
             limits_w = np.array([n.granted_w for n in self.nodes])
         return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w))
+
+    def _resumed(self, now_s: float) -> bool:
+        """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
+        assert self.started_s is not None
+        return any(n.resumed for n in self.nodes) and now_s - self.started_s < self.timing.lease_s
+
+    def set_budget(self, budget_w: float) -> None:
+        """The heat is in terms of the budget: a change leaves it unknown until measured load has cooled it."""
+        self.budget_w = budget_w
+        self.heat = thermal.UNKNOWN_SHARE * self.config.trip_heat
+
+    def set_mode(self, mode: "Mode.ValueType") -> None:
+        """Grants made in observe were never in force; entering auto begins at the floor."""
+        if mode == Mode.MODE_AUTO and self.mode != mode:
+            for node in self.nodes:
+                node.granted_w = node.exposure.floor_w
+        self.mode = mode
 
     def without_us_w(self) -> float:
         """What the row may draw if every node is at the driver's default."""

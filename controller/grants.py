@@ -1,0 +1,104 @@
+"""A decision becomes sealed grants, and for each limit that changes a ledger line before them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gpuwarden.controller.events import Action, SendGrant, WriteLedger
+from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.power.keeper import Decision, Keeper
+from gpuwarden.controller.record import NodeRecord
+from gpuwarden.core.seal import Way, seal
+from gpuwarden.proto.lease_pb2 import Grant, Mode
+
+GRANT_VERSION = 1
+
+
+@dataclass(slots=True)
+class Authority:
+    """Who grants. `epoch` grows at every start, beyond every epoch that any limiter has obeyed."""
+
+    controller_id: str
+    past: int
+    epoch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.epoch = self.past
+
+
+def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority, lines: Lines) -> Iterator[Action]:
+    """Grants for the nodes that can be reached and whose limit changes, or whose newest report has had no answer.
+
+    While a fresh controller learns the grants in force, it gives none.
+    """
+    if decision.learning:
+        return
+    pending = [
+        (node, float(limit_w))
+        for node, limit_w in zip(keeper.nodes, decision.limits_w, strict=True)
+        if node.live(now_s, keeper.timing.stale_s) and (not node.answered or limit_w != node.granted_w)
+    ]
+    changed = [(node, limit_w) for node, limit_w in pending if limit_w != node.granted_w]
+    if changed:
+        yield WriteLedger(tuple(_line(keeper, decision, *one, authority, lines) for one in changed))
+    for node, limit_w in pending:
+        yield _grant(now_s, keeper, node, limit_w, authority)
+
+
+def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, authority: Authority) -> SendGrant:
+    report, session, lease_s = node.report, node.session, keeper.timing.lease_s
+    assert report is not None and session is not None, "only a live node is granted anything"
+    assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
+    node.sequence += 1
+    if keeper.mode == Mode.MODE_AUTO:
+        node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
+    if limit_w > node.granted_w:
+        node.raised_s = now_s
+    node.granted_w, node.answered = limit_w, True
+    grant = Grant(
+        version=GRANT_VERSION, node=node.name, epoch=authority.epoch, controller_id=authority.controller_id,
+        sequence=node.sequence, echo_limiter_start=report.limiter_start, echo_stamp_s=report.stamp_s, lease_s=lease_s,
+        limits_w=[limit_w / node.made.gpus] * len(report.cards), mode=keeper.mode,
+    )
+    return SendGrant(session, seal(node.key, Way.DOWN, node.name, grant.SerializeToString()))
+
+
+def _line(
+    keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float, authority: Authority, lines: Lines
+) -> bytes:
+    node.reason = _reason(keeper, decision, node, limit_w)
+    return lines.line(
+        "floor" if limit_w <= node.exposure.floor_w else "cap",
+        node.name,
+        node.reason,
+        epoch=authority.epoch,
+        performed=keeper.mode == Mode.MODE_AUTO,
+        evidence=(
+            ("limit before", node.granted_w, "W"),
+            ("limit", limit_w, "W"),
+            ("GPU power", node.power_w, "W"),
+            (f"{keeper.config.name} draws at most", decision.measured_w, "W"),
+            (f"{keeper.config.name} worst case before", decision.counted_w, "W"),
+            (f"{keeper.config.name} budget", keeper.budget_w, "W"),
+        ),
+    )
+
+
+def _reason(keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float) -> str:
+    name, each_w = keeper.config.name, limit_w / node.made.gpus
+    if not decision.holds:
+        return f"to the floor of {each_w:.0f} W a GPU: {_why_not(keeper, decision)}"
+    verb = "capped" if limit_w < node.granted_w else "raised"
+    budget_kw, measured_kw = keeper.budget_w / 1e3, decision.measured_w / 1e3
+    if limit_w >= node.exposure.default_w:
+        return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {budget_kw:,.1f} kW"
+    return f"{verb} to {each_w:.0f} W a GPU: {name} draws up to {measured_kw:,.1f} of {budget_kw:,.1f} kW, {keeper.config.policy}"
+
+
+def _why_not(keeper: Keeper, decision: Decision) -> str:
+    name = keeper.config.name
+    if decision.unaccounted > keeper.row.dead_count:
+        return (
+            f"nobody vouches for {decision.unaccounted} nodes of {name}, "
+            f"more than the {keeper.row.dead_count} that are always counted at the driver's default"
+        )
+    return f"{name} may draw {decision.counted_w / 1e3:,.1f} of {keeper.budget_w / 1e3:,.1f} kW until its leases have ended"

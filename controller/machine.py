@@ -1,0 +1,164 @@
+"""The controller's decisions: reports and findings in; grants, ledger lines, alerts and answers out.
+
+Every domain is decided ten times a second, and at once when power moves by a step. A grant leaves only in the step that
+has just checked it on fresh readings; what a step changes is in the ledger before it leaves.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gpuwarden.controller.alerts import Alerts
+from gpuwarden.controller.events import (
+    Action,
+    Event,
+    FindingArrived,
+    Publish,
+    RememberEpoch,
+    ReportArrived,
+    SessionClosed,
+    SessionOpened,
+    SetBudget,
+    SetMode,
+    Tick,
+    WriteLedger,
+)
+from gpuwarden.controller.grants import Authority, give
+from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
+from gpuwarden.controller.record import NodeRecord, Refused
+from gpuwarden.controller.remembered import Remembered, recall
+from gpuwarden.controller.requests import Requests
+from gpuwarden.controller.view import snapshot
+from gpuwarden.core.machine import Level, Say
+from gpuwarden.core.version import VERSION
+from gpuwarden.proto.control_pb2 import GetClusterResponse
+
+URGENT_S = 0.02  # decisions that do not wait for a tick are at least this far apart
+PUBLISH_S = 0.95  # snapshots are this far apart
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSetup:
+    """All that a controller begins with but the nodes' keys. `past_epoch` is the highest that the ledger knows, 0 if none."""
+
+    controller_id: str
+    past_epoch: int
+    domains: tuple[DomainConfig, ...]
+    remembered: tuple[Remembered, ...]
+    timing: Timing
+
+
+class Controller:
+    """The machine. Nodes are those of the setup's domains; `keys` has one for each."""
+
+    def __init__(self, setup: ControllerSetup, keys: Mapping[str, bytes]) -> None:
+        self.keepers: dict[str, Keeper] = {}
+        self._opening: list[Action] = []
+        for config in setup.domains:
+            (budget_w, mode), said = recall(config, setup.remembered)
+            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode)
+            self._opening += said
+        self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
+        self._sessions: dict[int, NodeRecord] = {}
+        self._authority = Authority(setup.controller_id, setup.past_epoch)
+        self._lines = Lines()
+        self._alerts = Alerts()
+        self._requests = Requests(self.keepers, self._lines)
+        self._published_s = -PUBLISH_S
+
+    @property
+    def epoch(self) -> int:
+        return self._authority.epoch
+
+    def step(self, now_s: float, event: Event) -> list[Action]:
+        """One event; the actions are to be performed in order, and a failing one ends the list."""
+        if self._authority.epoch == self._authority.past:
+            return [*self._begin(), *self._decided(now_s, event)]
+        return self._decided(now_s, event)
+
+    def _begin(self) -> list[Action]:
+        said, self._opening = self._opening, []
+        return [*said, *self._new_epoch(self._authority.past, f"gpuwarden {VERSION} started")]
+
+    def _decided(self, now_s: float, event: Event) -> list[Action]:
+        match event:
+            case Tick():
+                return list(self._tick(now_s, event))
+            case ReportArrived():
+                return list(self._report(now_s, event))
+            case SessionOpened():
+                return self._opened(event)
+            case SessionClosed():
+                return self._closed(event)
+            case FindingArrived():
+                return self._alerts.finding(event.payload, self._lines)
+            case SetBudget():
+                return self._requests.set_budget(now_s, event)
+            case SetMode():
+                return self._requests.set_mode(now_s, event)
+
+    def _tick(self, now_s: float, tick: Tick) -> Iterator[Action]:
+        self._lines.unix_ns = tick.unix_ns
+        for keeper in self.keepers.values():
+            yield from self._decide(now_s, keeper)
+            yield from self._alerts.conditions(now_s, keeper, self._lines)
+        if now_s - self._published_s >= PUBLISH_S:
+            self._published_s = now_s
+            yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))
+
+    def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
+        return give(now_s, keeper, keeper.decide(now_s), self._authority, self._lines)
+
+    def _report(self, now_s: float, event: ReportArrived) -> Iterator[Action]:
+        node = self._sessions.get(event.session)
+        if node is None:
+            return
+        try:
+            urgent = node.take(now_s, event.sealed, self._authority.epoch)
+        except Refused as why:
+            node.refused += 1
+            if node.refused.bit_count() == 1:  # the first, second, fourth, eighth: nobody can flood the log
+                yield Say(f"{node.name}: report refused, {node.refused} by now: {why}", Level.WARNING)
+            return
+        yield from self._overtaken(node)
+        keeper = self._nodes[node.name][0]
+        if urgent and now_s - keeper.decided_s >= URGENT_S:
+            yield from self._decide(now_s, keeper)
+
+    def _overtaken(self, node: NodeRecord) -> list[Action]:
+        """A limiter that has obeyed a higher epoch than ours would refuse us for ever."""
+        assert node.report is not None
+        if node.report.epoch <= self._authority.epoch:
+            return []
+        return self._new_epoch(node.report.epoch, f"{node.name} has obeyed epoch {node.report.epoch}")
+
+    def _new_epoch(self, past: int, reason: str) -> list[Action]:
+        self._authority.epoch = past + 1
+        line = self._lines.line("epoch", self._authority.controller_id, reason, epoch=self._authority.epoch)
+        return [RememberEpoch(self._authority.epoch), WriteLedger((line,)), Say(f"epoch {self._authority.epoch}: {reason}")]
+
+    def _opened(self, event: SessionOpened) -> list[Action]:
+        if event.node not in self._nodes:
+            return [Say(f"session of {event.node!r}, which is in no domain, is ignored", Level.WARNING)]
+        node = self._nodes[event.node][1]
+        if node.session is not None:
+            del self._sessions[node.session]
+        node.session = event.session
+        self._sessions[event.session] = node
+        return [Say(f"{event.node}: session opened by agent {event.agent_version}")]
+
+    def _closed(self, event: SessionClosed) -> list[Action]:
+        node = self._sessions.pop(event.session, None)
+        if node is None:
+            return []
+        node.session = None
+        return [Say(f"{node.name}: session closed: {event.reason}", Level.WARNING)]
+
+    def _cluster(self) -> GetClusterResponse:
+        return GetClusterResponse(
+            controller_id=self._authority.controller_id,
+            controller_version=VERSION,
+            epoch=self._authority.epoch,
+            unix_ns=self._lines.unix_ns,
+        )

@@ -1,0 +1,126 @@
+"""Operators' requests: checked, written down, remembered, answered. The same request twice has one effect."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+from gpuwarden.controller.events import Action, Refuse, RememberDomain, Reply, SetBudget, SetMode, WriteLedger
+from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.power.domain import budget_problem
+from gpuwarden.controller.power.keeper import Keeper
+from gpuwarden.controller.view import power_domain
+from gpuwarden.proto.control_pb2 import SetBudgetResponse, SetModeResponse
+from gpuwarden.proto.lease_pb2 import Mode
+
+REMEMBERED_REQUESTS = 1024
+
+
+class Refusal(Exception):
+    """Carries the refusal that answers the request."""
+
+    def __init__(self, code: str, reason: str, field: str, message: str) -> None:
+        super().__init__(message)
+        self.refuse = Refuse(code, reason, field, message)
+
+
+class Requests:
+    """Changes keepers on an operator's word."""
+
+    def __init__(self, keepers: Mapping[str, Keeper], lines: Lines) -> None:
+        self._keepers, self._lines = keepers, lines
+        self._answers: OrderedDict[tuple[str, str], tuple[SetBudget | SetMode, bytes]] = OrderedDict()
+
+    def set_budget(self, now_s: float, request: SetBudget) -> list[Action]:
+        return self._answered(request, self._budget(now_s, request))
+
+    def set_mode(self, now_s: float, request: SetMode) -> list[Action]:
+        return self._answered(request, self._mode(now_s, request))
+
+    def _answered(self, request: SetBudget | SetMode, acting: Iterator[Action]) -> list[Action]:
+        try:
+            if (past := self._past(request)) is not None:
+                return [Reply(request.token, past)]
+            actions = list(acting)
+        except Refusal as why:
+            return [Reply(request.token, why.refuse)]
+        reply = actions[-1]
+        assert isinstance(reply, Reply) and isinstance(reply.response, bytes)
+        if request.request_id and not request.validate_only:
+            self._answers[request.actor, request.request_id] = request, reply.response
+            if len(self._answers) > REMEMBERED_REQUESTS:
+                self._answers.popitem(last=False)
+        return actions
+
+    def _past(self, request: SetBudget | SetMode) -> bytes | None:
+        if (request.actor, request.request_id) not in self._answers:
+            return None
+        before, response = self._answers[request.actor, request.request_id]
+        if _wish(before) != _wish(request):
+            raise Refusal("ALREADY_EXISTS", "REQUEST_ID_REUSED", "request_id", "this id came before with another request")
+        return response
+
+    def _keeper(self, name: str) -> Keeper:
+        if name not in self._keepers:
+            known = ", ".join(self._keepers)
+            raise Refusal("NOT_FOUND", "UNKNOWN_DOMAIN", "domain", f"there is no power domain {name!r}; there are {known}")
+        return self._keepers[name]
+
+    def _budget(self, now_s: float, request: SetBudget) -> Iterator[Action]:
+        keeper = self._keeper(request.domain)
+        if problem := budget_problem(keeper.config, request.budget_w):
+            impossible = not (math.isfinite(request.budget_w) and request.budget_w > 0)
+            code, reason = ("INVALID_ARGUMENT", "BAD_BUDGET") if impossible else ("FAILED_PRECONDITION", "BUDGET_CANNOT_HOLD")
+            raise Refusal(code, reason, "budget_w", f"budget_w: {problem}")
+        if not request.validate_only:
+            why = f"budget set from {keeper.budget_w:,.0f} to {request.budget_w:,.0f} W"
+            yield WriteLedger((self._lines.line("budget", request.domain, why, actor=request.actor),))
+            keeper.set_budget(request.budget_w)
+            yield RememberDomain(request.domain, keeper.budget_w, keeper.mode)
+        shown = power_domain(now_s, keeper)
+        shown.budget_w = request.budget_w
+        yield Reply(request.token, SetBudgetResponse(domain=shown).SerializeToString())
+
+    def _mode(self, now_s: float, request: SetMode) -> Iterator[Action]:
+        keeper = self._keeper(request.domain)
+        _known_mode(request.mode)
+        warning = _leaving(keeper, request.mode)
+        if warning and not request.force:
+            raise Refusal("FAILED_PRECONDITION", "WOULD_NOT_HOLD", "mode", f"mode: {warning}; force it if you mean it")
+        if not request.validate_only:
+            why = f"mode set from {_word(keeper.mode)} to {_word(request.mode)}" + (f", forced: {warning}" if warning else "")
+            yield WriteLedger((self._lines.line("mode", request.domain, why, actor=request.actor),))
+            keeper.set_mode(request.mode)
+            yield RememberDomain(request.domain, keeper.budget_w, keeper.mode)
+        shown = power_domain(now_s, keeper)
+        shown.mode = request.mode
+        yield Reply(request.token, SetModeResponse(domain=shown, warning=warning).SerializeToString())
+
+
+def _known_mode(mode: int) -> None:
+    if mode == Mode.MODE_APPROVE:
+        raise Refusal("UNIMPLEMENTED", "NO_APPROVALS", "mode", "mode: approve is not there yet; use observe, notify or auto")
+    if mode not in (Mode.MODE_OBSERVE, Mode.MODE_NOTIFY, Mode.MODE_AUTO):
+        raise Refusal("INVALID_ARGUMENT", "BAD_MODE", "mode", f"mode: is {mode}, should be observe, notify or auto")
+
+
+def _leaving(keeper: Keeper, mode: int) -> str:
+    """What may trip when this domain leaves auto; empty if nothing does."""
+    without_us_w = keeper.without_us_w()
+    if keeper.mode != Mode.MODE_AUTO or mode == Mode.MODE_AUTO or without_us_w <= keeper.config.rating_w:
+        return ""
+    return (
+        f"outside auto {keeper.config.name} may draw {without_us_w:,.0f} W at the driver's defaults, "
+        f"its breaker carries {keeper.config.rating_w:,.0f} W"
+    )
+
+
+def _wish(request: SetBudget | SetMode) -> tuple[object, ...]:
+    match request:
+        case SetBudget():
+            return ("budget", request.domain, request.budget_w)
+        case SetMode():
+            return ("mode", request.domain, request.mode)
+
+
+def _word(mode: "Mode.ValueType") -> str:
+    return Mode.Name(mode).removeprefix("MODE_").lower()

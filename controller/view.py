@@ -1,0 +1,72 @@
+"""The controller's state as its API tells it."""
+
+import math
+from collections.abc import Sequence
+
+from gpuwarden.controller.alerts import Alerts
+from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.power.keeper import Keeper
+from gpuwarden.controller.record import NodeRecord
+from gpuwarden.proto.control_pb2 import GetClusterResponse, Node, NodeState, PowerDomain, WatchResponse
+from gpuwarden.proto.lease_pb2 import Mode
+
+
+def snapshot(
+    now_s: float, cluster: GetClusterResponse, keepers: Sequence[Keeper], alerts: Alerts, lines: Lines
+) -> WatchResponse:
+    """Everything that can be watched; `cluster` is filled in with the sums."""
+    firing = alerts.firing_by_node()
+    nodes = [
+        _node(now_s, keeper, node, index, firing.get(node.name, 0))
+        for keeper in keepers
+        for index, node in enumerate(keeper.nodes)
+    ]
+    cluster.domains.extend(power_domain(now_s, keeper) for keeper in keepers)
+    cluster.node_count = len(nodes)
+    cluster.live_count = sum(node.state == NodeState.NODE_STATE_LIVE for node in nodes)
+    cluster.stale_count = sum(node.state == NodeState.NODE_STATE_STALE for node in nodes)
+    cluster.firing_count = len(alerts.firing)
+    return WatchResponse(
+        cluster=cluster, nodes=nodes, findings=[*alerts.firing.values(), *reversed(alerts.resolved)], actions=lines.newest
+    )
+
+
+def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
+    """`power_w` is the best estimate; a silent node counts at the worst that it may draw."""
+    live = sum(node.live(now_s, keeper.timing.stale_s) for node in keeper.nodes)
+    capped = sum(node.granted_w < node.exposure.default_w for node in keeper.nodes)
+    counted_w = keeper.decision.counted_w if keeper.decision else math.nan
+    return PowerDomain(
+        name=keeper.config.name, rating_w=keeper.config.rating_w, budget_w=keeper.budget_w, mode=keeper.mode,
+        power_w=sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
+        floors_w=keeper.config.floors_w(), heat_ratio=keeper.heat / keeper.config.trip_heat,
+        node_count=len(keeper.nodes), live_count=live,
+        sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
+    )
+
+
+def _power_w(now_s: float, keeper: Keeper, node: NodeRecord, index: int) -> float:
+    gpus_w = node.power_w
+    if math.isnan(gpus_w) or not node.live(now_s, keeper.timing.stale_s):
+        gpus_w = float(keeper.decision.counted_limits_w[index]) if keeper.decision else node.exposure.default_w
+    return node.made.base_w + node.made.slope * gpus_w
+
+
+def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: int) -> Node:
+    counted_w, held_s = node.exposure.counted(now_s)
+    report = node.report
+    return Node(
+        name=node.name, state=_state(now_s, keeper, node), domain=keeper.config.name, gpu_count=node.made.gpus,
+        gpu_power_w=node.power_w, power_w=_power_w(now_s, keeper, node, index), granted_w=node.granted_w,
+        enforced_w=node.limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=counted_w,
+        report_age_s=now_s - node.received_s, lease_ends_in_s=held_s, firing=firing, reason=node.reason,
+        mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
+    )
+
+
+def _state(now_s: float, keeper: Keeper, node: NodeRecord) -> "NodeState.ValueType":
+    if node.report is None:
+        return NodeState.NODE_STATE_UNKNOWN
+    if not node.live(now_s, keeper.timing.stale_s):
+        return NodeState.NODE_STATE_STALE
+    return NodeState.NODE_STATE_HUNG if node.report.driver_hung else NodeState.NODE_STATE_LIVE
