@@ -63,6 +63,9 @@ class DomainConfig:
             return
         if self.ceiling_ratio < 1 or self.trip_heat <= 0:
             yield "ceiling_ratio: at least 1; trip_heat: above 0"
+        if self.dead_nodes is not None and self.dead_nodes < 0:
+            yield f"dead_nodes: is {self.dead_nodes}, should be at least 0"
+            return
         try:
             expand([piece for c in self.classes for piece in c.nodes])
         except BadHostlist as why:

@@ -1,0 +1,111 @@
+"""What one node counts: the order of the four rules, seen from the reports that the limiter sends."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpuwarden.controller.power.exposure import DRIFT, Exposure
+from gpuwarden.proto.lease_pb2 import CardReport, GrantInForce, Mode, PowerReport
+
+FLOOR_W, DEFAULT_W, SETTLE_S, LEASE_S = 400.0, 1400.0, 1.0, 5.0
+EPOCH = 7
+
+
+def exposure() -> Exposure:
+    return Exposure(FLOOR_W, DEFAULT_W, SETTLE_S)
+
+
+def report(
+    enforced_w: float, confirmed_s: float | None = 9.0, sequence: int | None = None, start: str = "a", loads: int = 0,
+    mode: "Mode.ValueType" = Mode.MODE_AUTO,
+) -> PowerReport:
+    """Two cards. `sequence` is that of the grant in force, if one is."""
+    cards = [CardReport(enforced_w=enforced_w / 2) for _ in range(2)]
+    made = PowerReport(limiter_start=start, driver_loads=loads, cards=cards, mode=mode, confirmed_for_s=confirmed_s)
+    if sequence is not None:
+        made.grant.CopyFrom(GrantInForce(epoch=EPOCH, sequence=sequence, limits_w=[enforced_w / 2] * 2, ends_in_s=LEASE_S))
+    return made
+
+
+def known() -> Exposure:
+    node = exposure()
+    node.reported(0.0, report(FLOOR_W), EPOCH)
+    return node
+
+
+def test_never_heard_of_counts_at_the_default_for_ever() -> None:
+    assert exposure().counted(0.0) == (DEFAULT_W, math.inf)
+
+
+def test_not_in_auto_counts_at_the_default_for_ever() -> None:
+    node = known()
+    node.reported(1.0, report(FLOOR_W, mode=Mode.MODE_OBSERVE), EPOCH)
+    assert node.counted(1.0) == (DEFAULT_W, math.inf)
+
+
+def test_just_come_up_counts_at_the_default_until_read_back_and_settled() -> None:
+    node = exposure()
+    node.reported(0.0, report(FLOOR_W, confirmed_s=0.4), EPOCH)
+    assert node.counted(0.0) == (DEFAULT_W, math.inf)
+    node.reported(0.6, report(FLOOR_W, confirmed_s=1.0), EPOCH)
+    assert node.counted(0.6) == (FLOOR_W, 0.0)
+
+
+def test_a_grant_counts_from_the_moment_that_it_leaves() -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    assert node.counted(0.1)[0] == 900.0
+
+
+def test_a_cut_frees_nothing_until_it_is_read_back_and_has_settled() -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    node.granted(2, 600.0, 1.0, LEASE_S)
+    assert node.counted(1.1)[0] == 900.0
+    node.reported(1.2, report(600.0, confirmed_s=0.1, sequence=2), EPOCH)
+    assert node.counted(1.2)[0] == 900.0
+    node.reported(2.2, report(600.0, confirmed_s=1.1, sequence=2), EPOCH)
+    assert node.counted(2.2)[0] == 600.0
+
+
+def test_silence_counts_the_grant_until_the_lease_has_surely_ended_and_then_the_floor() -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    end_s = LEASE_S * DRIFT + SETTLE_S
+    assert node.counted(end_s - 0.01)[0] == 900.0
+    assert node.counted(end_s + 0.01) == (FLOOR_W, 0.0)
+
+
+def test_a_driver_reload_puts_the_node_back_to_the_default() -> None:
+    node = known()
+    node.reported(1.0, report(DEFAULT_W, confirmed_s=None, loads=1), EPOCH)
+    assert node.counted(1.0) == (DEFAULT_W, math.inf)
+
+
+def test_a_limit_that_somebody_else_raised_counts_as_long_as_it_lasts() -> None:
+    node = known()
+    node.reported(1.0, report(1000.0, confirmed_s=None), EPOCH)
+    assert node.counted(1.0) == (1000.0, math.inf)
+    node.reported(2.0, report(FLOOR_W, confirmed_s=1.0), EPOCH)
+    assert node.counted(2.0) == (FLOOR_W, 0.0)
+
+
+def test_a_grant_from_before_a_restart_counts_until_it_ends() -> None:
+    node = exposure()
+    node.reported(0.0, report(1100.0, sequence=40), EPOCH + 1)
+    limit_w, held_s = node.counted(0.0)
+    assert limit_w == 1100.0
+    assert held_s == pytest.approx(LEASE_S * DRIFT + SETTLE_S)
+
+
+@given(st.lists(st.tuples(st.floats(FLOOR_W, DEFAULT_W), st.floats(0, 3)), min_size=1, max_size=30))
+def test_whatever_was_granted_and_still_runs_is_never_counted_lower(grants: list[tuple[float, float]]) -> None:
+    node, now_s, running = known(), 0.0, []
+    for sequence, (limit_w, after_s) in enumerate(grants, 1):
+        now_s += after_s
+        node.granted(sequence, limit_w, now_s, LEASE_S)
+        running.append((limit_w, now_s + LEASE_S))
+        worst_w = max(w for w, end_s in running if end_s >= now_s)
+        assert node.counted(now_s)[0] >= worst_w

@@ -1,0 +1,35 @@
+"""Fair share: needs are met while they last, what is scarce is the same for all, and the sum always fits."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuwarden.controller.policies.fair_share import wishes
+from gpuwarden.controller.policies.view import RowView
+from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.row import row_of
+
+NODES = 8
+ROW = row_of(DomainConfig("row", 60e3, (NodeClass("h100", (f"n[1-{NODES}]",)),)))
+readings = st.lists(st.floats(300.0, 5600.0) | st.just(float("nan")), min_size=NODES, max_size=NODES)
+
+
+@settings(deadline=None)
+@given(readings, st.floats(45e3, 90e3))
+def test_the_worst_draw_of_all_wishes_fits_the_budget(power: list[float], budget_w: float) -> None:
+    power_w = np.array(power)
+    wish_w = wishes(RowView(ROW, budget_w, power_w, power_w, ROW.default_w))
+    assert (wish_w >= ROW.floor_w - 1e-6).all() and (wish_w <= ROW.default_w + 1e-6).all()
+    assert ROW.total_w(wish_w) <= budget_w * (1 + 1e-9) or np.allclose(wish_w, ROW.floor_w)
+
+
+def test_an_idle_node_leaves_its_share_to_those_who_are_held_back() -> None:
+    power_w = np.where(np.arange(NODES) < 4, 500.0, 3300.0)
+    wish_w = wishes(RowView(ROW, 50e3, power_w, power_w, np.full(NODES, 3300.0)))
+    assert wish_w[:4].max() < wish_w[4:].min()
+    assert np.ptp(wish_w[4:]) < 1.0
+
+
+def test_where_all_is_plenty_nobody_is_capped() -> None:
+    power_w = np.full(NODES, 3000.0)
+    assert np.allclose(wishes(RowView(ROW, 90e3, power_w, power_w, ROW.default_w)), ROW.default_w)
