@@ -1,0 +1,77 @@
+"""Findings and the conditions of a domain become alerts: once, with a ledger line before each, and resolved."""
+
+from gpuwarden.controller.alerts import FIRES_AFTER_S, FIRING_LIMIT
+from gpuwarden.controller.events import Action, FindingArrived, Notify, Tick, WriteLedger
+from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.core.machine import Say
+from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject
+
+NODES = tuple(f"n{i}" for i in range(8))
+FIRING, RESOLVED = FindingState.FINDING_STATE_FIRING, FindingState.FINDING_STATE_RESOLVED
+
+
+def controller(mode: str = "auto") -> Controller:
+    row = DomainConfig("row-a", 60e3, (NodeClass("h100", NODES),), mode=mode)
+    made = Controller(ControllerSetup("c1", 0, (row,), (), Timing(5.0, 3.0, 2.5)), dict.fromkeys(NODES, bytes(32)))
+    made.step(0.0, Tick(1))
+    return made
+
+
+def finding(state: "FindingState.ValueType" = FIRING, id: str = "f1", version: int = 1) -> FindingArrived:
+    made = Finding(
+        version=version, id=id, kind="xid_79", state=state, severity=Severity.SEVERITY_CRITICAL,
+        subject=Subject(node="n3", id="GPU-7"), summary="GPU fell off the bus.", suggested_action="Drain and reset.",
+    )
+    return FindingArrived(made.SerializeToString())
+
+
+def notices(actions: list[Action]) -> list[Notify]:
+    return [action for action in actions if isinstance(action, Notify)]
+
+
+def test_a_finding_is_in_the_ledger_before_people_are_told() -> None:
+    line, notice = controller().step(1.0, finding())
+    assert isinstance(line, WriteLedger) and isinstance(notice, Notify)
+    assert (notice.firing, notice.title, notice.subject) == (True, "xid_79 on n3/GPU-7", "n3/GPU-7")
+    assert notice.text == "GPU fell off the bus. Drain and reset."
+
+
+def test_a_finding_that_is_said_again_is_told_once_and_resolved_once() -> None:
+    made = controller()
+    made.step(1.0, finding())
+    assert made.step(2.0, finding()) == []
+    assert [n.firing for n in notices(made.step(3.0, finding(RESOLVED)))] == [False]
+    assert made.step(4.0, finding(RESOLVED)) == []
+
+
+def test_a_finding_that_cannot_be_is_refused_with_its_field() -> None:
+    made = controller()
+    (garbage,) = made.step(1.0, FindingArrived(b"\xff\xff"))
+    (future,) = made.step(1.0, finding(version=9))
+    assert isinstance(garbage, Say) and "does not parse" in garbage.sentence
+    assert isinstance(future, Say) and "version: is 9, this controller knows 1" in future.sentence
+
+
+def test_firing_findings_are_bounded() -> None:
+    made = controller()
+    for number in range(FIRING_LIMIT):
+        made.step(1.0, finding(id=str(number)))
+    (refused,) = made.step(1.0, finding(id="one more"))
+    assert isinstance(refused, Say) and "left out" in refused.sentence
+
+
+def test_nodes_that_nobody_vouches_for_call_a_person_once_learning_is_over() -> None:
+    made, told = controller(), []
+    for tenth in range(1, 100):
+        told += notices(made.step(tenth / 10, Tick(tenth)))
+    assert {n.title for n in told} == {"row-a: unaccounted", "row-a: does-not-hold", "row-a: over-budget"}
+    assert len(told) == 3
+
+
+def test_while_a_fresh_controller_learns_nobody_is_called() -> None:
+    made = controller()
+    for tenth in range(1, 25):
+        assert notices(made.step(tenth / 10, Tick(tenth))) == []
+    assert FIRES_AFTER_S > 0
