@@ -10,7 +10,7 @@ from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power import heat as thermal
 from gpuwarden.controller.power.allocator import Grants, Situation, allocate
-from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.row import SETTLING_S, Row, Watts, row_of
@@ -128,10 +128,10 @@ class Keeper:
         self.heat = thermal.UNKNOWN_SHARE * self.config.trip_heat
 
     def set_mode(self, mode: "Mode.ValueType") -> None:
-        """Grants made in observe were never in force; entering auto begins at the floor."""
-        if mode == Mode.MODE_AUTO and self.mode != mode:
+        """Entering auto begins at the floor; outside it nothing is capped."""
+        if (mode == Mode.MODE_AUTO) != (self.mode == Mode.MODE_AUTO):
             for node in self.nodes:
-                node.granted_w = node.exposure.floor_w
+                node.granted_w = _beginning_w(node.exposure, mode)
         self.mode = mode
 
     def without_us_w(self) -> float:
@@ -145,8 +145,16 @@ def keeper_of(config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], b
     for made in config.classes:
         floor_w, default_w = made.gpus * made.floor_w, made.gpus * made.default_w
         nodes += [
-            NodeRecord(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), granted_w=floor_w)
-            for name in expand(made.nodes)
+            _node(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), mode) for name in expand(made.nodes)
         ]
     heat = thermal.UNKNOWN_SHARE * config.trip_heat
     return Keeper(config, timing, budget_w, mode, tuple(nodes), row_of(config), heat)
+
+
+def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:
+    return NodeRecord(name, made, key, exposure, granted_w=_beginning_w(exposure, mode))
+
+
+def _beginning_w(exposure: Exposure, mode: "Mode.ValueType") -> float:
+    """In auto everything is raised from the floor; outside, "would have capped" is told from the default."""
+    return exposure.floor_w if mode == Mode.MODE_AUTO else exposure.default_w

@@ -1,0 +1,181 @@
+"""From reports to grants: who is granted what, when, and what stands in the ledger before it."""
+
+import pytest
+from fakes.limiters import GPUS, KEY, Limiter, Row
+
+from gpuwarden.controller.events import (
+    Publish,
+    RememberEpoch,
+    ReportArrived,
+    SendGrant,
+    SessionClosed,
+    SessionOpened,
+    WriteLedger,
+)
+from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.core.machine import Say
+from gpuwarden.core.seal import Way, unseal
+from gpuwarden.proto.control_pb2 import NodeState
+from gpuwarden.proto.lease_pb2 import Grant, Mode
+
+NODES = tuple(f"n{i}" for i in range(8))
+LEASE_S = 5.0
+
+
+def row(mode: str = "auto", budget_w: float = 60e3, past_epoch: int = 0, nodes: int = 8, name: str = "c1") -> Row:
+    config = DomainConfig("row-a", budget_w, (NodeClass("h100", NODES[:nodes]),), mode=mode)
+    setup = ControllerSetup(name, past_epoch, (config,), (), Timing(LEASE_S, 3.0, 2.5))
+    made = Row(Controller(setup, dict.fromkeys(NODES, KEY)), [Limiter(node) for node in NODES[:nodes]])
+    made.connect()
+    return made
+
+
+def grants(actions: list[object]) -> list[Grant]:
+    return [
+        Grant.FromString(unseal(KEY, Way.DOWN, NODES[a.session], a.sealed)) for a in actions if isinstance(a, SendGrant)
+    ]
+
+
+def test_while_it_learns_it_grants_nothing() -> None:
+    made = row()
+    made.run(2.4)
+    assert grants(made.done) == []
+
+
+def test_the_first_grants_are_the_floor_in_auto() -> None:
+    made = row()
+    made.run(2.7)
+    first = grants(made.done)
+    assert len(first) >= 8
+    assert {(g.mode, *g.limits_w) for g in first} == {(Mode.MODE_AUTO, *[200.0] * GPUS)}
+
+
+def test_once_all_are_confirmed_everyone_gets_what_the_breaker_carries() -> None:
+    made = row(budget_w=50e3)
+    made.run(12.0)
+    keeper = made.controller.keepers["row-a"]
+    assert min(limiter.limit_w for limiter in made.limiters) > 2400
+    assert keeper.decision is not None and keeper.decision.holds and keeper.decision.unaccounted == 0
+
+
+def test_a_grant_answers_a_report_and_is_renewed_without_a_ledger_line() -> None:
+    made = row()
+    made.run(12.0)
+    lines, done = len(made.lines), len(made.done)
+    made.run(2.0)
+    renewed = grants(made.done[done:])
+    assert len(made.lines) == lines
+    assert len(renewed) == 16
+    assert all(made.now_s - 2.2 <= g.echo_stamp_s <= made.now_s for g in renewed)
+    assert [g.sequence for g in renewed if g.node == "n0"] == sorted({g.sequence for g in renewed if g.node == "n0"})
+
+
+def test_each_change_of_a_limit_has_its_line_before_the_grant() -> None:
+    made = row(budget_w=45e3)
+    made.run(6.0)
+    made.limiters[3].demand_w = 5600.0
+    made.run(10.0)
+    last: dict[str, float] = dict.fromkeys(NODES, 1600.0)
+    written: set[tuple[str, float]] = set()
+    lines = iter(made.lines)
+    for action in made.done:
+        if isinstance(action, WriteLedger):
+            for line in (next(lines) for _ in action.payloads):
+                written.add((line.subject, next((e.value for e in line.evidence if e.name == "limit"), 0.0)))
+        elif isinstance(action, SendGrant):
+            (grant,) = grants([action])
+            limit_w = sum(grant.limits_w)
+            assert limit_w == last[grant.node] or (grant.node, limit_w) in written
+            last[grant.node] = limit_w
+
+
+def test_a_silent_node_is_granted_nothing_and_is_stale() -> None:
+    made = row()
+    made.run(12.0)
+    made.silent.add("n5")
+    made.run(8.0)
+    done = len(made.done)
+    made.run(5.0)
+    assert {g.node for g in grants(made.done[done:])} == set(NODES) - {"n5"}
+    snapshot = [a for a in made.done if isinstance(a, Publish)][-1].snapshot
+    assert snapshot.nodes[5].state == NodeState.NODE_STATE_STALE
+    assert snapshot.nodes[5].counted_w == 1600.0
+
+
+def test_in_observe_it_writes_what_it_would_have_done_and_no_limiter_is_in_auto() -> None:
+    made = row("observe", budget_w=40e3)
+    made.run(15.0)
+    caps = [line for line in made.lines if line.kind in ("cap", "floor")]
+    assert caps and not any(line.performed for line in caps)
+    assert {limiter.mode for limiter in made.limiters} == {Mode.MODE_OBSERVE}
+
+
+def test_a_power_step_does_not_wait_for_the_tick() -> None:
+    made = row(budget_w=45e3)
+    made.limiters[2].demand_w = 1000.0
+    made.run(14.0)
+    made.limiters[2].demand_w = 5600.0
+    made.now_s += 0.05
+    assert [a for a in made.report(2) if isinstance(a, SendGrant)]
+
+
+def test_a_limiter_that_has_obeyed_a_higher_epoch_makes_ours_higher() -> None:
+    made = row(past_epoch=3)
+    made.limiters[0].grant = Grant(epoch=41, controller_id="c0", limits_w=[200.0] * GPUS)
+    actions = made.report(0)
+    assert isinstance(actions[0], RememberEpoch) and actions[0].epoch == 42
+    assert made.controller.epoch == 42
+
+
+def test_a_controller_that_comes_back_within_a_lease_changes_no_cap() -> None:
+    before = row(budget_w=50e3)
+    before.run(20.0)
+    limits = [limiter.limit_w for limiter in before.limiters]
+    after = row(budget_w=50e3, past_epoch=before.controller.epoch, name="c2")
+    after.limiters, after.now_s = before.limiters, before.now_s
+    after.run(4.0)
+    assert [limiter.limit_w for limiter in after.limiters] == limits
+    assert not [line for line in after.lines if line.kind in ("cap", "floor")]
+    assert {limiter.grant.epoch for limiter in after.limiters if limiter.grant} == {after.controller.epoch}
+
+
+def test_a_forged_report_is_refused_and_does_not_flood_the_log() -> None:
+    made = row()
+    made.run(1.0)
+    said: list[Say] = []
+    for _ in range(1000):
+        said += [a for a in made.controller.step(1.0, ReportArrived(0, b"junk")) if isinstance(a, Say)]
+    assert len(said) == 10
+    assert "n0: report refused, 1 by now: " in said[0].sentence
+
+
+@pytest.mark.parametrize("age", [0, 1])
+def test_a_report_that_came_already_is_refused(age: int) -> None:
+    made = row()
+    old = made.limiters[0].report(0.0)
+    made.report(0)
+    for _ in range(age):
+        made.report(0)
+    (said,) = made.controller.step(made.now_s, ReportArrived(0, old))
+    assert isinstance(said, Say) and "sequence: 1 came already" in said.sentence
+
+
+def test_a_new_session_of_a_node_takes_the_place_of_the_old_one() -> None:
+    made = row()
+    made.controller.step(0.0, SessionOpened(99, "n0", "test"))
+    assert made.controller.step(0.0, ReportArrived(0, made.limiters[0].report(0.0))) == []
+    assert made.controller.step(0.0, SessionClosed(0, "late")) == []
+    made.controller.step(0.0, ReportArrived(99, made.limiters[0].report(0.0)))
+    assert made.controller.keepers["row-a"].nodes[0].report is not None
+
+
+def test_a_row_that_loses_its_controller_never_exceeds_its_budget() -> None:
+    made = row(budget_w=45e3)
+    for limiter in made.limiters:
+        limiter.demand_w = 5600.0
+    for _ in range(40):
+        made.run(1.0)
+        draw_w = sum(2300 + 1.1 * min(limiter.demand_w, limiter.enforced_w) for limiter in made.limiters)
+        assert made.now_s < 4.0 or draw_w <= 45e3
