@@ -1,0 +1,267 @@
+"""The limiter's decisions: it alone sets this node's limits, under a lease on its own boot clock.
+
+In auto a GPU's limit is the newest grant's while that lease runs, and the floor at any other time; what the driver says is
+held against that ten times a second. Outside auto nothing is touched, but that leaving auto releases the limits once.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+from gpuwarden.agent.limiter.events import (
+    Action,
+    CardState,
+    Directive,
+    DriverHung,
+    Event,
+    LimitsRead,
+    PowerRead,
+    ReadLimits,
+    Remember,
+    SendReport,
+    SetLimits,
+)
+from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
+from gpuwarden.core.machine import Level, Say
+from gpuwarden.core.seal import Way, seal
+from gpuwarden.proto.lease_pb2 import Applied, CardReport, GrantInForce, Mode, PowerReport
+
+REPORT_VERSION = 1
+REPORT_S = 1.0
+URGENT_S = 0.05  # reports that do not wait are at least this far apart
+STEP_RATIO = 0.05  # a change of the node's power by this share of its default limits does not wait
+READBACK_S = 1.0
+RETRY_S = 0.5  # between attempts to set what the driver did not take
+SAME_W = 1.0  # the driver rounds limits to less than this
+GUARD_RATIO = 1.15  # drawing this much above what the limits allow for GUARD_S, a card does not obey
+GUARD_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What does not change while a driver runs."""
+
+    uuid: str
+    default_w: float
+    min_w: float
+    max_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterSetup:
+    """What a limiter begins with. `epoch` and `mode` are as it last remembered them: 0 and observe on a new node."""
+
+    node: str
+    limiter_start: str
+    cards: tuple[Card, ...]
+    floors_w: tuple[float, ...]
+    epoch: int
+    mode: "Mode.ValueType"
+    settle_s: float
+
+
+class Limiter:
+    """The machine of one node. `key` seals what it and its controller tell each other."""
+
+    def __init__(self, setup: LimiterSetup, key: bytes) -> None:
+        self._setup, self._key = setup, key
+        self.mode, self.epoch = setup.mode, setup.epoch
+        self.lease: Lease | None = None
+        self._wanted_w: tuple[float, ...] | None = None  # None: the limits are not ours to set
+        self._power_w = self._reported_w = (math.nan,) * len(setup.cards)
+        self._limits = (CardState(math.nan, math.nan),) * len(setup.cards)
+        self._confirmed_s: float | None = None  # since when the driver has enforced what is wanted
+        self._set_s = self._read_s = self._sent_s = -math.inf
+        self._first_stamp_s = math.inf
+        self._above_s: float | None = None
+        self._driver_loads = -1
+        self._sequence = self._guard_trips = self._foreign_changes = 0
+        self._hung = False
+        self._news = True  # something that the controller should not wait a second for
+        self._refusal = ""
+        self._applied: Applied | None = None
+        if setup.mode == Mode.MODE_AUTO:
+            self._wanted_w = self._floors()
+
+    def step(self, now_s: float, event: Event) -> list[Action]:
+        """Times are CLOCK_BOOTTIME of this node. Actions in order."""
+        match event:
+            case PowerRead():
+                return list(self._tick(now_s, event))
+            case LimitsRead():
+                return list(self._read_back(now_s, event))
+            case Directive():
+                return list(self._directive(now_s, event))
+            case DriverHung():
+                return self._driver_hung(event)
+            case _:
+                assert_never(event)
+
+    def _tick(self, now_s: float, event: PowerRead) -> Iterator[Action]:
+        assert len(event.power_w) == len(self._setup.cards)
+        self._power_w = event.power_w
+        self._hung &= all(map(math.isnan, event.power_w))
+        yield from self._lapse(now_s)
+        yield from self._guard(now_s)
+        yield from self._reconcile(now_s)
+        if now_s - self._read_s >= READBACK_S:
+            self._read_s = now_s
+            yield ReadLimits()
+        if self._due(now_s):
+            yield self._report(now_s)
+
+    def _lapse(self, now_s: float) -> Iterator[Action]:
+        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s or self._wanted_w == self._floors():
+            return
+        yield Say(f"lease of grant {self.lease.grant.sequence} has ended: every GPU goes to its floor", Level.WARNING)
+        yield from self._want(now_s, self._floors(), "the lease has ended")
+
+    def _guard(self, now_s: float) -> Iterator[Action]:
+        """A card that draws clearly more than its limit for GUARD_S gets it set anew, and that is counted."""
+        if not self._disobeyed():
+            self._above_s = None
+            return
+        self._above_s = now_s if self._above_s is None else self._above_s
+        if now_s - self._above_s >= GUARD_S and self._wanted_w is not None:
+            self._above_s = None
+            self._guard_trips += 1
+            yield Say(f"guard: {sum(self._power_w):,.0f} W under limits of {sum(self._wanted_w):,.0f} W", Level.WARNING)
+            yield from self._want(now_s, self._floors(), "a card draws more than its limit")
+
+    def _disobeyed(self) -> bool:
+        if self._wanted_w is None:
+            return False
+        return any(power_w > GUARD_RATIO * limit_w for power_w, limit_w in zip(self._power_w, self._wanted_w, strict=True))
+
+    def _reconcile(self, now_s: float) -> Iterator[Action]:
+        if self._wanted_w is not None and self._confirmed_s is None and now_s - self._set_s >= RETRY_S:
+            self._set_s = now_s
+            yield SetLimits(self._wanted_w, "the driver does not enforce it yet")
+
+    def _want(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
+        self._wanted_w, self._confirmed_s, self._set_s, self._news = limits_w, None, now_s, True
+        yield SetLimits(limits_w, reason)
+
+    def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
+        assert len(event.cards) == len(self._setup.cards)
+        self._limits, self._hung, self._read_s = event.cards, False, now_s
+        yield from self._driver_came_up(event)
+        if self._wanted_w is not None and self._enforced():
+            self._confirm(now_s)
+        elif self._wanted_w is not None and self._confirmed_s is not None:
+            self._foreign_changes += 1
+            yield Say(f"somebody else changed a limit: {self._shown()}; set again", Level.WARNING)
+            yield from self._want(now_s, self._wanted_w, "somebody else changed a limit")
+        if self._due(now_s):
+            yield self._report(now_s)
+
+    def _confirm(self, now_s: float) -> None:
+        if self.mode != Mode.MODE_AUTO:
+            self._wanted_w = None  # released: from here on the limits are not ours
+        elif self._confirmed_s is None:
+            self._confirmed_s, self._news = now_s, True
+            if self._applied is not None and not self._applied.set_s:
+                self._applied.set_s = now_s
+
+    def _driver_came_up(self, event: LimitsRead) -> Iterator[Action]:
+        if event.driver_loads == self._driver_loads:
+            return
+        if self._driver_loads >= 0:
+            self._confirmed_s, self._set_s, self._news = None, -math.inf, True
+            yield Say("the driver was loaded anew: its limits are back at the default", Level.WARNING)
+        self._driver_loads = event.driver_loads
+
+    def _enforced(self) -> bool:
+        """The driver was told what is wanted, and enforces no more. Another limit beside ours may enforce less."""
+        assert self._wanted_w is not None
+        return all(
+            abs(card.requested_w - limit_w) <= SAME_W and card.enforced_w <= limit_w + SAME_W
+            for card, limit_w in zip(self._limits, self._wanted_w, strict=True)
+        )
+
+    def _shown(self) -> str:
+        return ", ".join(f"{card.requested_w:.0f} W" for card in self._limits)
+
+    def _directive(self, now_s: float, event: Directive) -> Iterator[Action]:
+        past = Past(
+            self._setup.node, self._setup.limiter_start, self.epoch, self.lease, len(self._setup.cards),
+            self._first_stamp_s, self._sent_s,
+        )
+        try:
+            grant = accept(event.sealed, self._key, past, now_s)
+        except Refused as why:
+            self._news |= str(why) != self._refusal
+            self._refusal = str(why)
+            yield Say(f"directive refused: {why}", Level.WARNING)
+            return
+        self._refusal = ""
+        if (grant.epoch, grant.mode) != (self.epoch, self.mode):
+            yield Remember(grant.epoch, grant.mode)
+        left_auto = self.mode == Mode.MODE_AUTO and grant.mode != Mode.MODE_AUTO
+        self.epoch, self.mode = grant.epoch, grant.mode
+        self.lease = Lease(grant, self._in_range(grant.limits_w), grant.echo_stamp_s + grant.lease_s)
+        if left_auto:
+            yield from self._want(now_s, tuple(card.default_w for card in self._setup.cards), "this node has left auto")
+        elif self.mode == Mode.MODE_AUTO:
+            yield from self._obey(now_s, self.lease)
+
+    def _obey(self, now_s: float, lease: Lease) -> Iterator[Action]:
+        limits_w = lease.limits_w if now_s < lease.ends_s else self._floors()
+        if limits_w != self._wanted_w:
+            grant = lease.grant
+            self._applied = Applied(sequence=grant.sequence, echo_s=grant.echo_stamp_s, received_s=now_s)
+            yield from self._want(now_s, limits_w, f"grant {grant.sequence} of epoch {grant.epoch}")
+
+    def _driver_hung(self, event: DriverHung) -> list[Action]:
+        if self._hung:
+            return []
+        self._hung, self._confirmed_s, self._news = True, None, True
+        return [Say(f"the driver does not answer: {event.call}", Level.ERROR)]
+
+    def _floors(self) -> tuple[float, ...]:
+        return self._in_range(self._setup.floors_w)
+
+    def _in_range(self, limits_w: Iterable[float]) -> tuple[float, ...]:
+        return tuple(
+            min(max(limit_w, card.min_w), card.max_w) for limit_w, card in zip(limits_w, self._setup.cards, strict=True)
+        )
+
+    def _due(self, now_s: float) -> bool:
+        if now_s - self._sent_s >= REPORT_S:
+            return True
+        return (self._news or self._stepped()) and now_s - self._sent_s >= URGENT_S
+
+    def _stepped(self) -> bool:
+        step_w = abs(math.fsum(self._power_w) - math.fsum(self._reported_w))
+        return not step_w <= STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
+
+    def _report(self, now_s: float) -> SendReport:
+        self._sequence += 1
+        self._reported_w, self._sent_s, self._news = self._power_w, now_s, False
+        self._first_stamp_s = min(self._first_stamp_s, now_s)
+        report = PowerReport(
+            version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,
+            stamp_s=now_s, cards=map(_card_report, self._setup.cards, self._power_w, self._limits), mode=self.mode,
+            floor_w=max(self._floors()), epoch=self.epoch, grant=self._in_force(now_s), driver_hung=self._hung,
+            confirmed_for_s=None if self._confirmed_s is None else now_s - self._confirmed_s,
+            driver_loads=max(self._driver_loads, 0), guard_trips=self._guard_trips, foreign_changes=self._foreign_changes,
+            applied=self._applied, refusal=self._refusal,
+        )
+        return SendReport(seal(self._key, Way.UP, self._setup.node, report.SerializeToString()))
+
+    def _in_force(self, now_s: float) -> GrantInForce | None:
+        if self.lease is None or self.mode != Mode.MODE_AUTO:
+            return None
+        grant = self.lease.grant
+        return GrantInForce(
+            epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=self.lease.limits_w,
+            ends_in_s=max(0.0, self.lease.ends_s - now_s),
+        )
+
+
+def _card_report(card: Card, power_w: float, limits: CardState) -> CardReport:
+    return CardReport(
+        uuid=card.uuid, power_w=power_w, default_w=card.default_w, min_w=card.min_w, max_w=card.max_w,
+        requested_w=limits.requested_w, enforced_w=limits.enforced_w,
+    )

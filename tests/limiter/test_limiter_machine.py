@@ -1,0 +1,281 @@
+"""The limiter: a limit above the floor is a lease, and nobody without the key, from yesterday or with a lower epoch raises it."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuwarden.agent.limiter.events import (
+    Action,
+    CardState,
+    Directive,
+    DriverHung,
+    LimitsRead,
+    PowerRead,
+    ReadLimits,
+    Remember,
+    SendReport,
+    SetLimits,
+)
+from gpuwarden.agent.limiter.machine import SAME_W, Card, Limiter, LimiterSetup
+from gpuwarden.core.machine import Say
+from gpuwarden.core.seal import Way, seal, unseal
+from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport
+
+KEY = bytes(range(32))
+DEFAULT_W, FLOOR_W, LEASE_S = 700.0, 200.0, 5.0
+CARDS = tuple(Card(f"GPU-{i}", DEFAULT_W, 200.0, DEFAULT_W) for i in range(2))
+SETUP = LimiterSetup("n1", "start-1", CARDS, (FLOOR_W,) * 2, 0, Mode.MODE_OBSERVE, 1.0)
+
+
+@dataclass
+class Node:
+    """A limiter on cards that take a limit at once."""
+
+    limiter: Limiter = field(default_factory=lambda: Limiter(SETUP, KEY))
+    now_s: float = 100.0
+    limits_w: tuple[float, ...] = (DEFAULT_W,) * 2
+    power_w: tuple[float, ...] = (150.0, 150.0)
+    driver_loads: int = 1
+    done: list[Action] = field(default_factory=list)
+    sequence: int = 0
+
+    def perform(self, actions: list[Action]) -> list[Action]:
+        self.done += actions
+        for action in actions:
+            if isinstance(action, SetLimits):
+                self.limits_w = action.limits_w
+            if isinstance(action, SetLimits | ReadLimits):
+                cards = tuple(CardState(w, w) for w in self.limits_w)
+                self.perform(self.limiter.step(self.now_s, LimitsRead(cards, self.driver_loads, isinstance(action, SetLimits))))
+        return actions
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            self.now_s = round(self.now_s + 0.1, 3)
+            self.perform(self.limiter.step(self.now_s, PowerRead(self.power_w)))
+
+    def reports(self) -> list[PowerReport]:
+        return [PowerReport.FromString(unseal(KEY, Way.UP, "n1", a.sealed)) for a in self.done if isinstance(a, SendReport)]
+
+    def grant(self, limit_w: float = 500.0, key: bytes = KEY, way: Way = Way.DOWN, **changed: object) -> list[Action]:
+        self.sequence += 1
+        made = Grant(
+            version=1, node="n1", epoch=5, controller_id="c1", sequence=self.sequence, echo_limiter_start="start-1",
+            echo_stamp_s=self.reports()[-1].stamp_s, lease_s=LEASE_S, limits_w=[limit_w] * 2, mode=Mode.MODE_AUTO,
+        )
+        for name, value in changed.items():
+            if name == "limits_w":
+                del made.limits_w[:]
+                made.limits_w.extend(value)  # type: ignore[arg-type]  # a test's keywords
+            else:
+                setattr(made, name, value)
+        return self.perform(self.limiter.step(self.now_s, Directive(seal(key, way, "n1", made.SerializeToString()))))
+
+    def said(self) -> list[str]:
+        return [a.sentence for a in self.done if isinstance(a, Say)]
+
+
+def reporting() -> Node:
+    node = Node()
+    node.run(0.2)
+    return node
+
+
+def test_in_observe_nothing_is_touched() -> None:
+    node = Node()
+    node.run(20.0)
+    assert not any(isinstance(a, SetLimits | Remember) for a in node.done)
+
+
+def test_a_grant_is_remembered_before_it_is_set_and_then_read_back() -> None:
+    node = reporting()
+    first, second = node.grant()[:2]
+    assert first == Remember(5, Mode.MODE_AUTO)
+    assert isinstance(second, SetLimits) and second.limits_w == (500.0, 500.0)
+    node.run(1.5)
+    report = node.reports()[-1]
+    assert report.confirmed_for_s >= 1.0
+    assert [card.enforced_w for card in report.cards] == [500.0, 500.0]
+    assert report.applied.sequence == 1 and report.applied.set_s >= report.applied.received_s >= report.applied.echo_s
+
+
+def test_a_lease_ends_lease_s_after_the_stamp_that_the_grant_answers() -> None:
+    node = reporting()
+    stamp_s = node.reports()[-1].stamp_s
+    node.run(0.7)
+    node.grant(echo_stamp_s=stamp_s)
+    node.run(LEASE_S - 0.9)
+    assert node.limits_w == (500.0, 500.0)
+    node.run(0.3)
+    assert node.limits_w == (FLOOR_W, FLOOR_W)
+    assert "every GPU goes to its floor" in node.said()[-1]
+
+
+def test_renewed_in_time_a_limit_stays_and_is_set_only_once() -> None:
+    node = reporting()
+    for _ in range(10):
+        node.grant()
+        node.run(1.1)
+    assert node.limits_w == (500.0, 500.0)
+    assert sum(isinstance(a, SetLimits) for a in node.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"key": bytes(32)}, "seal: does not match"),
+        ({"way": Way.UP}, "seal: does not match"),
+        ({"version": 2}, "version: is 2"),
+        ({"node": "n2"}, "node: is 'n2'"),
+        ({"mode": Mode.MODE_APPROVE}, "mode: is 3"),
+        ({"limits_w": [500.0]}, "limits_w: are 1, this node has 2 cards"),
+        ({"limits_w": [500.0, float("nan")]}, "limits_w: each should be above 0 W"),
+        ({"lease_s": 3600.0}, "lease_s: is 3600"),
+        ({"lease_s": float("nan")}, "lease_s: is nan"),
+        ({"echo_limiter_start": "start-0"}, "echo_limiter_start: answers a report of 'start-0'"),
+        ({"echo_stamp_s": 1e9}, "echo_stamp_s: 1000000000.000 is no report"),
+        ({"echo_stamp_s": 1.0}, "echo_stamp_s: 1.000 is no report"),
+        ({"epoch": 4}, "epoch: is 4, 5 has been obeyed"),
+        ({"controller_id": "c2", "epoch": 9}, "controller_id: a lease of 'c1' runs"),
+        ({"sequence": 1}, "sequence: is 1, 1 has been obeyed"),
+    ],
+)
+def test_a_directive_that_may_not_be_obeyed_changes_nothing_and_says_why(changed: dict[str, object], says: str) -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(1.2)
+    node.grant(600.0, **changed)  # type: ignore[arg-type]  # a test's keywords
+    assert node.limits_w == (300.0, 300.0)
+    assert says in node.said()[-1]
+    node.run(0.2)
+    assert says in node.reports()[-1].refusal
+
+
+def test_an_answer_to_an_older_report_than_the_one_obeyed_is_refused() -> None:
+    node = reporting()
+    old_s = node.reports()[-1].stamp_s
+    node.run(1.2)
+    node.grant(300.0)
+    node.grant(600.0, echo_stamp_s=old_s)
+    assert node.limits_w == (300.0, 300.0)
+
+
+def test_another_controller_is_obeyed_once_the_lease_has_ended() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(LEASE_S + 1.0)
+    node.grant(600.0, controller_id="c2", epoch=6)
+    assert node.limits_w == (600.0, 600.0)
+
+
+def test_limits_are_kept_within_the_cards_range() -> None:
+    node = reporting()
+    node.grant(5000.0)
+    assert node.limits_w == (DEFAULT_W, DEFAULT_W)
+    node.grant(1.0)
+    assert node.limits_w == (200.0, 200.0)
+
+
+def test_leaving_auto_gives_the_limits_back_once_and_touches_nothing_after() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(1.2)
+    node.grant(300.0, mode=Mode.MODE_OBSERVE)
+    assert node.limits_w == (DEFAULT_W, DEFAULT_W)
+    node.limits_w = (450.0, 450.0)
+    node.run(LEASE_S + 3.0)
+    assert node.limits_w == (450.0, 450.0)
+
+
+def test_started_again_in_auto_it_sets_the_floor_before_it_hears_of_anyone() -> None:
+    node = Node(Limiter(replace(SETUP, mode=Mode.MODE_AUTO, epoch=5), KEY))
+    node.run(0.2)
+    assert node.limits_w == (FLOOR_W, FLOOR_W)
+
+
+def test_somebody_elses_limit_is_seen_corrected_and_counted() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(1.5)
+    node.limits_w = (DEFAULT_W, 300.0)
+    node.run(1.5)
+    assert node.limits_w == (300.0, 300.0)
+    assert node.reports()[-1].foreign_changes == 1
+
+
+def test_after_a_driver_reload_the_limits_are_set_again_and_are_unconfirmed_until_then() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(1.5)
+    node.limits_w, node.driver_loads = (DEFAULT_W, DEFAULT_W), 2
+    node.run(1.5)
+    assert node.limits_w == (300.0, 300.0)
+    assert node.reports()[-1].driver_loads == 2
+    assert node.reports()[-1].confirmed_for_s < 1.5
+
+
+def test_a_driver_that_hangs_is_reported_and_confirms_nothing() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.run(1.5)
+    node.perform(node.limiter.step(node.now_s, DriverHung("power")))
+    node.power_w = (float("nan"),) * 2
+    node.limiter.step(node.now_s, PowerRead(node.power_w))
+    report = PowerReport.FromString(unseal(KEY, Way.UP, "n1", node.limiter._report(node.now_s).sealed))
+    assert report.driver_hung and not report.HasField("confirmed_for_s")
+
+
+def test_a_power_step_is_reported_at_once() -> None:
+    node = reporting()
+    node.run(1.0)
+    before = len(node.reports())
+    node.power_w = (300.0, 150.0)
+    node.run(0.1)
+    assert len(node.reports()) == before + 1
+
+
+def test_a_card_that_does_not_obey_is_sent_to_the_floor_and_counted() -> None:
+    node = reporting()
+    node.grant(300.0)
+    node.power_w = (600.0, 150.0)
+    node.run(2.5)
+    assert node.reports()[-1].guard_trips >= 1
+    assert node.limits_w == (FLOOR_W, FLOOR_W)
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.floats(0.1, 4.0)),
+        st.tuples(st.just("grant"), st.floats(100.0, 900.0)),
+        st.tuples(st.just("forged"), st.floats(100.0, 900.0)),
+        st.tuples(st.just("old"), st.floats(100.0, 900.0)),
+        st.tuples(st.just("foreign"), st.floats(200.0, 700.0)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_whatever_happens_a_limit_above_the_floor_has_a_lease_that_runs(script: list[tuple[str, float]]) -> None:
+    node = reporting()
+    node.grant(FLOOR_W)
+    for what, value in script:
+        match what:
+            case "run":
+                node.run(value)
+            case "grant":
+                node.grant(value)
+            case "forged":
+                node.grant(value, key=bytes(32))
+            case "old":
+                node.grant(value, sequence=0)
+            case "foreign":
+                node.limits_w = (value, value)
+                node.run(1.2)
+        lease = node.limiter.lease
+        assert lease is not None
+        allowed_w = max(lease.limits_w) if node.now_s < lease.ends_s else FLOOR_W
+        assert max(node.limits_w) <= allowed_w + SAME_W
