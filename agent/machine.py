@@ -1,0 +1,169 @@
+"""The agent's decisions: what to collect now, what to send, what to relay. It can withhold a grant, never make one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from google.protobuf.message import DecodeError
+
+from gpuwarden.agent.events import (
+    Action,
+    Collect,
+    Collected,
+    CollectFailed,
+    ControllerLink,
+    Event,
+    FromController,
+    FromLimiter,
+    LimiterLink,
+    SendTelemetry,
+    Tick,
+    ToController,
+    ToLimiter,
+)
+from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuProcess, Reading
+from gpuwarden.agent.telemetry import Increases, blocks
+from gpuwarden.core.machine import Level, Say
+from gpuwarden.proto import telemetry_pb2
+from gpuwarden.proto.catalogue import Device
+from gpuwarden.proto.encode import encode
+from gpuwarden.proto.lease_pb2 import Mode, PowerReport, Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSetup:
+    """`agent_start` identifies one start: sequence numbers count from 1 within it. `collectors` are names, in order."""
+
+    node: str
+    agent_start: str
+    collectors: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one tick has brought in so far."""
+
+    unix_ns: int
+    waiting: set[str]
+    readings: list[Reading] = field(default_factory=list)
+
+
+class Agent:
+    """The machine of one node."""
+
+    def __init__(self, setup: AgentSetup) -> None:
+        self._setup = setup
+        self._pass: _Pass | None = None
+        self._busy: set[str] = set()  # ordered, not answered: a collector that hangs is not ordered twice
+        self._late: list[Reading] = []
+        self._failing: dict[str, str] = {}
+        self._lacks: dict[str, tuple[str, ...]] = {}
+        self._increases = Increases()
+        self._capped: dict[str, bool] = {}
+        self._last_good_s: dict[str, float] = {}
+        self._controller_up = self._limiter_up = False
+        self.sequence = 0
+
+    def step(self, now_s: float, event: Event) -> list[Action]:
+        """Actions in order."""
+        match event:
+            case Tick():
+                return list(self._tick(now_s, event))
+            case Collected():
+                return list(self._collected(now_s, event))
+            case CollectFailed():
+                return list(self._failed(now_s, event))
+            case FromLimiter():
+                self._note_caps(event.sealed)
+                return [ToController(event.sealed)] if self._controller_up else []
+            case FromController():
+                return [ToLimiter(event.sealed)] if self._limiter_up else []
+            case LimiterLink():
+                self._limiter_up = event.up
+                return [_link("limiter", event.up, "")]
+            case ControllerLink():
+                self._controller_up = event.up
+                return [_link("controller", event.up, event.reason)]
+            case _:
+                assert_never(event)
+
+    def _tick(self, now_s: float, tick: Tick) -> Iterator[Action]:
+        if self._pass is not None:
+            yield Say(f"collectors are slow: {', '.join(sorted(self._pass.waiting))}; sending without", Level.WARNING)
+            yield self._send(now_s, self._pass)
+        ready = tuple(name for name in self._setup.collectors if name not in self._busy)
+        self._pass, self._late = _Pass(tick.unix_ns, set(ready), self._late), []
+        self._busy |= set(ready)
+        if ready:
+            yield Collect(ready)
+        else:
+            yield self._send(now_s, self._pass)
+
+    def _collected(self, now_s: float, event: Collected) -> Iterator[Action]:
+        if self._failing.pop(event.collector, None) is not None:
+            yield Say(f"collector {event.collector} reads again")
+        if self._lacks.get(event.collector, ()) != event.reading.lacks:
+            self._lacks[event.collector] = event.reading.lacks
+            yield Say(f"collector {event.collector} cannot read: {'; '.join(event.reading.lacks) or 'nothing, all is there now'}")
+        yield from self._answered(now_s, event.collector, event.reading)
+
+    def _failed(self, now_s: float, event: CollectFailed) -> Iterator[Action]:
+        if self._failing.get(event.collector) != event.reason:  # on change, not every second
+            self._failing[event.collector] = event.reason
+            yield Say(f"collector {event.collector} failed: {event.reason}", Level.WARNING)
+        yield from self._answered(now_s, event.collector, Reading())
+
+    def _answered(self, now_s: float, collector: str, reading: Reading) -> Iterator[Action]:
+        self._busy.discard(collector)
+        if self._pass is None:  # too late for its pass: what happened is told with the next, what was measured is old
+            self._late.append(Reading(events=reading.events))
+            return
+        self._pass.readings.append(reading)
+        self._pass.waiting.discard(collector)
+        if not self._pass.waiting:
+            yield self._send(now_s, self._pass)
+
+    def _send(self, now_s: float, done: _Pass) -> SendTelemetry:
+        self._pass = None
+        self.sequence += 1
+        devices = [device for reading in done.readings for device in reading.devices]
+        payload = encode(
+            self._setup.node, self._setup.agent_start, self.sequence, done.unix_ns,
+            blocks((device, self._completed(now_s, device)) for device in devices),
+            [_process(p) for r in done.readings for p in r.processes], [_event(e) for r in done.readings for e in r.events],
+        )
+        return SendTelemetry(payload, self.sequence)
+
+    def _completed(self, now_s: float, device: DeviceReading) -> dict[str, float]:
+        """Counters as increases, and what only the agent knows of a GPU."""
+        values = dict(self._increases.of(device))
+        if device.device is Device.GPU:
+            if "gpu_power_watts" in values:
+                self._last_good_s[device.id] = now_s
+            values["gpu_sample_age_seconds"] = now_s - self._last_good_s.get(device.id, now_s)
+            values["gpu_capped_by_us"] = float(self._capped.get(device.id, False))
+        return values
+
+    def _note_caps(self, sealed: bytes) -> None:
+        """Sealed is not secret: the agent may read which limits are its limiter's."""
+        try:
+            report = PowerReport.FromString(Sealed.FromString(sealed).payload)
+        except DecodeError:
+            return  # the controller will refuse it, with the reason
+        ours = report.mode == Mode.MODE_AUTO
+        self._capped = {card.uuid: ours and card.enforced_w < card.default_w for card in report.cards}
+
+
+def _link(to: str, up: bool, reason: str) -> Say:
+    return Say(f"{to} in reach" if up else f"{to} out of reach: {reason or 'the link went down'}", Level.INFO if up else Level.WARNING)
+
+
+def _process(process: GpuProcess) -> telemetry_pb2.GpuProcess:
+    return telemetry_pb2.GpuProcess(
+        gpu_id=process.gpu_id, pid=process.pid, memory_bytes=process.memory_bytes, job_id=process.job_id, user=process.user,
+        job_class=process.job_class,
+    )
+
+
+def _event(event: DeviceEvent) -> telemetry_pb2.DeviceEvent:
+    return telemetry_pb2.DeviceEvent(kind=event.kind, device_id=event.device_id, code=event.code, message=event.message)
