@@ -1,0 +1,178 @@
+"""From a demand step on one node to eight lower limits on another: separate processes, Apache Kafka, simulated GPUs.
+
+    python bench/latency.py [--steps 40] [--json FILE]
+
+Node a's load rises; fair share takes power from node b. Times come from the event logs of both limiters and of the controller, all on
+this machine's clock, and from this process's clock for the step itself. The shares of one step, in order:
+
+    sensor+poll  until a's limiter has read a card that shows the step (the sensor refreshes every 100 ms, the limiter reads every 100 ms)
+    stream       until the controller has the report (limiter, Unix socket, agent, gRPC)
+    decide       until b's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
+    set          until eight lower limits are set and read back
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from services import kafka, stack
+
+from gpuwarden.agent.limiter import events as limiter_events
+from gpuwarden.controller import events as controller_events
+from gpuwarden.core.eventlog import Step, read_steps
+from gpuwarden.core.plain import Reader
+from gpuwarden.proto.lease_pb2 import Grant, PowerReport, Sealed
+
+LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
+BUDGET_W = 12_000.0
+SETTLED_S = 8.0
+LOWER_W = 5.0  # a limit that fell by at least one step of the allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Seconds of one step."""
+
+    sensor_poll_s: float
+    stream_s: float
+    decide_s: float
+    set_s: float
+
+    @property
+    def from_sample_s(self) -> float:
+        return self.stream_s + self.decide_s + self.set_s
+
+    @property
+    def from_step_s(self) -> float:
+        return self.sensor_poll_s + self.from_sample_s
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        stepped_s = _drive(Path(folder), args.steps)
+        shares = list(_measured(Path(folder) / "events", stepped_s))
+    result = _summary(args.steps, shares)
+    print(json.dumps(result, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(result) + "\n")
+    return 0 if len(shares) == args.steps else 1
+
+
+def _drive(folder: Path, steps: int) -> list[float]:
+    """Runs the whole chain; the boot-clock times of the steps."""
+    (folder / "kafka").mkdir()
+    domain = f'name = "row"\nrating_w = {BUDGET_W}\nmode = "auto"\ndead_nodes = 0\n'
+    stepped_s = []
+    with kafka.running(folder / "kafka") as broker:
+        plan = stack.Plan(("a", "b"), domain, broker.bootstrap, events=True)
+        with stack.running(folder, plan) as parts:
+            parts.gpus["a"].set_demands(LOW_W)
+            parts.gpus["b"].set_demands(BUSY_W)
+            time.sleep(20.0)
+            for number in range(steps):
+                parts.gpus["a"].set_demands(LOW_W)
+                time.sleep(SETTLED_S + number % 10 / 10)  # at every phase of the sensors and the ticks
+                stepped_s.append(time.clock_gettime(time.CLOCK_BOOTTIME))
+                parts.gpus["a"].set_demands(HIGH_W)
+                time.sleep(2.0)
+                print(f"step {number + 1} of {steps}", file=sys.stderr)
+    return stepped_s
+
+
+def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
+    """One entry for each step that led to eight lower limits; the others are missing, and said."""
+    reader = Reader(_types(limiter_events) + _types(controller_events))
+    of_a, of_b = (list(read_steps(events / f"limiter-{node}.jsonl", reader)) for node in ("a", "b"))
+    ahead_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    (log,) = events.glob("controller-*.jsonl")
+    heard = list(read_steps(log, reader))
+    for number, step_s in enumerate(stepped_s):
+        try:
+            read_s = _first(of_a, step_s, _shows_step)
+            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step)
+            granted_s = _first(of_b, heard_s, _lower_grant(of_b, heard_s))
+            set_s = _first(of_b, granted_s, lambda event: isinstance(event, limiter_events.LimitsRead) and event.ordered)
+        except LookupError:
+            print(f"step {number + 1} led to no lower limits", file=sys.stderr)
+            continue
+        yield Shares(read_s - step_s, heard_s - read_s, granted_s - heard_s, set_s - granted_s)
+
+
+def _types(module: object) -> tuple[type, ...]:
+    return tuple(value for value in vars(module).values() if isinstance(value, type))
+
+
+def _first(steps: list[Step], after_s: float, shows: Callable[[object], bool]) -> float:
+    for step in steps:
+        if step.now_s >= after_s and shows(step.event):
+            return step.now_s
+        if step.now_s > after_s + 2.0:
+            break
+    raise LookupError
+
+
+SHOWN_W = 8 * LOW_W + 0.05 * 8 * 700.0  # the node's power is up by a step as the limiter defines it
+
+
+def _shows_step(event: object) -> bool:
+    return isinstance(event, limiter_events.PowerRead) and sum(event.power_w) >= SHOWN_W
+
+
+def _tells_step(event: object) -> bool:
+    if not isinstance(event, controller_events.ReportArrived):
+        return False
+    sealed = Sealed.FromString(event.sealed)
+    return sealed.node == "a" and sum(card.power_w for card in PowerReport.FromString(sealed.payload).cards) >= SHOWN_W
+
+
+def _lower_grant(steps: list[Step], at_s: float) -> Callable[[object], bool]:
+    before_w = [w for step in steps if step.now_s < at_s and (w := _granted_w(step.event))]
+
+    def lower(event: object) -> bool:
+        limit_w = _granted_w(event)
+        return limit_w is not None and limit_w <= before_w[-1] - LOWER_W
+
+    return lower
+
+
+def _granted_w(event: object) -> float | None:
+    """The highest limit of a grant: when it falls, all eight have fallen."""
+    if not isinstance(event, limiter_events.Directive):
+        return None
+    return max(Grant.FromString(Sealed.FromString(event.sealed).payload).limits_w)
+
+
+def _summary(steps: int, shares: list[Shares]) -> dict[str, float]:
+    columns = {f.name: values for f, values in zip(fields(Shares), zip(*map(astuple, shares), strict=True), strict=True)}
+    from_sample, from_step = [s.from_sample_s for s in shares], [s.from_step_s for s in shares]
+    return {
+        "steps": steps,
+        "steps_that_led_to_eight_lower_limits": len(shares),
+        **{f"{name.removesuffix('_s')}_mean_ms": round(1e3 * statistics.fmean(values), 1) for name, values in columns.items()},
+        "from_sample_p50_ms": _percentile_ms(from_sample, 50),
+        "from_sample_p99_ms": _percentile_ms(from_sample, 99),
+        "from_step_p50_ms": _percentile_ms(from_step, 50),
+        "from_step_p99_ms": _percentile_ms(from_step, 99),
+    }
+
+
+def _percentile_ms(seconds: list[float], percent: int) -> float:
+    """The smallest value that at least `percent` of all do not exceed."""
+    ordered = sorted(seconds)
+    return round(1e3 * ordered[max(0, -(-percent * len(ordered) // 100) - 1)], 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

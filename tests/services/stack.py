@@ -1,0 +1,148 @@
+"""All of gpuwarden in separate processes, on simulated GPUs: what a test or a bench of the whole chain stands on."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fakes.nvml.steer import FakeNode
+from services.port import free_port, wait_until_open
+
+LEASE_S = 5.0
+START_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start. `domain` is TOML for one `[[domains]]` table without its nodes; `bootstrap` empty: no Kafka."""
+
+    nodes: tuple[str, ...]
+    domain: str
+    bootstrap: str = ""
+    gpus: int = 8
+    events: bool = False
+
+
+@dataclass(slots=True)
+class Stack:
+    """The running processes by name: `controller`, `detector`, `agent-NODE`, `limiter-NODE`."""
+
+    plan: Plan
+    folder: Path
+    port: int
+    gpus: dict[str, FakeNode] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def server(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: what a crash does."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def start(self, name: str, *command: str, env: dict[str, str] | None = None) -> None:
+        events = ["--events", str(self.folder / "events")] if self.plan.events else []
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "gpuwarden.cli", *command, *events],
+                stdout=log, stderr=log, env={**os.environ, **(env or {})}, cwd=self.folder,
+            )
+
+    def start_controller(self) -> None:
+        self.start("controller", "controller", "--config", str(self.folder / "controller.toml"))
+        wait_until_open(self.port, self.processes["controller"], self.folder / "controller.log", START_S)
+
+    def start_agent(self, node: str) -> None:
+        self.start(f"agent-{node}", "agent", "--config", str(self.folder / f"agent-{node}.toml"), env=self.gpus[node].env())
+
+    def start_limiter(self, node: str) -> None:
+        config = str(self.folder / f"limiter-{node}.toml")
+        self.start(f"limiter-{node}", "limiter", "--config", config, env=self.gpus[node].env())
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(10.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def running(folder: Path, plan: Plan) -> Iterator[Stack]:
+    """Starts everything, controller first; stops it in the end. Logs and configurations lie in `folder`."""
+    with ExitStack() as stack:
+        made = Stack(plan, folder, free_port())
+        stack.callback(made.stop)
+        _write_keys(folder / "keys", plan.nodes)
+        (folder / "controller.toml").write_text(_controller(made))
+        made.start_controller()
+        if plan.bootstrap:
+            (folder / "detector.toml").write_text(_bus(plan))
+            made.start("detector", "detector", "--config", str(folder / "detector.toml"))
+        for seed, node in enumerate(plan.nodes):
+            made.gpus[node] = stack.enter_context(FakeNode(folder / f"{node}.gpus", gpus=plan.gpus, seed=seed))
+            (folder / f"limiter-{node}.toml").write_text(_limiter(made, node))
+            (folder / f"agent-{node}.toml").write_text(_agent(made, node))
+            made.start_limiter(node)
+            made.start_agent(node)
+        yield made
+
+
+def _write_keys(folder: Path, nodes: Sequence[str]) -> None:
+    folder.mkdir(mode=0o700)
+    for node in nodes:
+        path = folder / f"{node}.key"
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+
+
+def _bus(plan: Plan) -> str:
+    return f'[bus]\nbootstrap = ["{plan.bootstrap}"]\n' if plan.bootstrap else ""
+
+
+def _controller(stack: Stack) -> str:
+    nodes = ", ".join(f'"{node}"' for node in stack.plan.nodes)
+    return f"""
+listen = "{stack.server}"
+ledger_file = "{stack.folder / "ledger.sqlite"}"
+keys_dir = "{stack.folder / "keys"}"
+lease_s = {LEASE_S}
+
+[[domains]]
+{stack.plan.domain}
+[[domains.classes]]
+name = "fake"
+gpus = {stack.plan.gpus}
+nodes = [{nodes}]
+
+{_bus(stack.plan)}"""
+
+
+def _limiter(stack: Stack, node: str) -> str:
+    return f"""
+node = "{node}"
+socket = "{stack.folder / node}.sock"
+key_file = "{stack.folder / "keys" / node}.key"
+state_file = "{stack.folder / node}.state"
+floor_w = 200.0
+"""
+
+
+def _agent(stack: Stack, node: str) -> str:
+    return f"""
+node = "{node}"
+controller = "{stack.server}"
+limiter_socket = "{stack.folder / node}.sock"
+
+{_bus(stack.plan)}"""
