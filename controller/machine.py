@@ -73,6 +73,8 @@ class Controller:
 
     def step(self, now_s: float, event: Event) -> list[Action]:
         """One event; the actions are to be performed in order, and a failing one ends the list."""
+        if isinstance(event, Tick):
+            self._lines.unix_ns = event.unix_ns
         if self._authority.epoch == self._authority.past:
             return [*self._begin(), *self._decided(now_s, event)]
         return self._decided(now_s, event)
@@ -84,7 +86,7 @@ class Controller:
     def _decided(self, now_s: float, event: Event) -> list[Action]:
         match event:
             case Tick():
-                return list(self._tick(now_s, event))
+                return list(self._tick(now_s))
             case ReportArrived():
                 return list(self._report(now_s, event))
             case SessionOpened():
@@ -98,8 +100,7 @@ class Controller:
             case SetMode():
                 return self._requests.set_mode(now_s, event)
 
-    def _tick(self, now_s: float, tick: Tick) -> Iterator[Action]:
-        self._lines.unix_ns = tick.unix_ns
+    def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
             yield from self._decide(now_s, keeper)
             yield from self._alerts.conditions(now_s, keeper, self._lines)

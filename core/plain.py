@@ -9,7 +9,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 # A value that json can write; JSON has no finer type.
 Plain: TypeAlias = Any
@@ -59,7 +59,7 @@ class Reader:
         if isinstance(plain, dict):
             try:
                 return self._tagged(plain)
-            except (KeyError, TypeError, ValueError) as why:
+            except (KeyError, TypeError, ValueError, DecodeError) as why:
                 raise Unknown(f"{str(plain)[:120]}: {why}") from why
         return plain
 

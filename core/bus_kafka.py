@@ -1,0 +1,183 @@
+"""The bus that is Apache Kafka, through kafka-python."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]  # has no types
+from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
+from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]  # has no types
+
+from gpuwarden.core.bus import BusConfig, BusError, OnDone, Record, check_size
+from gpuwarden.core.bus_kafka_access import access
+from gpuwarden.core.bus_kafka_log import listen_to_kafka
+
+UNDER_WAY_BYTES: Final = 32 << 20  # kafka-python itself sets no limit to what waits for a broker
+ROOM_S: Final = 5.0
+CLOSE_S: Final = 5.0
+COMMIT_S: Final = 5.0
+
+_SENDING: Final[Mapping[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "compression_type": "lz4",
+    "linger_ms": 10,
+    "batch_size": 256 << 10,
+    "max_block_ms": 1000 * ROOM_S,
+    "request_timeout_ms": 10_000,
+    "delivery_timeout_ms": 60_000,
+}
+_READING: Final[Mapping[str, Any]] = {
+    "enable_auto_commit": False,
+    "fetch_max_bytes": 8 << 20,
+    "session_timeout_ms": 15_000,
+}
+_EITHER: Final[Mapping[str, Any]] = {"reconnect_backoff_max_ms": 2_000, "metrics_enabled": False}
+
+_log = logging.getLogger("gpuwarden.bus")
+
+
+class KafkaBus:
+    """Brokers that answered when this was made."""
+
+    def __init__(self, config: BusConfig, topics: Iterable[str], patience_s: float) -> None:
+        """Creates those of `topics` that are not there yet; BusError if no broker answers in `patience_s`."""
+        listen_to_kafka()
+        self._access = access(config)
+        admin = _made(KafkaAdminClient, **self._access, bootstrap_timeout_ms=1000 * patience_s)
+        try:
+            _create_absent(admin, set(topics), config.partitions)
+        finally:
+            admin.close()
+
+    def producer(self) -> "_KafkaProducer":
+        return _KafkaProducer(_made(KafkaProducer, **self._access, **_SENDING, **_EITHER))
+
+    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True) -> "_KafkaConsumer":
+        begin = {"group_id": group, "auto_offset_reset": "earliest" if from_start else "latest"}
+        return _KafkaConsumer(_made(KafkaConsumer, *topics, **self._access, **_READING, **_EITHER, **begin))
+
+
+def _made(what: Callable[..., Any], *topics: str, **settings: Any) -> Any:
+    """A client of kafka-python; BusError if it cannot be."""
+    try:
+        return what(*topics, **settings)
+    except (KafkaError, OSError) as why:
+        raise BusError(f"{', '.join(settings['bootstrap_servers'])}: {why}") from why
+
+
+def _create_absent(admin: Any, topics: set[str], partitions: int) -> None:
+    try:
+        absent = sorted(topics - set(admin.list_topics()))
+        if absent:
+            admin.create_topics({topic: {"num_partitions": partitions} for topic in absent}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        return  # another daemon was quicker
+    except AuthorizationError as why:
+        _log.warning("topics %s: not all are there, and creating them is not allowed: %s", ", ".join(sorted(topics)), why)
+    except KafkaError as why:
+        raise BusError(f"topics {', '.join(sorted(topics))}: {why}") from why
+
+
+class _KafkaProducer:
+    def __init__(self, kafka: Any) -> None:
+        self._kafka = kafka
+        self._changed = threading.Condition()  # its lock guards the three below
+        self._under_way = 0
+        self._under_way_bytes = 0
+        self._failure: BusError | None = None
+
+    def send(self, topic: str, key: str, value: bytes, on_done: OnDone | None = None) -> None:
+        check_size(topic, key, value)
+        self._take_room(topic, len(value))
+        try:
+            future = self._kafka.send(topic, value, key=key.encode())
+        except KafkaError as why:
+            self._give_room(len(value), None)
+            raise BusError(f"{topic}: {why}") from why
+        future.add_both(self._on_outcome, topic, len(value), on_done)
+
+    def _take_room(self, topic: str, size_bytes: int) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._under_way_bytes + size_bytes <= UNDER_WAY_BYTES, ROOM_S):
+                raise BusError(f"{topic}: {self._under_way_bytes} bytes wait for the brokers, at most {UNDER_WAY_BYTES} may")
+            self._under_way += 1
+            self._under_way_bytes += size_bytes
+
+    def _on_outcome(self, topic: str, size_bytes: int, on_done: OnDone | None, outcome: object) -> None:
+        failure = BusError(f"{topic}: {outcome}") if isinstance(outcome, Exception) else None
+        try:
+            if on_done is not None:
+                on_done(failure)
+        finally:
+            self._give_room(size_bytes, failure)
+
+    def _give_room(self, size_bytes: int, failure: BusError | None) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._under_way_bytes -= size_bytes
+            self._failure = self._failure or failure
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._under_way == 0, timeout_s):
+                raise BusError(f"{self._under_way} records are not acknowledged after {timeout_s} s")
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        try:
+            self.flush(CLOSE_S)
+        except BusError as why:
+            _log.warning("given up: %s", why)
+            self._kafka._sender.force_close()  # kafka-python's own close() would leave its thread behind here
+        self._kafka.close(timeout=CLOSE_S)
+
+
+class _KafkaConsumer:
+    def __init__(self, kafka: Any) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._to_commit: dict[tuple[str, int], int] = {}
+        self._closed = False
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        self._commit_now()
+        try:
+            batches = self._kafka.poll(timeout_ms=1000 * timeout_s, max_records=max_records)
+        except KafkaError as why:
+            raise BusError(f"poll: {why}") from why
+        return [
+            Record(place.topic, place.partition, read.offset, (read.key or b"").decode(errors="replace"), read.value or b"")
+            for place, batch in batches.items()
+            for read in batch
+        ]
+
+    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
+        with self._lock:
+            self._to_commit.update(next_offsets)
+
+    def _commit_now(self) -> None:
+        """kafka-python's consumer is for one thread, so what `commit` was told is done here."""
+        with self._lock:
+            wanted, self._to_commit = self._to_commit, {}
+        mine = self._kafka.assignment()
+        offsets = {TopicPartition(*place): OffsetAndMetadata(offset, "", -1) for place, offset in wanted.items()}
+        try:
+            self._kafka.commit({place: offset for place, offset in offsets.items() if place in mine}, 1000 * COMMIT_S)
+        except KafkaError as why:
+            self._commit_later(wanted, why)
+
+    def _commit_later(self, wanted: dict[tuple[str, int], int], why: Exception) -> None:
+        _log.warning("offsets of %d partitions are not committed yet: %s", len(wanted), why)
+        with self._lock:
+            self._to_commit = wanted | self._to_commit
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._commit_now()
+            self._kafka.close(autocommit=False, timeout_ms=1000 * CLOSE_S)

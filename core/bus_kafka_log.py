@@ -1,0 +1,33 @@
+"""What kafka-python has to say, in our log: it says the same few lines several times a second while a broker is away."""
+
+import logging
+import time
+from typing import Final
+
+SAY_AGAIN_S: Final = 60.0
+
+_log = logging.getLogger("gpuwarden.bus.kafka")
+
+
+class _Sparingly(logging.Handler):
+    """Passes on what comes from one line of code at most once in SAY_AGAIN_S."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent_until_s: dict[tuple[str, int], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now_s, place = time.monotonic(), (record.pathname, record.lineno)
+        if now_s >= self._silent_until_s.get(place, now_s):
+            self._silent_until_s[place] = now_s + SAY_AGAIN_S
+            _log.log(record.levelno, "%s", record.getMessage(), exc_info=record.exc_info)
+
+
+_sparingly: Final = _Sparingly()
+
+
+def listen_to_kafka() -> None:
+    """From now on, for the whole process. Once is enough, twice does no harm."""
+    kafka = logging.getLogger("kafka")
+    kafka.addHandler(_sparingly)
+    kafka.propagate = False

@@ -1,0 +1,41 @@
+"""From the configuration to a bus that answers."""
+
+import logging
+import threading
+import time
+from typing import Final
+
+from gpuwarden.core.bus import Bus, BusConfig, BusError
+from gpuwarden.core.bus_kafka import KafkaBus
+from gpuwarden.core.bus_memory import MemoryBus
+from gpuwarden.proto import topics
+
+PATIENCE_S: Final = 3.0
+PAUSE_S: Final = 1.0
+SAY_AGAIN_S: Final = 10.0
+
+_log = logging.getLogger("gpuwarden.bus")
+
+
+def connect(config: BusConfig, stop: threading.Event | None = None) -> Bus:
+    """The bus, with gpuwarden's topics on it. Waits as long as it takes, and says what for; BusError once `stop` is set.
+
+    A memory bus is a new one: parts that are to meet on it are given the same object.
+    """
+    if config.kind == "memory":
+        return MemoryBus()
+    return _wait_for_kafka(config, stop or threading.Event())
+
+
+def _wait_for_kafka(config: BusConfig, stop: threading.Event) -> KafkaBus:
+    _log.info("connecting to Kafka at %s", ", ".join(config.bootstrap))
+    say_s = time.monotonic()
+    while not stop.is_set():
+        try:
+            return KafkaBus(config, topics.ALL, PATIENCE_S)
+        except BusError as why:
+            if time.monotonic() >= say_s:
+                _log.warning("waiting for Kafka: %s", why)
+                say_s = time.monotonic() + SAY_AGAIN_S
+        stop.wait(PAUSE_S)
+    raise BusError(f"{', '.join(config.bootstrap)}: stopped while waiting for Kafka")

@@ -1,0 +1,57 @@
+"""Fixtures for the whole suite: real servers, and the measured data that some tests read."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from services import kafka
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).parents[1]
+
+
+# Every warning is an error, but for two of kafka-python's that are not ours to mend: one as it is imported, and one when it
+# leaves the socket of a connection that was refused to the garbage collector, in whatever test that runs or after the last.
+_NOT_OURS: tuple[tuple[str, type[Warning]], ...] = (
+    (r"(read|open)_text is deprecated\. Use files", DeprecationWarning),
+    (r"Exception ignored in. <socket\.socket .*laddr=.'0\.0\.0\.0', \d+.>", pytest.PytestUnraisableExceptionWarning),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for message, category in _NOT_OURS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__module__}.{category.__name__}")
+        warnings.filterwarnings("ignore", message, category)  # the line above holds from the first test to the last
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
+    """One Apache Kafka broker for the whole run. Tests keep apart by topic and group names of their own."""
+    with kafka.running(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium. Imported here, so that only who asks for it waits for Playwright."""
+    from services import chromium
+
+    with chromium.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of measured data: GPUWARDEN_DATA, or `shared/data` beside the checkout; without either the test skips."""
+    named = os.environ.get("GPUWARDEN_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        if named:
+            pytest.fail(f"GPUWARDEN_DATA: {folder} is not a folder")
+        pytest.skip(f"needs the measured data: {folder} is not there, and GPUWARDEN_DATA names no other folder")
+    return folder

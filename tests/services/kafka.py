@@ -1,0 +1,91 @@
+"""A real Apache Kafka broker in KRaft mode, on free loopback ports with its log in a folder of the caller's."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.cache import cached
+from services.port import free_port, wait_until_open
+
+POM = Path(__file__).with_name("kafka-pom.xml")
+START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker that is up. `bootstrap` is host:port."""
+
+    bootstrap: str
+    server: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash does."""
+        self.server.kill()
+        self.server.wait()
+
+
+def install() -> Path:
+    """The folder of the broker's jars, fetched by Maven (some 10 s) if they are not there yet."""
+    return cached("kafka", POM.read_bytes(), _fetch) / "libs"
+
+
+def _fetch(folder: Path) -> None:
+    where = f"-DoutputDirectory={folder / 'libs'}"
+    subprocess.run(["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", where], check=True)
+
+
+@contextmanager
+def running(
+    folder: Path, port: int = 0, protocol: str = "PLAINTEXT", more: Mapping[str, str] | None = None
+) -> Iterator[Broker]:
+    """A broker whose files are all in `folder`; a free port if none is named. `protocol` is its listener's.
+
+    `more` are server properties. A second call with the same folder finds the records of the first one.
+    """
+    port = port or free_port()
+    settings = folder / "server.properties"
+    settings.write_text("".join(f"{key}={value}\n" for key, value in _properties(folder, port, protocol, more or {}).items()))
+    if not (folder / "log" / "meta.properties").exists():
+        _format(settings)
+    with (folder / "out").open("ab") as out:
+        server = subprocess.Popen(_java("kafka.Kafka", str(settings)), stdout=out, stderr=out, cwd=folder)
+    try:
+        wait_until_open(port, server, folder / "out", START_S)
+        yield Broker(f"127.0.0.1:{port}", server)
+    finally:
+        server.kill()  # nothing in it is worth the seconds of an orderly end
+        server.wait()
+
+
+def _format(settings: Path) -> None:
+    cluster = subprocess.run(_java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True)
+    command = _java("kafka.tools.StorageTool", "format", "-t", cluster.stdout.strip(), "-c", str(settings))
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _java(main: str, *arguments: str) -> list[str]:
+    heap = ["-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    return ["java", *heap, "-cp", f"{install()}/*", main, *arguments]
+
+
+def _properties(folder: Path, port: int, protocol: str, more: Mapping[str, str]) -> dict[str, str]:
+    controller = f"127.0.0.1:{free_port()}"
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"{protocol}://127.0.0.1:{port},CONTROLLER://{controller}",
+        "listener.security.protocol.map": f"{protocol}:{protocol},CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": protocol,
+        "log.dirs": str(folder / "log"),
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "auto.create.topics.enable": "false",  # as in a well-kept cluster: a topic is made by who means to
+        **more,
+    }

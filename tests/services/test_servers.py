@@ -1,0 +1,26 @@
+"""The servers that other tests stand on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
+from services.kafka import Broker
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def test_the_broker_answers(kafka_broker: Broker) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    try:
+        assert len(admin.describe_cluster()["brokers"]) == 1
+    finally:
+        admin.close()
+
+
+def test_the_browser_shows_a_page_of_its_own_machine(browser: "Browser", tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<h1>Row 7</h1>")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.inner_text("h1") == "Row 7"
+    page.close()
