@@ -1,0 +1,174 @@
+"""Runs an object in a child process with a deadline for every call, because a driver call can block for ever.
+
+The child is a fresh interpreter, never a fork. One that misses a deadline is abandoned: killed if the kernel lets it be, and
+counted; its successors are bounded, since a process that hangs inside the driver cannot be killed. One whose object raised ends,
+since nobody knows what state the object is in. The pipe is a socket pair between this process and its own child: nothing that
+others wrote is ever unpickled. One thread at a time may call.
+"""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Final
+
+OUTSTANDING_LIMIT: Final = 3
+START_S: Final = 10.0
+RESTART_S: Final = 1.0  # a child that fails at once is not started more often than this
+_CLOSE_S: Final = 1.0
+# The parent's path goes along, so that the child finds whatever module the factory lives in.
+_BOOT: Final = "import sys; sys.path[:] = sys.argv[2:]; from gpuwarden.agent.child import serve; serve(int(sys.argv[1]))"
+
+
+class Hung(Exception):
+    """The call missed its deadline, or too many children hang already to start another one."""
+
+
+class ChildFailed(Exception):
+    """The call raised in the child, or the child died. `kind` is the exception's type name, or `Died`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+
+
+class Child:
+    """Calls methods of `factory(*arguments)`, which lives in a child process.
+
+    `factory` is importable by name; it, its arguments and all answers can be pickled. The child is started by the first call, and
+    started anew by the first call after it hung or failed. `start_s` bounds that start, on top of the call's own deadline.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[..., object],
+        *arguments: object,
+        start_s: float = START_S,
+        kill: Callable[["subprocess.Popen[bytes]"], None] = subprocess.Popen.kill,
+    ) -> None:
+        self._factory, self._arguments, self._start_s, self._kill = factory, arguments, start_s, kill
+        self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._abandoned: list[subprocess.Popen[bytes]] = []
+        self._failure: tuple[str, str, float] | None = None  # kind, message, monotonic time
+
+    @property
+    def outstanding(self) -> int:
+        """Abandoned children that have not died yet."""
+        self._abandoned = [child for child in self._abandoned if child.poll() is None]
+        return len(self._abandoned)
+
+    def call(self, method: str, *arguments: object, deadline_s: float) -> Any:
+        """What the method returns. Raises Hung or ChildFailed."""
+        if self._running is None:
+            self._start()
+        return self._exchange(method, arguments, deadline_s)
+
+    def close(self) -> None:
+        """Ends the child, and kills one that does not end by itself."""
+        if self._running is not None:
+            self._drop(_CLOSE_S)
+        for child in self._abandoned:
+            _wait(child, 0.0)
+
+    def _start(self) -> None:
+        if self._failure is not None and time.monotonic() < self._failure[2] + RESTART_S:
+            raise ChildFailed(*self._failure[:2])
+        if self.outstanding >= OUTSTANDING_LIMIT:
+            raise Hung(f"{self.outstanding} children hang in the driver and cannot be killed: no further one is started")
+        self._running = _spawn()
+        self._exchange(self._factory, self._arguments, self._start_s)
+        self._failure = None
+
+    def _exchange(self, what: object, arguments: tuple[object, ...], deadline_s: float) -> Any:
+        assert self._running is not None
+        pipe = self._running[1]
+        try:
+            pipe.send((what, arguments))
+            if not pipe.poll(deadline_s):
+                self._abandon()
+                raise Hung(f"{getattr(what, '__name__', what)} gave no answer within {deadline_s:g} s")
+            failure, answer = pipe.recv()
+        except (EOFError, ConnectionError):
+            status = self._drop(_CLOSE_S)
+            failure, answer = "Died", f"the child process ended with status {status}"
+        if failure is None:
+            return answer
+        if self._running is not None:
+            self._drop(_CLOSE_S)
+        self._failure = failure, answer, time.monotonic()
+        raise ChildFailed(failure, answer)
+
+    def _abandon(self) -> None:
+        assert self._running is not None
+        (child, pipe), self._running = self._running, None
+        pipe.close()
+        self._kill(child)
+        if not _wait(child, 0.05):  # one that can be killed is gone by then
+            self._abandoned.append(child)
+
+    def _drop(self, patience_s: float) -> int | None:
+        assert self._running is not None
+        (child, pipe), self._running = self._running, None
+        pipe.close()
+        if not _wait(child, patience_s):
+            self._kill(child)
+            if not _wait(child, patience_s):
+                self._abandoned.append(child)
+        return child.returncode
+
+
+def _spawn() -> tuple["subprocess.Popen[bytes]", Connection]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
+        # A process group of its own: Ctrl-C is for the parent, whose death the child then sees.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0)
+    return child, Connection(ours.detach())
+
+
+def _wait(child: "subprocess.Popen[bytes]", patience_s: float) -> bool:
+    try:
+        child.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def serve(descriptor: int) -> None:
+    """The child's side: makes the object, then answers calls until the parent is gone or the object raises."""
+    threading.Thread(target=_die_with_parent, args=(descriptor,), daemon=True).start()
+    pipe = Connection(descriptor)
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        pipe.send((kind.__name__, str(error)))
+
+    sys.excepthook = tell
+    factory, arguments = pipe.recv()
+    subject = factory(*arguments)
+    pipe.send((None, None))
+    while (call := _next_call(pipe)) is not None:
+        method, arguments = call
+        pipe.send((None, getattr(subject, method)(*arguments)))
+
+
+def _next_call(pipe: Connection) -> tuple[str, tuple[object, ...]] | None:
+    try:
+        method, arguments = pipe.recv()
+    except (EOFError, ConnectionError):
+        return None
+    return method, arguments
+
+
+def _die_with_parent(descriptor: int) -> None:
+    """The pipe's other end closes when the parent dies, however it dies; this thread sees it while a call is in the driver."""
+    watch = select.poll()
+    watch.register(descriptor, 0)
+    watch.poll()
+    os._exit(0)
