@@ -6,6 +6,7 @@ used. What a type cannot say, its `problems()` method does, one "key: is this, s
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -144,7 +145,7 @@ def _scalar(given: Any, kind: Any, at: str, wrong: list[str]) -> Any:
         except ValueError as why:
             wrong.append(f"{at}: {why}")
             return None
-    if type(given) is not kind:
+    if type(given) is not kind or (kind is float and not math.isfinite(given)):
         wrong.append(f"{at}: is {given!r}, should be {_name(kind)}")
     return given
 

@@ -1,0 +1,62 @@
+"""What the agent's TOML file says. Without a file an agent collects what there is and sends nothing."""
+
+import math
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpuwarden.core.address import Address
+from gpuwarden.core.bus import BusConfig
+from gpuwarden.core.config import option
+
+DEFAULT_COLLECTORS = ("nvml", "host", "infiniband")
+
+
+@dataclass(frozen=True, slots=True)
+class FakeConfig:
+    """What the collector `fake` pretends."""
+
+    gpus: int = option("GPUs of the pretended node", default=8)
+    nics: int = option("InfiniBand ports of the pretended node", default=8)
+    seed: int = option("the same seed gives the same readings", default=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    node: str = option("this node's name in the controller's file; empty: the host's name", default="")
+    period_s: float = option("from one pass over the node to the next", default=1.0)
+    collectors: tuple[str, ...] = option(
+        "what to read: nvml, host, infiniband, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
+    )
+    bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
+    spool_records: int = option("passes that wait in memory while the bus is away; then the oldest is dropped", default=3600)
+    controller: Address | None = option("where power reports go; none: power is not controlled", default=None)
+    limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)
+    metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
+    proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
+    sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
+    fake: FakeConfig = option("the collector fake", default=FakeConfig())
+
+    def problems(self) -> Iterator[str]:
+        """What the types cannot say."""
+        from gpuwarden.agent.collectors import COLLECTORS  # collectors read this config: they come after it
+
+        for name in self.collectors:
+            if name not in COLLECTORS:
+                yield f"collectors: {name!r} is not known; known are {', '.join(COLLECTORS)}"
+        if len(set(self.collectors)) != len(self.collectors):
+            yield "collectors: one is named twice"
+        if not (math.isfinite(self.period_s) and self.period_s >= 0.1):
+            yield f"period_s: is {self.period_s:g}, should be 0.1 or more: a driver is not read more than ten times a second"
+        if self.spool_records < 1:
+            yield f"spool_records: is {self.spool_records}, should be 1 or more"
+        if self.metrics_listen is not None and not self.metrics_listen.loopback:
+            yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address"
+        if self.limiter_socket is not None and self.controller is None:
+            yield "limiter_socket: is of no use without controller"
+
+
+def named(config: AgentConfig) -> AgentConfig:
+    """With the node's name filled in."""
+    return replace(config, node=config.node or socket.gethostname())

@@ -1,0 +1,99 @@
+"""Where the agent finds the limiter: a Unix socket that one agent at a time may use, the newest."""
+
+import contextlib
+import grp
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from gpuwarden.agent.limiter.frames import BadFrame, read_frame, write_frame
+from gpuwarden.core.config import ConfigError
+
+SOCKET_MODE: Final = 0o660  # owner and group: whoever can open it can withhold, never forge
+
+_log = logging.getLogger("gpuwarden.limiter")
+
+
+class AgentSocket:
+    """Listens from construction to `close`. Frames that come are given to `on_frame`, from a thread of their own."""
+
+    def __init__(self, path: Path, group: str, on_frame: Callable[[bytes], object]) -> None:
+        self._path, self._on_frame = path, on_frame
+        self._agent: socket.socket | None = None
+        self._lock = threading.Lock()  # guards _agent
+        self._listener = _listen(path, group)
+        threading.Thread(target=self._accept, name="accept", daemon=True).start()
+
+    def send(self, body: bytes) -> None:
+        """To the agent, if there is one that reads; else the frame is left out, since a newer one follows."""
+        with self._lock:
+            if self._agent is None:
+                return
+            try:
+                write_frame(self._agent, body)
+            except (BadFrame, OSError) as why:
+                self._hang_up(str(why))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._hang_up("the limiter stops")
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            with self._lock:
+                self._hang_up("a newer agent came")
+                self._agent = connection
+            _log.info("an agent has connected")
+            threading.Thread(target=self._read, args=(connection,), name="agent", daemon=True).start()
+
+    def _read(self, connection: socket.socket) -> None:
+        reason = "the agent closed it"
+        try:
+            while (body := read_frame(connection)) is not None:
+                self._on_frame(body)
+        except (BadFrame, OSError) as why:
+            reason = str(why)
+        with self._lock:
+            if self._agent is connection:
+                self._hang_up(reason)
+        connection.close()
+
+    def _hang_up(self, reason: str) -> None:
+        """The reading thread then ends by itself. Only with the lock."""
+        if self._agent is None:
+            return
+        with contextlib.suppress(OSError):
+            self._agent.shutdown(socket.SHUT_RDWR)
+        self._agent = None
+        _log.info("the agent's connection has ended: %s", reason)
+
+
+def _listen(path: Path, group: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # nobody but the owner until its group is set
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        if group:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        path.chmod(SOCKET_MODE)
+        listener.listen(4)
+    except (OSError, KeyError) as why:
+        listener.close()
+        raise ConfigError(f"socket {path}, socket_group {group!r}: {why}") from None
+    finally:
+        os.umask(before)
+    return listener

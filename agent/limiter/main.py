@@ -1,0 +1,122 @@
+"""The limiter as a process: root, no network, one Unix socket. It sets limits, and lets go of nothing when it stops."""
+
+import logging
+import secrets
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Final, assert_never
+
+from gpuwarden.agent.child import ChildFailed, Hung
+from gpuwarden.agent.limiter.agent_socket import AgentSocket
+from gpuwarden.agent.limiter.cards import Cards
+from gpuwarden.agent.limiter.config import LimiterConfig
+from gpuwarden.agent.limiter.driver import Driver
+from gpuwarden.agent.limiter.events import (
+    Action,
+    Directive,
+    Event,
+    ReadLimits,
+    Remember,
+    SendReport,
+    SetLimits,
+)
+from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
+from gpuwarden.agent.limiter.state import Remembered, load_state, save_state
+from gpuwarden.agent.reading import Unsupported
+from gpuwarden.core.config import read_key
+from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.log import log_to_stderr
+from gpuwarden.core.machine import Say
+from gpuwarden.core.service import Inbox, serve, stop_on_signals
+from gpuwarden.proto.lease_pb2 import Mode
+
+INBOX_EVENTS: Final = 1000
+STOP_S: Final = 4.0  # a service stops within 5 s
+
+_log = logging.getLogger("gpuwarden.limiter")
+
+
+def boottime_s() -> float:
+    """The lease's clock: goes on while the node sleeps, and nobody sets it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
+    """Until SIGTERM. 1 if this node has no card to limit."""
+    log_to_stderr()
+    stop = stop_on_signals()
+    key, remembered = read_key(config.key_file), load_state(config.state_file)
+    try:
+        cards = Cards()
+    except (Unsupported, Hung, ChildFailed) as why:
+        _log.error("no card to limit: %s", why)
+        return 1
+    setup = _setup(config, cards, remembered)
+    log = EventLog(events_dir, "limiter", setup.node, setup) if events_dir is not None else None
+    try:
+        _run(Limiter(setup, key), setup, config, cards, stop, log)
+    finally:
+        if log is not None:
+            log.close()
+    return 0
+
+
+def _setup(config: LimiterConfig, cards: Cards, remembered: Remembered) -> LimiterSetup:
+    return LimiterSetup(
+        node=config.node or socket.gethostname(),
+        limiter_start=secrets.token_hex(8),
+        cards=cards.cards,
+        floors_w=tuple(min(max(config.floor_w, card.min_w), card.max_w) for card in cards.cards),
+        epoch=remembered.epoch,
+        mode=remembered.mode,
+        settle_s=config.settle_s,
+    )
+
+
+def _run(
+    machine: Limiter, setup: LimiterSetup, config: LimiterConfig, cards: Cards, stop: threading.Event, log: EventLog | None
+) -> None:
+    inbox = Inbox[Event](INBOX_EVENTS)
+    agent = AgentSocket(config.socket, config.socket_group, lambda sealed: inbox.offer(Directive(sealed)))
+    driver = Driver(cards, len(setup.cards), inbox.offer, boottime_s)
+    _log.info("%s: %d cards, mode %s, epoch %d", setup.node, len(setup.cards), Mode.Name(setup.mode), setup.epoch)
+    performer = _Performer(agent, driver, config.state_file, Remembered(setup.epoch, setup.mode))
+    try:
+        serve(machine, inbox, performer.perform, boottime_s, stop, log)
+    finally:
+        agent.close()
+        leave_w = setup.floors_w if machine.mode == Mode.MODE_AUTO else None
+        if driver.close(leave_w, STOP_S):
+            cards.close()
+        else:
+            _log.error("the driver does not answer: the limits stay as they are")
+
+
+class _Performer:
+    """Does what the machine orders."""
+
+    def __init__(self, agent: AgentSocket, driver: Driver, state_file: Path, remembered: Remembered) -> None:
+        self._agent, self._driver, self._state_file, self._remembered = agent, driver, state_file, remembered
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case Remember():
+                self._remember(Remembered(action.epoch, action.mode))
+            case SetLimits():
+                _log.info("setting %s: %s", " ".join(f"{limit_w:.0f}" for limit_w in action.limits_w), action.reason)
+                self._driver.set_limits(action.limits_w)
+            case ReadLimits():
+                self._driver.read_limits()
+            case SendReport():
+                self._agent.send(action.sealed)
+            case Say():
+                raise AssertionError("the loop says it")
+            case _:
+                assert_never(action)
+
+    def _remember(self, remembered: Remembered) -> None:
+        if remembered != self._remembered:
+            save_state(self._state_file, remembered)
+            self._remembered = remembered

@@ -1,0 +1,103 @@
+"""The agent as a process: collects, sends telemetry, relays between limiter and controller. It needs no privileges."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, assert_never
+
+from prometheus_client import REGISTRY
+
+from gpuwarden.agent.collecting import Collecting, Outcome, open_collectors
+from gpuwarden.agent.config import AgentConfig, named
+from gpuwarden.agent.events import Action, Collect, Event, SendTelemetry, Tick, ToController, ToLimiter
+from gpuwarden.agent.exposition import Exposition
+from gpuwarden.agent.machine import Agent, AgentSetup
+from gpuwarden.agent.relay import LimiterRelay
+from gpuwarden.agent.sender import Sender
+from gpuwarden.agent.session import ControllerSession
+from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.log import log_to_stderr
+from gpuwarden.core.machine import Say
+from gpuwarden.core.metrics import serve_metrics
+from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+
+INBOX_EVENTS: Final = 1000
+COLLECTORS_STOP_S: Final = 1.5
+
+_log = logging.getLogger("gpuwarden.agent")
+
+
+def run(config: AgentConfig, *, events_dir: Path | None = None) -> int:
+    """Until SIGTERM."""
+    log_to_stderr()
+    stop = stop_on_signals()
+    with ExitStack() as opened:
+        _run(named(config), events_dir, stop, opened)
+    return 0
+
+
+def _run(config: AgentConfig, events_dir: Path | None, stop: threading.Event, opened: ExitStack) -> None:
+    collectors, left_out = open_collectors(config)
+    for name, why in left_out.items():
+        _log.info("collector %s is left out: %s", name, why)
+    setup = AgentSetup(config.node, secrets.token_hex(8), tuple(collectors))
+    log = EventLog(events_dir, "agent", setup.node, setup) if events_dir is not None else None
+    if log is not None:
+        opened.callback(log.close)
+    inbox = Inbox[Event](INBOX_EVENTS)
+    collecting = Collecting(collectors, _outcomes(config, inbox, opened))
+    opened.callback(collecting.close, COLLECTORS_STOP_S)
+    performer = _Performer(config, collecting, inbox, opened)
+    ticker = Ticker(config.period_s, lambda: Tick(time.time_ns()), inbox, time.monotonic)
+    opened.callback(ticker.close)
+    _log.info("%s: reads %s", setup.node, ", ".join(collectors) or "nothing")
+    serve(Agent(setup), inbox, performer.perform, time.monotonic, stop, log)
+
+
+def _outcomes(config: AgentConfig, inbox: Inbox[Event], opened: ExitStack) -> Callable[[Outcome], None]:
+    exposition = Exposition()
+    REGISTRY.register(exposition)
+    opened.callback(REGISTRY.unregister, exposition)
+    if config.metrics_listen is not None:
+        opened.callback(serve_metrics("agent", config.metrics_listen))
+
+    def on_outcome(outcome: Outcome) -> None:
+        exposition.show(outcome)
+        inbox.put(outcome)
+
+    return on_outcome
+
+
+class _Performer:
+    """Does what the machine orders. Bus, session and relay are there if they are configured."""
+
+    def __init__(self, config: AgentConfig, collecting: Collecting, inbox: Inbox[Event], opened: ExitStack) -> None:
+        self._collecting = collecting
+        self._sender = Sender(config.bus, config.node, config.spool_records) if config.bus is not None else None
+        self._session = ControllerSession(config.controller, config.node, inbox.put) if config.controller is not None else None
+        self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
+        for part in (self._sender, self._session, self._relay):
+            if part is not None:
+                opened.callback(part.close)
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case Collect():
+                self._collecting.order(action.collectors)
+            case SendTelemetry():
+                if self._sender is not None:
+                    self._sender.send(action.payload)
+            case ToController():
+                assert self._session is not None, "its link came up"
+                self._session.send(action.sealed)
+            case ToLimiter():
+                assert self._relay is not None, "its link came up"
+                self._relay.send(action.sealed)
+            case Say():
+                raise AssertionError("the loop says it")
+            case _:
+                assert_never(action)

@@ -1,0 +1,137 @@
+"""The agent's session with its controller: reports up, grants down, opened again whenever it ends."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from gpuwarden.agent.events import ControllerLink, Event, FromController
+from gpuwarden.core.address import Address
+from gpuwarden.core.version import VERSION
+from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
+from gpuwarden.proto.control_pb2_grpc import AgentServiceStub
+from gpuwarden.proto.lease_pb2 import Sealed
+
+SESSION_VERSION: Final = 1
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 2.0  # well below a lease
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", 2000),  # a dead controller is known within 3 s
+    ("grpc.keepalive_timeout_ms", 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 1 << 20),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel would wait out the old one's backoff
+)
+
+
+class ControllerSession:
+    """Open or trying, from construction to `close`."""
+
+    def __init__(self, controller: Address, node: str, put: Callable[[Event], object]) -> None:
+        self._controller, self._node, self._put = controller, node, put
+        self._stop = threading.Event()
+        self._lock = threading.Lock()  # guards the two below
+        self._requests: _Requests | None = None
+        self._call: Any = None
+        self._told: ControllerLink | None = None
+        self._thread = threading.Thread(target=self._run, name="session", daemon=True)
+        self._thread.start()
+
+    def send(self, sealed: bytes) -> None:
+        """A report, unchanged. One that still waits is replaced: the newer tells more."""
+        with self._lock:
+            if self._requests is not None:
+                self._requests.put(SessionRequest(report=Sealed.FromString(sealed)))
+
+    def close(self) -> None:
+        self._stop.set()
+        with self._lock:
+            if self._call is not None:
+                self._call.cancel()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            reason = self._converse()
+            pause_s = FIRST_PAUSE_S if self._told == ControllerLink(True) else min(2 * pause_s, LONGEST_PAUSE_S)
+            if not self._stop.is_set():
+                self._tell(ControllerLink(False, reason))
+            # Jitter, lest a whole row comes back in one instant.
+            self._stop.wait(pause_s * random.uniform(0.5, 1.0))
+
+    def _converse(self) -> str:
+        """One session, and why it ended."""
+        with grpc.insecure_channel(str(self._controller), _OPTIONS) as channel:
+            hello = Hello(version=SESSION_VERSION, node=self._node, agent_version=VERSION)
+            requests = _Requests(SessionRequest(hello=hello))
+            call = AgentServiceStub(channel).Session(requests)
+            self._attach(requests, call)
+            try:
+                return self._read(call)
+            except grpc.RpcError:
+                return f"{call.code().name}: {call.details()}"
+            finally:
+                self._attach(None, None)
+                requests.end()
+
+    def _attach(self, requests: "_Requests | None", call: Any) -> None:
+        with self._lock:
+            self._requests, self._call = requests, call
+            if call is not None and self._stop.is_set():
+                call.cancel()
+
+    def _read(self, call: Any) -> str:
+        response: SessionResponse
+        for response in call:
+            match response.WhichOneof("message"):
+                case "welcome":
+                    if response.welcome.version != SESSION_VERSION:
+                        return f"welcome.version: is {response.welcome.version}, this agent speaks {SESSION_VERSION}"
+                    self._tell(ControllerLink(True))
+                case "grant":
+                    self._put(FromController(response.grant.SerializeToString()))
+        return "the controller ended the session"
+
+    def _tell(self, link: ControllerLink) -> None:
+        if link != self._told:
+            self._told = link
+            self._put(link)
+
+
+class _Requests:
+    """What goes up: the hello, then always the newest report. gRPC iterates it in a thread of its own."""
+
+    def __init__(self, hello: SessionRequest) -> None:
+        self._changed = threading.Condition()
+        self._hello: SessionRequest | None = hello
+        self._report: SessionRequest | None = None
+        self._ended = False
+
+    def put(self, report: SessionRequest) -> None:
+        with self._changed:
+            self._report = report
+            self._changed.notify()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def __iter__(self) -> "_Requests":
+        return self
+
+    def __next__(self) -> SessionRequest:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._hello is not None or self._report is not None)
+            if self._hello is not None:
+                hello, self._hello = self._hello, None
+                return hello
+            if self._ended or self._report is None:
+                raise StopIteration
+            report, self._report = self._report, None
+            return report

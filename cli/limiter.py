@@ -1,0 +1,19 @@
+"""`gpuwarden limiter`: the root process that sets this node's power limits."""
+
+import argparse
+from pathlib import Path
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    limiter = verbs.add_parser("limiter", help="set this node's power limits, under the controller's leases (root)")
+    limiter.add_argument("--config", type=Path, default=Path("/etc/gpuwarden/limiter.toml"), metavar="FILE")
+    limiter.add_argument("--events", type=Path, metavar="DIR", help="write every event to a log that `replay` reads")
+    limiter.set_defaults(run=run, verb="limiter")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gpuwarden.agent.limiter.config import LimiterConfig
+    from gpuwarden.agent.limiter.main import run as run_limiter
+    from gpuwarden.core.config import load
+
+    return run_limiter(load(args.config, LimiterConfig), events_dir=args.events)

@@ -1,0 +1,111 @@
+"""The controller's configuration."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from gpuwarden.controller.actuators import FORMS
+from gpuwarden.controller.actuators.severity import SEVERITIES
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.hostlist import expand
+from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.core.address import Address
+from gpuwarden.core.bus import BusConfig
+from gpuwarden.core.config import ConfigError, option, read_key
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """Somebody who is told of alerts."""
+
+    name: str = option("name of the webhook, for log lines and metrics")
+    url: str = option("where to POST; it is never logged, since such addresses are often secrets: keep this file to its owner")
+    form: str = option("what is posted: cloudevents or slack", default="cloudevents")
+    min_severity: str = option("tell of info, of warning or of critical and what is above", default="warning")
+
+    def problems(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not _is_http(self.url):
+            yield "url: should be http://... or https://..."
+        if self.form not in FORMS:
+            yield f"form: is {self.form!r}, should be {' or '.join(FORMS)}"
+        if self.min_severity not in SEVERITIES:
+            yield f"min_severity: is {self.min_severity!r}, should be {', '.join(SEVERITIES)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfig:
+    """Everything a controller is told from outside."""
+
+    ledger_file: Path = option("SQLite file of the ledger, with the epoch and what operators have set")
+    keys_dir: Path = option("folder with the key of every node, NODE.key; `gpuwarden config node-keys` makes them")
+    domains: tuple[DomainConfig, ...] = option("the power domains; a node is in one of them")
+    listen: Address = option("gRPC for agents and operators", default=Address("127.0.0.1", 7443))
+    metrics_listen: Address | None = option("Prometheus metrics; without it none", default=None)
+    web_listen: Address | None = option("the web page; without it none", default=None)
+    lease_s: float = option("how long a grant holds without the next; then the node goes to its floor", default=5.0)
+    stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
+    bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
+    webhooks: tuple[WebhookConfig, ...] = option("who is told of alerts", default=())
+
+    def problems(self) -> Iterator[str]:
+        """What the types cannot say."""
+        yield from self._listening()
+        if not 2 <= self.lease_s <= 60:
+            yield f"lease_s: is {self.lease_s:g}, should be 2 to 60"
+        if not 1.5 <= self.stale_s <= self.lease_s:
+            yield f"stale_s: is {self.stale_s:g}, should be 1.5 (reports come once a second) to lease_s ({self.lease_s:g})"
+        if not self.domains:
+            yield "domains: there is none"
+        yield from _twice("domains.name", "domain", (domain.name for domain in self.domains))
+        yield from _twice("domains.classes.nodes", "node", _nodes(self.domains))
+        yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
+
+    def _listening(self) -> Iterator[str]:
+        for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen), ("web_listen", self.web_listen)):
+            if address is not None and not address.loopback:
+                yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1: there are no certificates yet"
+
+    @property
+    def timing(self) -> Timing:
+        """A fresh controller listens for half a lease, so that it answers before any grant that it found has lapsed."""
+        return Timing(self.lease_s, self.stale_s, learn_s=self.lease_s / 2)
+
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(_nodes(self.domains))
+
+
+def read_keys(config: ControllerConfig) -> dict[str, bytes]:
+    """Each node's key; ConfigError with a line for every one that is absent or bad."""
+    keys, wrong = dict[str, bytes](), list[str]()
+    for node in config.nodes():
+        try:
+            keys[node] = read_key(config.keys_dir / f"{node}.key")
+        except ConfigError as why:
+            wrong.append(f"keys_dir: {why}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return keys
+
+
+def _is_http(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _nodes(domains: tuple[DomainConfig, ...]) -> Iterator[str]:
+    for domain in domains:
+        for made in domain.classes:
+            yield from expand(made.nodes)
+
+
+def _twice(key: str, what: str, names: Iterator[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{key}: {what} {name!r} occurs {count} times, should be once"

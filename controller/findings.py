@@ -1,0 +1,95 @@
+"""Findings from the bus into the machine, in order. Offsets are committed after the machine is through with what they led to."""
+
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from threading import Condition, Event, Thread
+from typing import Final
+
+from prometheus_client import Counter
+
+from gpuwarden.controller import events
+from gpuwarden.controller.events import Action, FindingArrived
+from gpuwarden.core.bus import Bus, BusError, Consumer, Record
+from gpuwarden.core.machine import Machine
+from gpuwarden.proto import topics
+
+GROUP: Final = "gpuwarden-controller"
+MAX_RECORDS: Final = 100
+_POLL_S: Final = 0.5
+_PAUSE_S: Final = 1.0
+
+RECORDS: Final = Counter("gpuwarden_controller_findings_total", "Findings that the machine is through with")
+
+_log = logging.getLogger("gpuwarden.findings")
+
+Connect = Callable[[Event], Bus]
+
+
+class Through:
+    """A machine as it was, that also tells how many findings it is through with: stepped, and their actions performed."""
+
+    def __init__(self, machine: Machine[events.Event, Action]) -> None:
+        self._machine = machine
+        self._changed = Condition()
+        self._count = 0
+        self._one_under_way = False
+
+    def step(self, now_s: float, event: events.Event) -> list[Action]:
+        """The loop asks for the next step when the actions of the one before are performed."""
+        if self._one_under_way:
+            with self._changed:
+                self._count += 1
+                self._changed.notify_all()
+        self._one_under_way = isinstance(event, FindingArrived)
+        return self._machine.step(now_s, event)
+
+    def reached(self, count: int, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count >= count, timeout_s)
+
+
+class Findings:
+    """Reads in a thread of its own until `stop` is set. Without the bus it waits: power does not."""
+
+    def __init__(self, connect: Connect, offer: Callable[[events.Event], bool], through: Through, stop: Event) -> None:
+        self._connect, self._offer, self._through, self._stop = connect, offer, through, stop
+        self._offered = 0
+        self._thread = Thread(target=self._run, name="findings", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Once `stop` is set."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with closing(self._connect(self._stop).consumer([topics.FINDINGS], GROUP)) as consumer:
+                    self._follow(consumer)
+            except BusError as why:
+                if not self._stop.is_set():
+                    _log.warning("findings: %s", why)
+                    self._stop.wait(_PAUSE_S)
+
+    def _follow(self, consumer: Consumer) -> None:
+        while not self._stop.is_set():
+            records = consumer.poll(_POLL_S, MAX_RECORDS)
+            if all(self._put(record) for record in records) and self._taken():
+                consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
+                RECORDS.inc(len(records))
+
+    def _put(self, record: Record) -> bool:
+        """Waits for room; False once `stop` is set. The payload is the machine's to check."""
+        while not self._offer(FindingArrived(record.value)):
+            if self._stop.wait(_PAUSE_S / 10):
+                return False
+        self._offered += 1
+        return True
+
+    def _taken(self) -> bool:
+        """False once `stop` is set: what is not committed is read again by the next controller."""
+        while not self._through.reached(self._offered, _PAUSE_S / 10):
+            if self._stop.is_set():
+                return False
+        return not self._stop.is_set()

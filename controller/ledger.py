@@ -1,0 +1,188 @@
+"""What was done and why, in SQLite: each line durable before what it stands for is done.
+
+One file, one writer. The memory that a restart needs, epoch and domains, lies beside the lines. The newest KEPT_LINES stay,
+some 400 bytes each; what goes before them has been mirrored to the bus, if there is one.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import IO, Final
+
+from prometheus_client import Counter, Histogram
+
+from gpuwarden.controller.remembered import Remembered
+from gpuwarden.core.config import ConfigError
+from gpuwarden.proto.control_pb2 import Action
+from gpuwarden.proto.lease_pb2 import Mode
+
+LINES: Final = Counter("gpuwarden_controller_ledger_lines_total", "Ledger lines made durable")
+WRITES: Final = Histogram(
+    "gpuwarden_controller_ledger_write_duration_seconds", "One durable transaction",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0),
+)
+
+_APPLICATION: Final = 0x67707577  # "gpuw", so that another program's database is not taken for ours
+_SCHEMA: Final = 1
+_BUSY_S: Final = 5.0
+KEPT_LINES: Final = 1_000_000
+HIGHEST_ID: Final = (1 << 63) - 1
+_TABLES: Final = f"""
+BEGIN;
+CREATE TABLE line (id INTEGER PRIMARY KEY AUTOINCREMENT, unix_ns INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+CREATE TABLE domain (name TEXT PRIMARY KEY, budget_w REAL NOT NULL, mode INTEGER NOT NULL) STRICT;
+CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_SCHEMA};
+COMMIT;
+"""
+
+
+class LedgerError(ConfigError):
+    """The ledger cannot be used: the file, what is wrong and what to do."""
+
+
+class Ledger:
+    """Safe to use from several threads; an append never waits for a reader."""
+
+    def __init__(self, file: Path, kept_lines: int = KEPT_LINES) -> None:
+        """Opens or creates `file`; LedgerError if another controller has it or it is not a sound ledger."""
+        self._kept_lines = kept_lines
+        self._lock_file = _lock(file)
+        try:
+            self._writing = _open(file)
+        except sqlite3.DatabaseError as why:
+            self._lock_file.close()
+            raise LedgerError(f"ledger_file {file}: {why}; move it away or bring back a copy that is sound") from None
+        except LedgerError:
+            self._lock_file.close()
+            raise
+        self._reading, self._marking = _connect(file), _connect(file)
+        # A lost watermark only repeats lines, and no fsync may hold the write lock while the decider waits for it.
+        self._marking.executescript("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")
+        self._write_lock, self._read_lock, self._mark_lock = Lock(), Lock(), Lock()
+
+    def append(self, payloads: Sequence[bytes], unix_ns: int) -> range:
+        """The lines' ids, in order. One durable transaction; sqlite3.Error means that none of them is written."""
+        with WRITES.time(), self._write_lock, self._writing as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            first = _number(transaction, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'line'") + 1
+            ids = range(first, first + len(payloads))
+            transaction.executemany(
+                "INSERT INTO line VALUES (?, ?, ?)", [(id, unix_ns, payload) for id, payload in zip(ids, payloads, strict=True)]
+            )
+            transaction.execute("DELETE FROM line WHERE id < ?", (ids.stop - self._kept_lines,))
+        LINES.inc(len(ids))
+        return ids
+
+    def remember_epoch(self, epoch: int) -> None:
+        with self._write_lock, self._writing as transaction:
+            transaction.execute("INSERT OR REPLACE INTO number VALUES ('epoch', ?)", (epoch,))
+
+    def remember_domain(self, name: str, budget_w: float, mode: "Mode.ValueType") -> None:
+        with self._write_lock, self._writing as transaction:
+            transaction.execute("INSERT OR REPLACE INTO domain VALUES (?, ?, ?)", (name, budget_w, mode))
+
+    def line_count(self) -> int:
+        """Ids have no gaps: lines go from the old end only."""
+        with self._read_lock:
+            return _number(self._reading, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM line")
+
+    def epoch(self) -> int:
+        """The highest epoch remembered, 0 in a new ledger."""
+        with self._read_lock:
+            return _number(self._reading, "SELECT coalesce(max(value), 0) FROM number WHERE name = 'epoch'")
+
+    def remembered(self) -> tuple[Remembered, ...]:
+        """Budget in W and mode of each domain that an operator has set."""
+        with self._read_lock:
+            rows = self._reading.execute("SELECT name, budget_w, mode FROM domain ORDER BY name").fetchall()
+        return tuple(Remembered(name, budget_w, mode) for name, budget_w, mode in rows)
+
+    def newest(self, limit: int, below_id: int = HIGHEST_ID) -> Sequence[Action]:
+        """Newest first."""
+        query = "SELECT id, unix_ns, payload FROM line WHERE id < ? ORDER BY id DESC LIMIT ?"
+        return self._lines(query, below_id, limit)
+
+    def after(self, id: int, limit: int) -> Sequence[Action]:
+        """Oldest first."""
+        return self._lines("SELECT id, unix_ns, payload FROM line WHERE id > ? ORDER BY id LIMIT ?", id, limit)
+
+    def mirrored(self) -> int:
+        """Lines up to this id are known to be on the bus."""
+        with self._read_lock:
+            return _number(self._reading, "SELECT coalesce(max(value), 0) FROM number WHERE name = 'mirrored'")
+
+    def set_mirrored(self, id: int) -> None:
+        with self._mark_lock, self._marking as transaction:
+            transaction.execute("INSERT OR REPLACE INTO number VALUES ('mirrored', ?)", (id,))
+
+    def close(self) -> None:
+        for connection in (self._marking, self._reading, self._writing):
+            connection.close()
+        self._lock_file.close()
+
+    def _lines(self, query: str, *arguments: int) -> Sequence[Action]:
+        with self._read_lock:
+            rows = self._reading.execute(query, arguments).fetchall()
+        return [_line(*row) for row in rows]
+
+
+def _line(id: int, unix_ns: int, payload: bytes) -> Action:
+    """As it lies in the file, id and time are beside it."""
+    line = Action.FromString(payload)
+    line.id, line.unix_ns = id, unix_ns
+    return line
+
+
+def _lock(file: Path) -> IO[bytes]:
+    """Held as long as the returned file is open: the kernel frees it even after a crash."""
+    path = file.with_name(file.name + ".lock")
+    try:
+        lock_file = path.open("ab")
+    except OSError as why:
+        raise LedgerError(f"ledger_file {file}: cannot create {path.name}: {why.strerror}") from None
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock_file.close()
+        raise LedgerError(f"ledger_file {file}: another controller is writing it; only one may run") from None
+    return lock_file
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    connection = _connect(file)
+    try:
+        _check(file, connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+    except (sqlite3.DatabaseError, LedgerError):
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _check(file: Path, connection: sqlite3.Connection) -> None:
+    """Creates the tables in an empty file; refuses a file that is not sound or not ours."""
+    if _number(connection, "SELECT count(*) FROM sqlite_schema") == 0:
+        connection.executescript(_TABLES)
+    if _number(connection, "PRAGMA application_id") != _APPLICATION:
+        raise LedgerError(f"ledger_file {file}: is another program's database")
+    schema = _number(connection, "PRAGMA user_version")
+    if schema != _SCHEMA:
+        raise LedgerError(f"ledger_file {file}: has schema {schema}, this version reads {_SCHEMA}; start the version that wrote it")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise LedgerError(f"ledger_file {file}: is damaged: {verdict}; move it away or bring back a copy that is sound")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    (value,) = connection.execute(query).fetchone()
+    return int(value)

@@ -1,0 +1,203 @@
+"""Wires the controller: the machine, its ledger, gRPC, findings, webhooks, page and metrics."""
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+from gpuwarden.controller import metrics
+from gpuwarden.controller.actuators.mirror import Mirror
+from gpuwarden.controller.actuators.webhook import Webhooks
+from gpuwarden.controller.config import ControllerConfig, read_keys
+from gpuwarden.controller.events import (
+    Action,
+    Event,
+    Notify,
+    Publish,
+    RememberDomain,
+    RememberEpoch,
+    Reply,
+    SendGrant,
+    Tick,
+    WriteLedger,
+)
+from gpuwarden.controller.findings import Connect, Findings, Through
+from gpuwarden.controller.ledger import Ledger
+from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.rpc import Rpc
+from gpuwarden.controller.snapshot import Board
+from gpuwarden.controller.web.serve import Page
+from gpuwarden.core.address import Address
+from gpuwarden.core.bus import BusConfig
+from gpuwarden.core.config import ConfigError
+from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.log import log_to_stderr, say
+from gpuwarden.core.machine import Say
+from gpuwarden.core.metrics import serve_metrics
+from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+
+TICK_S: Final = 0.1
+INBOX_LIMIT: Final = 10_000
+
+_log = logging.getLogger("gpuwarden.controller")
+
+
+def run(config: ControllerConfig, *, events_dir: Path | None = None) -> int:
+    """Until SIGTERM or SIGINT: 0; 1 if it had to stop by itself. ConfigError if it cannot start."""
+    log_to_stderr()
+    stop = stop_on_signals()
+    with ControllerShell(config, read_keys(config), _way_to_bus(config.bus), events_dir, stop) as shell:
+        stop.wait()
+    return 1 if shell.failed else 0
+
+
+def _way_to_bus(config: BusConfig | None) -> Connect | None:
+    if config is None:
+        return None
+    from gpuwarden.core.connect import connect  # who has no bus does not wait for its client to be imported
+
+    return partial(connect, config)
+
+
+class ControllerShell:
+    """A controller that runs from construction to `close`. It sets `stop` when it can no longer go on."""
+
+    def __init__(
+        self,
+        config: ControllerConfig,
+        keys: dict[str, bytes],
+        connect_bus: Connect | None = None,
+        events_dir: Path | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.stop = stop or threading.Event()
+        self.failed = False
+        self.board = Board()
+        self.page_url: str | None = None
+        self._edges_closed = threading.Event()
+        with ExitStack() as opened:  # closed in reverse: first who puts events in, then the loop, then what it acts on
+            inbox = self._open(config, keys, events_dir, opened)
+            self.address: Address = self._open_rpc(opened)
+            self._open_edges(config, connect_bus, inbox, opened)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Within a few seconds, whatever hangs outside."""
+        self.stop.set()
+        self._opened.close()
+
+    def _open(
+        self, config: ControllerConfig, keys: dict[str, bytes], events_dir: Path | None, opened: ExitStack
+    ) -> Inbox[Event]:
+        """What the loop acts on, and the loop."""
+        self._ledger = Ledger(config.ledger_file)
+        opened.callback(self._ledger.close)
+        self._webhooks = Webhooks(config.webhooks)
+        opened.callback(self._webhooks.close)
+        setup = ControllerSetup(
+            secrets.token_hex(8), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing
+        )
+        log = EventLog(events_dir, "controller", setup.controller_id, setup) if events_dir is not None else None
+        if log is not None:
+            opened.callback(log.close)
+        inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
+        self._rpc = Rpc(config.listen, keys, self.board, self._ledger, inbox.offer)
+        opened.callback(self._rpc.close)
+        self._through = Through(Controller(setup, keys))
+        loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
+        loop.start()
+        opened.callback(loop.join)
+        opened.callback(self._edges_closed.set)
+        return inbox
+
+    def _open_rpc(self, opened: ExitStack) -> Address:
+        address = self._rpc.start()
+        opened.callback(self._rpc.stop)
+        _log.info("agents and operators are served on %s", address)
+        return address
+
+    def _open_edges(
+        self, config: ControllerConfig, connect_bus: Connect | None, inbox: Inbox[Event], opened: ExitStack
+    ) -> None:
+        opened.callback(Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic).close)
+        if connect_bus is not None:
+            opened.callback(Mirror(connect_bus, self._ledger, self.stop).join)
+            opened.callback(Findings(connect_bus, inbox.offer, self._through, self.stop).join)
+            opened.callback(self.stop.set)
+        if config.metrics_listen is not None:
+            opened.callback(_listening("metrics_listen", config.metrics_listen, partial(serve_metrics, "controller")))
+        if config.web_listen is not None:
+            opened.callback(_listening("web_listen", config.web_listen, self._show_page))
+
+    def _show_page(self, listen: Address) -> Callable[[], None]:
+        page = Page(listen, self.board)
+        page.start()
+        self.page_url = page.url
+        _log.info("the page is at %s", page.url)
+        return page.close
+
+    def _loop(self, inbox: Inbox[Event], log: EventLog | None) -> None:
+        try:
+            serve(self._through, inbox, self._perform, time.monotonic, self._edges_closed, log)
+        finally:
+            if not self._edges_closed.is_set():
+                self._end("the decider has ended")
+
+    def _end(self, why: str) -> None:
+        """Grants stop here; every node returns to its floor by itself."""
+        self.failed = True
+        _log.critical("the controller stops: %s", why)
+        self.stop.set()
+
+    def _perform(self, action: Action) -> None:
+        """Nothing is done any more once the ledger could not be written: what follows would rest on it."""
+        if self.failed:
+            return
+        try:
+            self._act(action)
+        except sqlite3.Error as why:
+            self._end(f"the ledger cannot be written: {why}")
+            raise
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case SendGrant():
+                self._rpc.grant(action.session, action.sealed)
+            case WriteLedger():
+                self._ledger.append(action.payloads, time.time_ns())
+            case Publish():
+                self.board.publish(action.snapshot)
+                metrics.show(action.snapshot)
+            case Reply():
+                self._rpc.answer(action.token, action.response)
+            case Notify():
+                self._webhooks.tell(action)
+            case RememberEpoch():
+                self._ledger.remember_epoch(action.epoch)
+            case RememberDomain():
+                self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
+            case Say():
+                say(action)
+            case _:
+                assert_never(action)
+
+
+def _listening(key: str, listen: Address, open_at: Callable[[Address], Callable[[], None]]) -> Callable[[], None]:
+    """What closes it; ConfigError if the address cannot be had."""
+    try:
+        return open_at(listen)
+    except OSError as why:
+        raise ConfigError(f"{key}: {listen} cannot be had: {why.strerror or why}") from None

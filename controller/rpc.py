@@ -1,0 +1,128 @@
+"""The gRPC server in a thread of its own: agents, operators, health and reflection on one port."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Coroutine
+from threading import Thread
+from typing import Any, Final, TypeVar
+
+import grpc
+from grpc_health.v1 import health  # type: ignore[import-untyped]  # ships no types
+from grpc_health.v1.health_pb2 import HealthCheckResponse  # type: ignore[import-untyped]  # ships no types
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server  # type: ignore[import-untyped]  # ships no types
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships no types
+
+from gpuwarden.controller.events import Event, Refuse
+from gpuwarden.controller.ledger import Ledger
+from gpuwarden.controller.rpc_agent import AgentSessions
+from gpuwarden.controller.rpc_operator import Operators
+from gpuwarden.controller.rpc_replies import Replies
+from gpuwarden.controller.snapshot import Board
+from gpuwarden.core.address import Address
+from gpuwarden.core.config import ConfigError
+from gpuwarden.proto.control_pb2 import DESCRIPTOR
+from gpuwarden.proto.control_pb2_grpc import (
+    add_AgentServiceServicer_to_server,
+    add_ControlServiceServicer_to_server,
+)
+
+SERVICES: Final = tuple(service.full_name for service in DESCRIPTOR.services_by_name.values())
+MAX_MESSAGE_BYTES: Final = 1 << 20
+CALLS_BESIDE_SESSIONS: Final = 64
+_GRACE_S: Final = 1.0
+_CALL_S: Final = 5.0
+_LOOK_S: Final = 0.1
+_ALIVE_S: Final = 3.0  # a decider publishes every second
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # else a second controller would share the port in silence
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A dead peer is known within about 3 s, the time after which a node counts as stale.
+    ("grpc.keepalive_time_ms", 2000),
+    ("grpc.keepalive_timeout_ms", 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 5),
+)
+
+T = TypeVar("T")
+
+
+class CannotListen(ConfigError):
+    """The address cannot be bound: which, and why."""
+
+
+class Rpc:
+    """Serves from `start` to `stop`. `grant` and `answer` may be called from any thread, until `close`."""
+
+    def __init__(
+        self, listen: Address, nodes: Collection[str], board: Board, ledger: Ledger, offer: Callable[[Event], bool]
+    ) -> None:
+        self._listen, self._node_count, self._board, self._ledger = listen, len(nodes), board, ledger
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="rpc", daemon=True)
+        self._thread.start()
+        self._sessions = AgentSessions(nodes, offer, self._loop)
+        self._replies = Replies(offer, self._loop)
+        self._health = health.aio.HealthServicer()
+
+    def start(self) -> Address:
+        """Where it listens: port 0 takes a free one. CannotListen if the address cannot be had."""
+        try:
+            port = self._call(self._start())
+        except RuntimeError as why:
+            raise CannotListen(f"listen: {self._listen} cannot be had: {why}") from None
+        return Address(self._listen.host, port)
+
+    def grant(self, session: int, sealed: bytes) -> None:
+        self._sessions.send(session, sealed)
+
+    def answer(self, token: int, response: bytes | Refuse) -> None:
+        self._replies.answer(token, response)
+
+    def stop(self) -> None:
+        """Says NOT_SERVING, ends the sessions and gives open calls a second."""
+        self._call(self._stop())
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> int:
+        # Twice: while a session is replaced, a node holds two.
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=2 * self._node_count + CALLS_BESIDE_SESSIONS)
+        self._server = server
+        add_AgentServiceServicer_to_server(self._sessions, server)
+        add_ControlServiceServicer_to_server(Operators(self._board, self._ledger, self._replies), server)
+        add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        await self._set_health(HealthCheckResponse.NOT_SERVING)
+        port = server.add_insecure_port(str(self._listen))
+        await server.start()
+        self._readiness = asyncio.create_task(self._follow_decider())
+        return port
+
+    async def _follow_decider(self) -> None:
+        """Healthy is a decider that goes on publishing, not a port that answers."""
+        seen, changed_s = None, -_ALIVE_S
+        while True:
+            if (newest := self._board.newest()) is not seen:
+                seen, changed_s = newest, time.monotonic()
+            alive = time.monotonic() - changed_s < _ALIVE_S
+            await self._set_health(HealthCheckResponse.SERVING if alive else HealthCheckResponse.NOT_SERVING)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _set_health(self, status: int) -> None:
+        for service in ("", *SERVICES):
+            await self._health.set(service, status)
+
+    async def _stop(self) -> None:
+        self._readiness.cancel()
+        await self._health.enter_graceful_shutdown()
+        self._sessions.end_all(Refuse("UNAVAILABLE", "SHUTTING_DOWN", "", "the controller is shutting down"))
+        await self._server.stop(_GRACE_S)
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_CALL_S)

@@ -1,0 +1,142 @@
+"""The operators' side: reads from the newest snapshot and the ledger, writes through the machine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial, wraps
+from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import unquote
+
+import grpc
+
+from gpuwarden.controller import events
+from gpuwarden.controller.events import Refuse
+from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
+from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
+from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
+from gpuwarden.controller.rpc_replies import Replies
+from gpuwarden.controller.snapshot import Board
+from gpuwarden.proto import control_pb2 as pb
+from gpuwarden.proto.control_pb2_grpc import ControlServiceServicer
+from gpuwarden.proto.finding_pb2 import FindingState
+
+ANSWER_WITHIN_S: Final = 10.0
+WATCH_PERIOD_S: Final = 0.5
+MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
+MAX_TEXT_CHARS: Final = 253  # of a domain's name or a request's id
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Servicer = TypeVar("Servicer")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Method = Callable[[Servicer, Request, Context], Awaitable[Response]]
+
+
+def _refusing(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
+    """Turns Refused into the call's rich error."""
+
+    @wraps(method)
+    async def call(servicer: Servicer, request: Request, context: Context) -> Response:
+        try:
+            return await method(servicer, request, context)
+        except Refused as refused:
+            await abort(context, refused.why)
+
+    return call
+
+
+class Operators(ControlServiceServicer):
+    """Sizes are checked here; whether a request can be granted is the machine's to say."""
+
+    def __init__(self, board: Board, ledger: Ledger, replies: Replies) -> None:
+        self._board = board
+        self._ledger = ledger
+        self._replies = replies
+        self._watchers = 0
+
+    @_refusing
+    async def GetCluster(self, request: pb.GetClusterRequest, context: Context) -> pb.GetClusterResponse:
+        return self._newest().cluster
+
+    @_refusing
+    async def ListNodes(self, request: pb.ListNodesRequest, context: Context) -> pb.ListNodesResponse:
+        nodes = self._newest().nodes
+        page, token = page_by_key(nodes, lambda node: node.name, request.page_size, request.page_token)
+        return pb.ListNodesResponse(nodes=page, next_page_token=token)
+
+    @_refusing
+    async def ListFindings(self, request: pb.ListFindingsRequest, context: Context) -> pb.ListFindingsResponse:
+        findings = (
+            finding for finding in self._newest().findings
+            if request.include_resolved or finding.state == FindingState.FINDING_STATE_FIRING
+        )
+        page, token = page_by_key(findings, lambda finding: finding.id, request.page_size, request.page_token)
+        return pb.ListFindingsResponse(findings=page, next_page_token=token)
+
+    @_refusing
+    async def ListActions(self, request: pb.ListActionsRequest, context: Context) -> pb.ListActionsResponse:
+        size, below = page_size(request.page_size), below_id(request.page_token, HIGHEST_ID)
+        actions = await asyncio.to_thread(self._ledger.newest, size + 1, below)
+        token = str(actions[size - 1].id) if len(actions) > size else ""
+        return pb.ListActionsResponse(actions=actions[:size], next_page_token=token)
+
+    @_refusing
+    async def ListPowerDomains(self, request: pb.ListPowerDomainsRequest, context: Context) -> pb.ListPowerDomainsResponse:
+        return pb.ListPowerDomainsResponse(domains=self._newest().cluster.domains)
+
+    @_refusing
+    async def SetBudget(self, request: pb.SetBudgetRequest, context: Context) -> pb.SetBudgetResponse:
+        _check_texts(request)
+        event = partial(
+            events.SetBudget, actor=_actor(context), request_id=request.request_id, domain=request.domain,
+            budget_w=request.budget_w, validate_only=request.validate_only,
+        )
+        return pb.SetBudgetResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
+        _check_texts(request)
+        event = partial(
+            events.SetMode, actor=_actor(context), request_id=request.request_id, domain=request.domain,
+            mode=request.mode, force=request.force, validate_only=request.validate_only,
+        )
+        return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        if self._watchers >= MAX_WATCHERS:
+            await abort(context, Refuse("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", "", f"{MAX_WATCHERS} are watching already"))
+        self._watchers += 1
+        try:
+            async for snapshot in self._changes():
+                yield snapshot
+        finally:
+            self._watchers -= 1
+
+    async def _changes(self) -> AsyncIterator[pb.WatchResponse]:
+        seen = None
+        while True:
+            if (newest := self._board.newest()) is not None and newest is not seen:
+                seen = newest
+                yield newest
+            await asyncio.sleep(WATCH_PERIOD_S)
+
+    def _newest(self) -> pb.WatchResponse:
+        if (newest := self._board.newest()) is None:
+            raise Refused(Refuse("UNAVAILABLE", "NOT_READY", "", "the controller has just started: come again"))
+        return newest
+
+
+def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
+    for field, text in (("domain", request.domain), ("request_id", request.request_id)):
+        if len(text) > MAX_TEXT_CHARS:
+            raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")
+
+
+def _actor(context: Context) -> str:
+    """Who asked, as far as the connection tells: its host, the same for a repeat on a new connection."""
+    host, _, _ = unquote(context.peer()).rpartition(":")
+    return f"operator at {host.partition(':')[2]}"
+
+
+def _patience_s(context: Context) -> float:
+    left_s = context.time_remaining()
+    return ANSWER_WITHIN_S if left_s is None else min(left_s, ANSWER_WITHIN_S)
