@@ -2,12 +2,13 @@
 
     python bench/latency.py [--steps 40] [--json FILE]
 
-Node a's load rises; fair share takes power from node b. Times come from the event logs of both limiters and of the controller, all on
-this machine's clock, and from this process's clock for the step itself. The shares of one step, in order:
+Four nodes take turns: the load of one rises, and fair share takes power from a fifth that could use all. Between its turns a node
+is low for long enough that its peak is forgotten. Times come from the event logs of limiters and controller, all on this machine's
+clock, and from this process's clock for the step itself. The shares of one step, in order:
 
-    sensor+poll  until a's limiter has read a card that shows the step (the sensor refreshes every 100 ms, the limiter reads every 100 ms)
+    sensor+poll  until the limiter has read a step of 5 %, the least that does not wait (sensor and limiter: every 100 ms each)
     stream       until the controller has the report (limiter, Unix socket, agent, gRPC)
-    decide       until b's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
+    decide       until the fifth node's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
     set          until eight lower limits are set and read back
 """
 
@@ -27,13 +28,15 @@ from services import kafka, stack
 
 from gpuwarden.agent.limiter import events as limiter_events
 from gpuwarden.controller import events as controller_events
-from gpuwarden.core.eventlog import Step, read_steps
-from gpuwarden.core.plain import Reader
+from gpuwarden.core.eventlog import Step, read_head, read_steps
+from gpuwarden.core.plain import Plain, Reader
 from gpuwarden.proto.lease_pb2 import Grant, PowerReport, Sealed
 
+RICH, STEPPING = "rich", ("step-1", "step-2", "step-3", "step-4")
 LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
-BUDGET_W = 12_000.0
-SETTLED_S = 8.0
+BUDGET_W = 24_400.0
+HIGH_S, BETWEEN_S = 2.0, 8.0
+FORGOTTEN_S = 25.0
 LOWER_W = 5.0  # a limit that fell by at least one step of the allocator
 
 
@@ -76,17 +79,19 @@ def _drive(folder: Path, steps: int) -> list[float]:
     domain = f'name = "row"\nrating_w = {BUDGET_W}\nmode = "auto"\ndead_nodes = 0\n'
     stepped_s = []
     with kafka.running(folder / "kafka") as broker:
-        plan = stack.Plan(("a", "b"), domain, broker.bootstrap, events=True)
+        plan = stack.Plan((RICH, *STEPPING), domain, broker.bootstrap, events=True)
         with stack.running(folder, plan) as parts:
-            parts.gpus["a"].set_demands(LOW_W)
-            parts.gpus["b"].set_demands(BUSY_W)
-            time.sleep(20.0)
+            for node in STEPPING:
+                parts.gpus[node].set_demands(LOW_W)
+            parts.gpus[RICH].set_demands(BUSY_W)
+            time.sleep(FORGOTTEN_S)
             for number in range(steps):
-                parts.gpus["a"].set_demands(LOW_W)
-                time.sleep(SETTLED_S + number % 10 / 10)  # at every phase of the sensors and the ticks
+                time.sleep(BETWEEN_S + number % 10 / 10)  # at every phase of the sensors and the ticks
+                stepping = parts.gpus[STEPPING[number % len(STEPPING)]]
                 stepped_s.append(time.clock_gettime(time.CLOCK_BOOTTIME))
-                parts.gpus["a"].set_demands(HIGH_W)
-                time.sleep(2.0)
+                stepping.set_demands(HIGH_W)
+                time.sleep(HIGH_S)
+                stepping.set_demands(LOW_W)
                 print(f"step {number + 1} of {steps}", file=sys.stderr)
     return stepped_s
 
@@ -94,20 +99,26 @@ def _drive(folder: Path, steps: int) -> list[float]:
 def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
     """One entry for each step that led to eight lower limits; the others are missing, and said."""
     reader = Reader(_types(limiter_events) + _types(controller_events))
-    of_a, of_b = (list(read_steps(events / f"limiter-{node}.jsonl", reader)) for node in ("a", "b"))
     ahead_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    logs = {read_setup(log)["node"]: list(read_steps(log, reader)) for log in events.glob("limiter-*.jsonl")}
     (log,) = events.glob("controller-*.jsonl")
-    heard = list(read_steps(log, reader))
+    heard, rich = list(read_steps(log, reader)), logs[RICH]
     for number, step_s in enumerate(stepped_s):
+        node = STEPPING[number % len(STEPPING)]
         try:
-            read_s = _first(of_a, step_s, _shows_step)
-            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step)
-            granted_s = _first(of_b, heard_s, _lower_grant(of_b, heard_s))
-            set_s = _first(of_b, granted_s, lambda event: isinstance(event, limiter_events.LimitsRead) and event.ordered)
+            read_s = _first(logs[node], step_s, _shows_step)
+            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step(node))
+            granted_s = _first(rich, heard_s, _lower_grant(rich, heard_s))
+            set_s = _first(rich, granted_s, lambda event: isinstance(event, limiter_events.LimitsRead) and event.ordered)
         except LookupError:
             print(f"step {number + 1} led to no lower limits", file=sys.stderr)
             continue
         yield Shares(read_s - step_s, heard_s - read_s, granted_s - heard_s, set_s - granted_s)
+
+
+def read_setup(log: Path) -> Plain:
+    """What a daemon's machine began with."""
+    return read_head(log)[1]
 
 
 def _types(module: object) -> tuple[type, ...]:
@@ -130,11 +141,14 @@ def _shows_step(event: object) -> bool:
     return isinstance(event, limiter_events.PowerRead) and sum(event.power_w) >= SHOWN_W
 
 
-def _tells_step(event: object) -> bool:
-    if not isinstance(event, controller_events.ReportArrived):
-        return False
-    sealed = Sealed.FromString(event.sealed)
-    return sealed.node == "a" and sum(card.power_w for card in PowerReport.FromString(sealed.payload).cards) >= SHOWN_W
+def _tells_step(node: str) -> Callable[[object], bool]:
+    def tells(event: object) -> bool:
+        if not isinstance(event, controller_events.ReportArrived):
+            return False
+        sealed = Sealed.FromString(event.sealed)
+        return sealed.node == node and sum(c.power_w for c in PowerReport.FromString(sealed.payload).cards) >= SHOWN_W
+
+    return tells
 
 
 def _lower_grant(steps: list[Step], at_s: float) -> Callable[[object], bool]:
