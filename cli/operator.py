@@ -18,6 +18,7 @@ from gpuwarden.proto.lease_pb2 import Mode
 SERVER: Final = Address("127.0.0.1", 7443)
 DEADLINE_S: Final = 10.0
 MODES: Final = {"observe": Mode.MODE_OBSERVE, "notify": Mode.MODE_NOTIFY, "auto": Mode.MODE_AUTO}
+_DETAILS_KEY: Final = "grpc-status-details-bin"  # the controller's own words come with it
 _DOMAIN_LINE: Final = "{:<16} {:<8} {:>11} {:>11} {:>11} {:>11} {:>6}  {}"
 
 Ask = Callable[[ControlServiceStub, argparse.Namespace], int]
@@ -67,18 +68,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _explained(why: grpc.Call, server: Address) -> str:
     """What went wrong and what to do about it."""
-    said = why.details() or ""
+    said = why.details()
+    if any(key == _DETAILS_KEY for key, _ in why.trailing_metadata() or ()):
+        return f"refused ({why.code().name}): {said}"
     match why.code():
-        case grpc.StatusCode.UNAVAILABLE if "just started" in said or "inbox" in said:
-            return said
         case grpc.StatusCode.UNAVAILABLE:
             return f"no controller answers at {server}; is it running, and is --server its `listen` address? ({said})"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return f"{server} did not answer within {DEADLINE_S:.0f} s; what was asked may still take effect: see gpuwarden status"
-        case grpc.StatusCode.UNIMPLEMENTED if not said.startswith("mode"):
+        case grpc.StatusCode.UNIMPLEMENTED:
             return f"{server} is not a controller that knows this request: {said}"
         case code:
-            return f"refused ({code.name}): {said}"
+            return f"{server} answered {code.name}: {said}"
 
 
 def _status(controller: ControlServiceStub, args: argparse.Namespace) -> int:

@@ -1,0 +1,176 @@
+"""`gpuwarden up`: all of gpuwarden in one process, on a simulated row or a recorded power log."""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpuwarden.core.config import ConfigError
+
+if TYPE_CHECKING:
+    from gpuwarden.controller.power.domain import DomainConfig
+    from gpuwarden.proto.control_pb2 import WatchResponse
+    from gpuwarden.sim.cluster import Row
+    from gpuwarden.sim.loads import Load
+
+    Publish = Callable[[WatchResponse], None]
+
+GPUS = 8
+SIMULATED_BUDGET_W = 44_000.0
+PORT = 7480
+TABLE_S = 0.25
+PROGRESS_S = 5.0
+LOG_START_NS = 1_717_200_000_000_000_000  # a recorded log has no date: 2024-06-01, so that the same seed gives the same bytes
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    up = verbs.add_parser("up", help="everything in one process: real GPUs if there are any, else a simulated row")
+    up.add_argument("--power-log", type=Path, metavar="FILE", help="drive the row from a log: CSV or CSV.gz with node, time_s, power_w")
+    up.add_argument("--host-w", type=float, default=2300.0, help="of a log's node power, the part that cannot be capped (%(default)s)")
+    up.add_argument("--budget-w", type=float, help=f"what the row may draw; simulated row: {SIMULATED_BUDGET_W:,.0f}, log: its peak")
+    up.add_argument("--mode", choices=("observe", "notify", "auto"), default="auto", help="on simulated GPUs (%(default)s)")
+    up.add_argument("--seed", type=int, default=1)
+    up.add_argument("--speed", type=float, help="virtual seconds a second; default 1, headless as fast as it goes")
+    up.add_argument("--duration", type=float, metavar="S", help="stop after so many seconds of the row's time")
+    up.add_argument("--headless", action="store_true", help="no table, no page")
+    up.add_argument("--json", action="store_true", help="the figures at the end as JSON")
+    up.add_argument("--port", type=int, default=PORT, help="of the page, on loopback (%(default)s); 0: any")
+    up.add_argument("--state", type=Path, metavar="DIR", help="keep the ledger here; default: a folder that goes away")
+    up.add_argument("--events", type=Path, metavar="DIR", help="write what every daemon's machine was told, for `gpuwarden replay`")
+    up.set_defaults(run=run, verb="up")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gpuwarden.controller.ledger import Ledger, LedgerError
+    from gpuwarden.sim.powerlog import BadPowerLog
+    from gpuwarden.sim.watch import Watch
+
+    logging.getLogger("gpuwarden").setLevel(logging.ERROR)
+    with ExitStack() as opened:
+        state = args.state or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="gpuwarden-")))
+        try:
+            row = _row(args)
+            ledger = Ledger(state / "ledger.sqlite")
+        except (BadPowerLog, LedgerError) as why:
+            raise ConfigError(str(why)) from None
+        opened.callback(ledger.close)
+        watch = Watch(args.events)
+        opened.callback(watch.close)
+        made = _run(args, row, ledger, watch, opened)
+    _tell(made, args.json)
+    return 0
+
+
+def _row(args: argparse.Namespace) -> "Row":
+    from gpuwarden.controller.power.keeper import Timing
+    from gpuwarden.sim.cluster import Row
+
+    load, budget_w = _load(args)
+    timing = Timing(lease_s=5.0, stale_s=3.0, learn_s=2.5)
+    unix_ns = LOG_START_NS if args.headless or args.power_log else time.time_ns()
+    return Row(load, _domain(load, budget_w, args), timing, args.seed, unix_ns)
+
+
+def _load(args: argparse.Namespace) -> "tuple[Load, float]":
+    import numpy as np
+
+    from gpuwarden.sim.loads import ChangingLoad
+    from gpuwarden.sim.powerlog import RecordedLoad, read
+
+    if args.power_log is None:
+        return ChangingLoad(np.random.default_rng(args.seed + 1)), args.budget_w or SIMULATED_BUDGET_W
+    log = read(args.power_log)
+    if args.duration is not None:
+        log = log.until(args.duration)
+    load = RecordedLoad(log, GPUS, args.host_w, slope=1.10)
+    return load, args.budget_w or float(len(log.nodes) * log.power_w.max())
+
+
+def _domain(load: "Load", budget_w: float, args: argparse.Namespace) -> "DomainConfig":
+    from gpuwarden.controller.power.domain import DomainConfig
+    from gpuwarden.core.config import parse
+
+    classes = [{"name": "h100", "nodes": list(load.nodes), "gpus": load.gpus, "base_w": args.host_w}]
+    document = {"name": "row-a", "rating_w": budget_w, "mode": args.mode, "classes": classes}
+    return parse(document, DomainConfig, "--budget-w, --host-w")
+
+
+def _run(args: argparse.Namespace, row: "Row", ledger: Any, watch: Any, opened: ExitStack) -> dict[str, Any]:
+    from gpuwarden.core.service import stop_on_signals
+    from gpuwarden.sim.cluster import Cluster, Outside
+    from gpuwarden.sim.pace import Pace, Stopped
+    from gpuwarden.sim.summary import figures
+
+    stop = stop_on_signals()
+    publish = _progress(args, row) if args.headless else _show(args, opened)
+    outside = Outside(ledger, watch, publish, lambda who, say: None, lambda node, payload: None)
+    cluster = Cluster(row, outside)
+    speed = args.speed or (None if args.headless else 1.0)
+    try:
+        cluster.time.run(_end_s(args, row), Pace(speed, stop))
+        cluster.settle()
+    except Stopped:
+        pass
+    asked = {"mode": args.mode, "budget_w": row.domain.rating_w, "host_w": args.host_w, "seed": args.seed}
+    return figures(row, cluster, ledger, asked)
+
+
+def _end_s(args: argparse.Namespace, row: "Row") -> float:
+    from gpuwarden.sim.powerlog import RecordedLoad
+
+    if isinstance(row.load, RecordedLoad):
+        return row.load.duration_s
+    return args.duration or float("inf")
+
+
+def _show(args: argparse.Namespace, opened: ExitStack) -> "Publish":
+    """Table and page; what they show is at most four pictures a second."""
+    from gpuwarden.cli.table import Table
+    from gpuwarden.controller.snapshot import Board
+    from gpuwarden.controller.web.serve import Page
+    from gpuwarden.core.address import Address
+
+    board, table = Board(), Table()
+    opened.callback(table.close)
+    try:
+        page = Page(Address("127.0.0.1", args.port), board)
+        page.start()
+    except OSError as why:
+        raise ConfigError(f"--port: {args.port} cannot be had: {why.strerror or why}; --port 0 takes any") from None
+    opened.callback(page.close)
+    print(f"The page is at {page.url}", file=sys.stderr)
+    shown_s = [0.0]
+
+    def publish(snapshot: "WatchResponse") -> None:
+        board.publish(snapshot)
+        if time.monotonic() - shown_s[0] >= TABLE_S:
+            shown_s[0] = time.monotonic()
+            table.show(snapshot)
+
+    return publish
+
+
+def _progress(args: argparse.Namespace, row: "Row") -> "Publish":
+    """A line now and then on standard error."""
+    end_s, told_s = _end_s(args, row), [time.monotonic()]
+
+    def publish(snapshot: "WatchResponse") -> None:
+        if time.monotonic() - told_s[0] >= PROGRESS_S:
+            told_s[0] = time.monotonic()
+            (domain,) = snapshot.cluster.domains
+            done_s = (snapshot.cluster.unix_ns - row.unix_ns) / 1e9
+            print(f"{done_s:,.0f} of {end_s:,.0f} s, {domain.power_w / 1e3:,.1f} kW, {domain.sentence}", file=sys.stderr)
+
+    return publish
+
+
+def _tell(made: dict[str, Any], as_json: bool) -> None:
+    from gpuwarden.sim.summary import sentences
+
+    print(json.dumps(made, indent=1) if as_json else "\n".join(sentences(made)))
