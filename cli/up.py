@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Publish = Callable[[WatchResponse], None]
 
 GPUS = 8
-SIMULATED_BUDGET_W = 44_000.0
+SIMULATED_BUDGET_W = 54_000.0
 PORT = 7480
 TABLE_S = 0.25
 PROGRESS_S = 5.0
@@ -70,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
 def _row(args: argparse.Namespace) -> "Row":
     from gpuwarden.controller.power.keeper import Timing
     from gpuwarden.sim.cluster import Row
+    from gpuwarden.sim.loads import MISHAPS
 
     load, budget_w = _load(args)
     timing = Timing(lease_s=5.0, stale_s=3.0, learn_s=2.5)
     unix_ns = LOG_START_NS if args.headless or args.power_log else time.time_ns()
-    return Row(load, _domain(load, budget_w, args), timing, args.seed, unix_ns)
+    mishaps = MISHAPS if args.power_log is None else ()
+    return Row(load, _domain(load, budget_w, args), timing, args.seed, unix_ns, mishaps)
 
 
 def _load(args: argparse.Namespace) -> "tuple[Load, float]":

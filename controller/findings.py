@@ -18,6 +18,7 @@ GROUP: Final = "gpuwarden-controller"
 MAX_RECORDS: Final = 100
 _POLL_S: Final = 0.5
 _PAUSE_S: Final = 1.0
+_STOP_S: Final = 1.5
 
 RECORDS: Final = Counter("gpuwarden_controller_findings_total", "Findings that the machine is through with")
 
@@ -59,8 +60,8 @@ class Findings:
         self._thread.start()
 
     def join(self) -> None:
-        """Once `stop` is set."""
-        self._thread.join()
+        """Once `stop` is set. A bus that does not answer is not waited for: what is not committed is read again."""
+        self._thread.join(_STOP_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

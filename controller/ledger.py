@@ -1,7 +1,7 @@
 """What was done and why, in SQLite: each line durable before what it stands for is done.
 
 One file, one writer. The memory that a restart needs, epoch and domains, lies beside the lines. The newest KEPT_LINES stay,
-some 400 bytes each; what goes before them has been mirrored to the bus, if there is one.
+some 400 bytes each; what goes has long been mirrored to the bus, if one answers.
 """
 
 import fcntl

@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -72,7 +72,7 @@ class ControllerShell:
     def __init__(
         self,
         config: ControllerConfig,
-        keys: dict[str, bytes],
+        keys: Mapping[str, bytes],
         connect_bus: Connect | None = None,
         events_dir: Path | None = None,
         stop: threading.Event | None = None,
@@ -100,7 +100,7 @@ class ControllerShell:
         self._opened.close()
 
     def _open(
-        self, config: ControllerConfig, keys: dict[str, bytes], events_dir: Path | None, opened: ExitStack
+        self, config: ControllerConfig, keys: Mapping[str, bytes], events_dir: Path | None, opened: ExitStack
     ) -> Inbox[Event]:
         """What the loop acts on, and the loop."""
         self._ledger = Ledger(config.ledger_file)
@@ -110,11 +110,11 @@ class ControllerShell:
         setup = ControllerSetup(
             secrets.token_hex(8), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing
         )
-        log = EventLog(events_dir, "controller", setup.controller_id, setup) if events_dir is not None else None
+        log = _event_log(events_dir, setup)
         if log is not None:
             opened.callback(log.close)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
-        self._rpc = Rpc(config.listen, keys, self.board, self._ledger, inbox.offer)
+        self._rpc = Rpc(config.listen, config.nodes(), self.board, self._ledger, inbox.offer)
         opened.callback(self._rpc.close)
         self._through = Through(Controller(setup, keys))
         loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
@@ -193,6 +193,15 @@ class ControllerShell:
                 say(action)
             case _:
                 assert_never(action)
+
+
+def _event_log(folder: Path | None, setup: ControllerSetup) -> EventLog | None:
+    if folder is None:
+        return None
+    try:
+        return EventLog(folder, "controller", setup.controller_id, setup)
+    except OSError as why:
+        raise ConfigError(f"--events {folder}: {why.strerror}") from None
 
 
 def _listening(key: str, listen: Address, open_at: Callable[[Address], Callable[[], None]]) -> Callable[[], None]:

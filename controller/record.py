@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
+
 from gpuwarden.controller.power.domain import NodeClass
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.core.seal import Forged, Way, unseal
@@ -71,6 +73,8 @@ class NodeRecord:
             report = PowerReport.FromString(unseal(self.key, Way.UP, self.name, sealed))
         except Forged as why:
             raise Refused(str(why)) from None
+        except DecodeError:
+            raise Refused("payload: is no power report") from None
         _check(report, self.made)
         if report.limiter_start in self.retired:
             raise Refused(f"limiter_start: {report.limiter_start!r} has ended before")

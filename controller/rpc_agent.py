@@ -110,8 +110,8 @@ class AgentSessions(AgentServiceServicer):
         finally:
             reading.cancel()
             writing.cancel()
+            self._forget(session, reason)  # before any await: a stream that ends twice is cancelled there
             await asyncio.gather(reading, writing, return_exceptions=True)
-            self._forget(session, reason)
 
     def _open(self, hello: Hello) -> _Session:
         if hello.node not in self._nodes:

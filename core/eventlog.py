@@ -28,7 +28,7 @@ class EventLog:
     def __init__(self, folder: Path, part: str, name: str, setup: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{part}-{name}.jsonl"
-        self._file: TextIO = self.path.open("w", encoding="utf-8")
+        self._file: TextIO = self.path.open("w", encoding="utf-8", buffering=1)
         self._line({"format": FORMAT, "version": VERSION, "part": part, "setup": to_plain(setup)})
 
     def write(self, now_s: float, event: object, actions: Sequence[object]) -> None:

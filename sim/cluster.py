@@ -4,7 +4,7 @@ Messages take a few milliseconds, each its own; the bus keeps the order of a nod
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -31,7 +31,7 @@ from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.control_pb2 import Action as Line
 from gpuwarden.proto.control_pb2 import WatchResponse
-from gpuwarden.sim.loads import Load
+from gpuwarden.sim.loads import Load, Mishap
 from gpuwarden.sim.node import Node, Wires
 from gpuwarden.sim.plant import STEP_S, Plant
 from gpuwarden.sim.tally import Tally
@@ -55,6 +55,7 @@ class Row:
     timing: Timing
     seed: int
     unix_ns: int
+    mishaps: tuple[Mishap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +78,21 @@ class Cluster:
         self._chance = np.random.default_rng(row.seed)
         made = row.domain.classes[0]
         self.plant = Plant(row.load.host_w, row.load.gpus, made.slope, self._chance)
-        self._keys: Mapping[str, bytes] = {name: self._chance.bytes(KEY_BYTES) for name in row.load.nodes}
+        keys = {name: self._chance.bytes(KEY_BYTES) for name in row.load.nodes}
+        for name, key in keys.items():
+            outside.watch.keep_key(name, key)
         self.nodes = [
-            Node(name, place, self.plant, self.time, self._chance, self._keys[name], made.floor_w, outside.watch)
+            Node(name, place, self.plant, self.time, self._chance, keys[name], made.floor_w, outside.watch)
             for place, name in enumerate(row.load.nodes)
         ]
         setup = ControllerSetup("simulated", 0, (row.domain,), (), row.timing)
-        self.controller = Controller(setup, self._keys)
+        self.controller = Controller(setup, keys)
         self._controller = outside.watch.machine("controller", "simulated", setup, self.controller)
         self.detector = Detector(DetectorSetup())
         self._detector = outside.watch.machine("detector", "simulated", DetectorSetup(), self.detector)
         self._bus: deque[Raw] = deque()
         self._offset = 0
+        self._cut_off = False
         self._plan()
 
     def _plan(self) -> None:
@@ -101,8 +105,17 @@ class Cluster:
         for session, node in enumerate(self.nodes):
             node.wires = Wires(self._reporter(session), self._sender(node.name), self._outside.said)
             self.time.at(float(self._chance.uniform(0.0, CONNECT_S)), self._connector(session, node))
+        for mishap in self._row.mishaps:
+            self.time.at(mishap.time_s, self._strike(mishap))
         self._samples = self._row.load.samples()
         self._next_sample()
+
+    def _strike(self, mishap: Mishap) -> Callable[[], None]:
+        return lambda: self.nodes[mishap.node].mishap(mishap.kind, mishap.gpu, mishap.code, mishap.message)
+
+    def cut_off(self) -> None:
+        """From now on no grant reaches any node."""
+        self._cut_off = True
 
     def settle(self) -> None:
         """Judges what the bus still holds."""
@@ -185,7 +198,8 @@ class Cluster:
                 self.tally.ledger_ordered.update(Line.FromString(payload).kind for payload in payloads)
             case SendGrant(session, sealed):
                 self.tally.grants_sent += 1
-                self.time.after(self._delay_s(), lambda: self.nodes[session].deliver(sealed))
+                if not self._cut_off:
+                    self.time.after(self._delay_s(), lambda: self.nodes[session].deliver(sealed))
             case Publish(snapshot):
                 self._outside.publish(snapshot)
             case Notify():

@@ -1,6 +1,7 @@
 """Loads: what the cards of a row want, second by second, and when their agents look."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
@@ -25,6 +26,25 @@ class Load(Protocol):
     def samples(self) -> Iterator[tuple[float, int]]:
         """(time, node) of every pass of an agent over its node, in order of time."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """Something that a driver tells of a card. `node` and `gpu` are numbers."""
+
+    time_s: float
+    node: int
+    gpu: int
+    kind: str
+    code: int
+    message: str
+
+
+# What a new user should see soon: a memory error that asks for a reset, and later a card that falls off its bus.
+MISHAPS: Final = (
+    Mishap(40.0, 5, 3, "xid", 63, "XID 63 on GPU 3: row remapping event"),
+    Mishap(100.0, 2, 6, "xid", 79, "XID 79 on GPU 6: GPU has fallen off the bus"),
+)
 
 
 class ChangingLoad:

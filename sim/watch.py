@@ -29,6 +29,14 @@ class Watch:
 
         return step
 
+    def keep_key(self, node: str, key: bytes) -> None:
+        """Keys are never in a log; these seal nothing but a simulation, and a replay needs them."""
+        if self._folder is not None:
+            path = self._folder / "keys" / f"{node}.key"
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(key.hex() + "\n", encoding="ascii")
+
     def close(self) -> None:
         for log in self._logs:
             log.close()

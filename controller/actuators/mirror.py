@@ -10,13 +10,14 @@ from typing import Final
 from prometheus_client import Counter
 
 from gpuwarden.controller.ledger import Ledger
-from gpuwarden.core.bus import Bus, BusError, Producer
+from gpuwarden.core.bus import Bus, BusError, Producer, check_size
 from gpuwarden.proto import topics
 from gpuwarden.proto.control_pb2 import Action
 
 BATCH: Final = 500
 PERIOD_S: Final = 0.5
 FLUSH_S: Final = 3.0
+STOP_S: Final = 1.5
 _PAUSE_S: Final = 1.0
 
 MIRRORED: Final = Counter("gpuwarden_controller_mirrored_lines_total", "Ledger lines acknowledged by the bus")
@@ -33,8 +34,8 @@ class Mirror:
         self._thread.start()
 
     def join(self) -> None:
-        """Once `stop` is set."""
-        self._thread.join()
+        """Once `stop` is set. A bus that does not answer is not waited for: what it has not acknowledged is sent again."""
+        self._thread.join(STOP_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -56,7 +57,13 @@ class Mirror:
 
     def _send(self, producer: Producer, lines: Sequence[Action]) -> None:
         for line in lines:
-            producer.send(topics.ACTIONS, line.subject, line.SerializeToString())
+            payload = line.SerializeToString()
+            try:
+                check_size(topics.ACTIONS, line.subject, payload)
+            except BusError as why:
+                _log.warning("ledger line %d stays in the ledger alone: %s", line.id, why)
+            else:
+                producer.send(topics.ACTIONS, line.subject, payload)
         producer.flush(FLUSH_S)
         self._ledger.set_mirrored(lines[-1].id)
         MIRRORED.inc(len(lines))

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -148,7 +147,7 @@ def test_every_ledger_line_is_mirrored_in_order_and_a_restart_goes_on_where_it_w
     assert (lines[0].id, lines[0].unix_ns) == (1, 7)
 
 
-def test_lines_that_the_bus_did_not_take_are_sent_again(tmp_path: Path, ledger: Ledger, stop: threading.Event) -> None:
+def test_a_bus_that_is_away_at_first_gets_the_lines_later(ledger: Ledger, stop: threading.Event) -> None:
     bus = MemoryBus()
     consumer = bus.consumer([topics.ACTIONS], "test")
     ledger.append([Line(kind="cap", subject="n0").SerializeToString()], 7)
@@ -165,3 +164,18 @@ def test_lines_that_the_bus_did_not_take_are_sent_again(tmp_path: Path, ledger: 
     wait_for(lambda: ledger.mirrored() == 1)
     stop.set()
     mirror.join()
+
+
+def test_a_line_that_is_too_large_for_the_bus_does_not_hold_up_the_others(
+    ledger: Ledger, stop: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = MemoryBus()
+    consumer = bus.consumer([topics.ACTIONS], "test")
+    for reason in ("x" * 1_000_001, "small"):
+        ledger.append([Line(kind="notify", reason=reason).SerializeToString()], 7)
+    mirror = Mirror(lambda stop: bus, ledger, stop)
+    wait_for(lambda: ledger.mirrored() == 2)
+    stop.set()
+    mirror.join()
+    assert [Line.FromString(record.value).reason for record in consumer.poll(0.5, 10)] == ["small"]
+    assert "ledger line 1 stays in the ledger alone: " in caplog.text

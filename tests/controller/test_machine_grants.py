@@ -16,7 +16,7 @@ from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.core.machine import Say
-from gpuwarden.core.seal import Way, unseal
+from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.control_pb2 import NodeState
 from gpuwarden.proto.lease_pb2 import Grant, Mode
 
@@ -149,6 +149,12 @@ def test_a_forged_report_is_refused_and_does_not_flood_the_log() -> None:
         said += [a for a in made.controller.step(1.0, ReportArrived(0, b"junk")) if isinstance(a, Say)]
     assert len(said) == 10
     assert "n0: report refused, 1 by now: " in said[0].sentence
+
+
+def test_what_is_sealed_but_is_no_report_is_refused() -> None:
+    made = row()
+    (said,) = made.controller.step(1.0, ReportArrived(0, seal(KEY, Way.UP, "n0", b"\xff\xff\xff")))
+    assert isinstance(said, Say) and "payload: is no power report" in said.sentence
 
 
 @pytest.mark.parametrize("age", [0, 1])

@@ -30,7 +30,7 @@ class Server:
     def __init__(self, ledger: Ledger) -> None:
         self.events: list[Event] = []
         self.has_room = True
-        self.rpc = Rpc(Address("127.0.0.1", 0), ("n0", "n1"), Board(), ledger, self._offer)
+        self.rpc = Rpc(Address("127.0.0.1", 0), tuple(f"n{i}" for i in range(200)), Board(), ledger, self._offer)
         self.channel = grpc.insecure_channel(str(self.rpc.start()))
 
     def _offer(self, event: Event) -> bool:
@@ -87,10 +87,10 @@ def test_a_version_that_is_not_known_is_refused(server: Server, open_line: Open,
 
 def test_a_node_of_no_domain_is_refused_by_name(server: Server, open_line: Open, refusal: Callable) -> None:
     line = open_line(server.channel)
-    line.hello("n9")
+    line.hello("n999")
     code, reason, field, message = refusal(line.hear)
     assert (code, reason, field) == ("NOT_FOUND", "NODE_UNKNOWN", "hello.node")
-    assert "'n9' is in no power domain" in message
+    assert "'n999' is in no power domain" in message
 
 
 def test_the_newest_session_of_a_node_wins_and_the_old_one_is_told(
@@ -130,6 +130,16 @@ def test_an_agent_that_vanishes_is_told_to_the_decider(server: Server, open_line
     line.hear()
     line.end()
     assert [closed.session for closed in server.wait_for(SessionClosed)] == [1]
+
+
+def test_each_session_that_was_opened_is_closed_however_the_agent_goes(server: Server, open_line: Open) -> None:
+    """An agent that says it is done and breaks off in the same moment ends twice."""
+    for number in range(200):
+        line = open_line(server.channel)
+        line.hello(f"n{number}")
+        line.hear()
+        line.end()
+    assert {closed.session for closed in server.wait_for(SessionClosed, 200)} == set(range(1, 201))
 
 
 def test_a_full_inbox_drops_reports_and_counts_them_but_never_the_end_of_a_session(server: Server, open_line: Open) -> None:

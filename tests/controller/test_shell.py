@@ -57,7 +57,7 @@ def test_a_finding_is_in_the_ledger_on_the_bus_and_on_the_board(controller_confi
         wait_for(lambda: (newest := shell.board.newest()) and newest.cluster.firing_count == 1)
         kinds = list[str]()
         wait_for(lambda: kinds.extend(pb.Action.FromString(r.value).kind for r in mirrored.poll(0.1, 99)) or "notify" in kinds)
-        assert kinds == ["epoch", "notify"]
+        assert sorted(kinds) == ["epoch", "notify"]
     assert threads() == set()
 
 
@@ -132,6 +132,13 @@ def test_an_address_that_is_taken_is_a_config_error_and_leaves_nothing_running(
         with pytest.raises(ConfigError, match=f"{key}: {shell.address} cannot be had"):
             ControllerShell(wrong, KEYS)
     assert threads() == before
+
+
+def test_an_event_folder_that_cannot_be_is_a_config_error(controller_config: ControllerConfig, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"--events .*/taken: "):
+        ControllerShell(controller_config, KEYS, None, tmp_path / "taken")
+    assert threads() == set()
 
 
 def test_what_the_ledger_cannot_hold_is_not_done(controller_config: ControllerConfig, caplog: pytest.LogCaptureFixture) -> None:
