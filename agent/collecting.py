@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from gpuwarden.agent.child import ChildFailed, Hung
 from gpuwarden.agent.collectors import COLLECTORS
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.events import Collected, CollectFailed
@@ -23,7 +24,26 @@ def open_collectors(config: AgentConfig) -> tuple[dict[str, Collector], dict[str
             opened[name] = COLLECTORS[name](config)
         except Unsupported as why:
             left_out[name] = str(why)
+        except (Hung, ChildFailed):
+            opened[name] = _Late(name, config)
     return opened, left_out
+
+
+class _Late:
+    """A collector whose source gave no answer at the start: it is opened by the first pass that finds one."""
+
+    def __init__(self, name: str, config: AgentConfig) -> None:
+        self.name, self._config = name, config
+        self._opened: Collector | None = None
+
+    def collect(self) -> Reading:
+        if self._opened is None:
+            self._opened = COLLECTORS[self.name](self._config)
+        return self._opened.collect()
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
 
 def collect(name: str, collector: Collector) -> Outcome:

@@ -29,6 +29,8 @@ from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.encode import encode
 from gpuwarden.proto.lease_pb2 import Mode, PowerReport, Sealed
 
+MAX_EVENTS = 1000  # of one record; its reader refuses one with many more
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSetup:
@@ -127,10 +129,13 @@ class Agent:
         self._pass = None
         self.sequence += 1
         devices = [device for reading in done.readings for device in reading.devices]
+        events = [event for reading in done.readings for event in reading.events]
+        if len(events) > MAX_EVENTS:  # a record takes no more; the rest is told with the next
+            self._late.append(Reading(events=tuple(events[MAX_EVENTS:])))
         payload = encode(
             self._setup.node, self._setup.agent_start, self.sequence, done.unix_ns,
             blocks((device, self._completed(now_s, device)) for device in devices),
-            [_process(p) for r in done.readings for p in r.processes], [_event(e) for r in done.readings for e in r.events],
+            [_process(p) for r in done.readings for p in r.processes], map(_event, events[:MAX_EVENTS]),
         )
         return SendTelemetry(payload, self.sequence)
 

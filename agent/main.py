@@ -67,7 +67,7 @@ def _outcomes(config: AgentConfig, inbox: Inbox[Event], opened: ExitStack) -> Ca
 
     def on_outcome(outcome: Outcome) -> None:
         exposition.show(outcome)
-        inbox.put(outcome)
+        inbox.put(outcome)  # it waits for room: an outcome is told once
 
     return on_outcome
 

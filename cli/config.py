@@ -57,7 +57,8 @@ def _options(args: argparse.Namespace) -> int:
         names = ("key", "type", "default", "meaning")
         print(json.dumps({d: [dict(zip(names, k, strict=True)) for k in keys(_config_of(d))] for d in daemons}, indent=1))
     else:
-        print("\n\n".join("\n".join(markdown(daemon)) for daemon in daemons))
+        title = "# Configuration\n\nEvery key of every daemon, as `gpuwarden config options` prints it.\n\n"
+        print(title + "\n\n".join("\n".join(markdown(daemon)) for daemon in daemons))
     return 0
 
 

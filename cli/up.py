@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +114,9 @@ def _run(args: argparse.Namespace, row: "Row", ledger: Any, watch: Any, opened: 
     outside = Outside(ledger, watch, publish, lambda who, say: None, lambda node, payload: None)
     cluster = Cluster(row, outside)
     speed = args.speed or (None if args.headless else 1.0)
-    try:
+    with suppress(Stopped):
         cluster.time.run(_end_s(args, row), Pace(speed, stop))
-        cluster.settle()
-    except Stopped:
-        pass
+    cluster.settle()
     asked = {"mode": args.mode, "budget_w": row.domain.rating_w, "host_w": args.host_w, "seed": args.seed}
     return figures(row, cluster, ledger, asked)
 

@@ -7,11 +7,10 @@ from google.protobuf.message import DecodeError
 
 from gpuwarden.controller.power.domain import NodeClass
 from gpuwarden.controller.power.exposure import Exposure
-from gpuwarden.core.seal import Forged, Way, unseal
+from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
 from gpuwarden.proto.lease_pb2 import PowerReport
 
 REPORT_VERSION = 1
-HIGHEST_EPOCH = 1 << 62  # a limiter that claims more would leave no room for the next
 PEAK_HALF_LIFE_S = 30.0
 RETIRED_STARTS = 16
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
@@ -84,8 +83,10 @@ class NodeRecord:
         return report
 
     def _urgent(self, report: PowerReport) -> bool:
-        step_w = math.fsum(card.power_w for card in report.cards) - self.power_w
-        return not abs(step_w) <= URGENT_RATIO * self.made.gpus * self.made.default_w  # NaN is urgent
+        power_w = math.fsum(card.power_w for card in report.cards)
+        if math.isnan(power_w) or math.isnan(self.power_w):
+            return math.isnan(power_w) != math.isnan(self.power_w)
+        return abs(power_w - self.power_w) > URGENT_RATIO * self.made.gpus * self.made.default_w
 
     def _follow_peak(self, now_s: float, report: PowerReport) -> None:
         power_w = math.fsum(card.power_w for card in report.cards)

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from gpuwarden.proto.lease_pb2 import Sealed
 
 KEY_BYTES = 32
+HIGHEST_EPOCH = 1 << 62  # a higher one is obeyed by nobody: it would leave no room for the next
 
 
 class Way(Enum):

@@ -61,7 +61,7 @@ def serve(
     events: EventLog | None = None,
 ) -> None:
     """Runs until `stop` is set and the inbox is empty. `clock` is the machine's."""
-    while (event := inbox.take(0.1)) is not None or not stop.is_set():
+    while (event := inbox.take(0.0 if stop.is_set() else 0.1)) is not None or not stop.is_set():
         if event is None:
             continue
         now_s = clock()

@@ -41,7 +41,6 @@ SET_S: Final = (0.010, 0.020)  # a card, behind a lock that all cards of a node 
 READ_S: Final = 0.001
 SOCKET_S: Final = 0.0005
 THROTTLED_BY_LIMIT: Final = 0x4
-SETTLE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Node:
         gpus = plant.limit_w.shape[1]
         self._cards = tuple(Card(f"GPU-{name}-{gpu}", DEFAULT_W, MIN_W, DEFAULT_W) for gpu in range(gpus))
         start = bytes(chance.bytes(8)).hex()
-        setup = LimiterSetup(name, start, self._cards, (floor_w,) * gpus, 0, Mode.MODE_OBSERVE, SETTLE_S)
+        setup = LimiterSetup(name, start, self._cards, (floor_w,) * gpus, 0, Mode.MODE_OBSERVE)
         self._limiter = watch.machine("limiter", name, setup, Limiter(setup, key))
         agent_setup = AgentSetup(name, start, (COLLECTOR,))
         self._agent = watch.machine("agent", name, agent_setup, Agent(agent_setup))

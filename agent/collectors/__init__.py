@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gpuwarden.agent.collectors import fake, host, infiniband, nvml
+from gpuwarden.agent.collectors.fake import open as open_fake
+from gpuwarden.agent.collectors.host import open as open_host
+from gpuwarden.agent.collectors.infiniband import open as open_infiniband
+from gpuwarden.agent.collectors.nvml import open as open_nvml
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.reading import Collector
 
 COLLECTORS: Final[Mapping[str, Callable[[AgentConfig], Collector]]] = MappingProxyType({
-    "nvml": nvml.open,
-    "host": host.open,
-    "infiniband": infiniband.open,
-    "fake": fake.open,
+    "nvml": open_nvml,
+    "host": open_host,
+    "infiniband": open_infiniband,
+    "fake": open_fake,
 })

@@ -6,7 +6,15 @@ from typing import Final
 from gpuwarden.agent.child import Child, ChildFailed, Hung
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.nvml import METRICS, SLOW, GpuLost, Nvml, NvmlGpu, SessionOver, XidWatch
-from gpuwarden.agent.reading import Collector, DeviceEvent, DeviceReading, GpuProcess, NoReading, Reading, Unsupported
+from gpuwarden.agent.reading import (
+    Collector,
+    DeviceEvent,
+    DeviceReading,
+    GpuProcess,
+    NoReading,
+    Reading,
+    Unsupported,
+)
 from gpuwarden.proto.catalogue import Device
 
 DEADLINE_S: Final = 5.0

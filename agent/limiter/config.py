@@ -16,10 +16,8 @@ class LimiterConfig:
     socket: Path = option("where the agent connects", default=Path("/run/gpuwarden/limiter.sock"))
     socket_group: str = option("group that may connect beside root; the agent's", default="")
     state_file: Path = option("where epoch and mode outlive a restart", default=Path("/var/lib/gpuwarden/limiter.json"))
-    settle_s: float = option("from a new limit to a card that obeys it", default=1.0)
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""
-        for key, value in (("floor_w", self.floor_w), ("settle_s", self.settle_s)):
-            if not (math.isfinite(value) and value > 0):
-                yield f"{key}: is {value:g}, should be above 0"
+        if not (math.isfinite(self.floor_w) and self.floor_w > 0):
+            yield f"floor_w: is {self.floor_w:g}, should be above 0"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from gpuwarden.core.seal import Forged, Way, unseal
+from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
 from gpuwarden.proto.lease_pb2 import Grant, Mode
 
 GRANT_VERSION = 1
@@ -59,6 +59,8 @@ def _check_form(grant: Grant, past: Past) -> None:
         raise Refused(f"node: is {grant.node!r}, this is {past.node!r}")
     if grant.mode not in MODES:
         raise Refused(f"mode: is {grant.mode}, should be observe, notify or auto")
+    if grant.epoch > HIGHEST_EPOCH:
+        raise Refused(f"epoch: is {grant.epoch}, above {HIGHEST_EPOCH}")
     if len(grant.limits_w) != past.cards:
         raise Refused(f"limits_w: are {len(grant.limits_w)}, this node has {past.cards} cards")
     if not all(math.isfinite(limit_w) and limit_w > 0 for limit_w in grant.limits_w):
@@ -76,9 +78,10 @@ def _check_order(grant: Grant, past: Past, now_s: float) -> None:
         raise Refused(f"epoch: is {grant.epoch}, {past.epoch} has been obeyed")
     if (newest := past.newest) is None:
         return
-    if grant.controller_id != newest.grant.controller_id and now_s < newest.ends_s:
+    same = grant.controller_id == newest.grant.controller_id
+    if not same and now_s < newest.ends_s:
         raise Refused(f"controller_id: a lease of {newest.grant.controller_id!r} runs, {grant.controller_id!r} has to wait")
-    if grant.epoch == newest.grant.epoch and grant.sequence <= newest.grant.sequence:
+    if same and grant.epoch == newest.grant.epoch and grant.sequence <= newest.grant.sequence:
         raise Refused(f"sequence: is {grant.sequence}, {newest.grant.sequence} has been obeyed")
     if grant.echo_stamp_s < newest.grant.echo_stamp_s:
         raise Refused(f"echo_stamp_s: is {grant.echo_stamp_s:.3f}, an answer to {newest.grant.echo_stamp_s:.3f} has been obeyed")

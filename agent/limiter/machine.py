@@ -58,7 +58,6 @@ class LimiterSetup:
     floors_w: tuple[float, ...]
     epoch: int
     mode: "Mode.ValueType"
-    settle_s: float
 
 
 class Limiter:
@@ -136,11 +135,17 @@ class Limiter:
 
     def _reconcile(self, now_s: float) -> Iterator[Action]:
         if self._wanted_w is not None and self._confirmed_s is None and now_s - self._set_s >= RETRY_S:
-            self._set_s = now_s
-            yield SetLimits(self._wanted_w, "the driver does not enforce it yet")
+            yield from self._set(now_s, self._wanted_w, "the driver does not enforce it yet")
 
     def _want(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
-        self._wanted_w, self._confirmed_s, self._set_s, self._news = limits_w, None, now_s, True
+        self._wanted_w, self._confirmed_s, self._news = limits_w, None, True
+        yield from self._set(now_s, limits_w, reason)
+
+    def _set(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
+        """Above the floor nothing is set by an epoch that is not durable; what is remembered already costs nothing."""
+        self._set_s = now_s
+        if limits_w != self._floors():
+            yield Remember(self.epoch, self.mode)
         yield SetLimits(limits_w, reason)
 
     def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
@@ -217,6 +222,7 @@ class Limiter:
         if self._hung:
             return []
         self._hung, self._confirmed_s, self._news = True, None, True
+        self._limits = (CardState(math.nan, math.nan),) * len(self._setup.cards)
         return [Say(f"the driver does not answer: {event.call}", Level.ERROR)]
 
     def _floors(self) -> tuple[float, ...]:
@@ -233,8 +239,11 @@ class Limiter:
         return (self._news or self._stepped()) and now_s - self._sent_s >= URGENT_S
 
     def _stepped(self) -> bool:
-        step_w = abs(math.fsum(self._power_w) - math.fsum(self._reported_w))
-        return not step_w <= STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
+        """Power has moved by a step, or a card has begun or ceased to answer."""
+        if list(map(math.isnan, self._power_w)) != list(map(math.isnan, self._reported_w)):
+            return True
+        steps_w = (now - then for now, then in zip(self._power_w, self._reported_w, strict=True) if not math.isnan(now))
+        return abs(math.fsum(steps_w)) > STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
 
     def _report(self, now_s: float) -> SendReport:
         self._sequence += 1
@@ -251,12 +260,12 @@ class Limiter:
         return SendReport(seal(self._key, Way.UP, self._setup.node, report.SerializeToString()))
 
     def _in_force(self, now_s: float) -> GrantInForce | None:
-        if self.lease is None or self.mode != Mode.MODE_AUTO:
+        if self.lease is None or self.mode != Mode.MODE_AUTO or now_s >= self.lease.ends_s:
             return None
         grant = self.lease.grant
         return GrantInForce(
             epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=self.lease.limits_w,
-            ends_in_s=max(0.0, self.lease.ends_s - now_s),
+            ends_in_s=self.lease.ends_s - now_s,
         )
 
 

@@ -71,7 +71,6 @@ def _setup(config: LimiterConfig, cards: Cards, remembered: Remembered) -> Limit
         floors_w=tuple(min(max(config.floor_w, card.min_w), card.max_w) for card in cards.cards),
         epoch=remembered.epoch,
         mode=remembered.mode,
-        settle_s=config.settle_s,
     )
 
 
@@ -79,8 +78,12 @@ def _run(
     machine: Limiter, setup: LimiterSetup, config: LimiterConfig, cards: Cards, stop: threading.Event, log: EventLog | None
 ) -> None:
     inbox = Inbox[Event](INBOX_EVENTS)
-    agent = AgentSocket(config.socket, config.socket_group, lambda sealed: inbox.offer(Directive(sealed)))
-    driver = Driver(cards, len(setup.cards), inbox.offer, boottime_s)
+
+    def offer(event: Event) -> bool:
+        return not stop.is_set() and inbox.offer(event)  # the loop ends when the inbox is empty, and readings never cease
+
+    agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)))
+    driver = Driver(cards, len(setup.cards), offer, boottime_s)
     _log.info("%s: %d cards, mode %s, epoch %d", setup.node, len(setup.cards), Mode.Name(setup.mode), setup.epoch)
     performer = _Performer(agent, driver, config.state_file, Remembered(setup.epoch, setup.mode))
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from gpuwarden.controller.power.row import Flags, Row, Seconds, Watts
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
-RAISE_STEPS = 2  # smaller raises wait until they add up, or reach what is wanted
+RAISE_STEPS = 2  # smaller raises wait until they add up, or reach the default
 BISECTIONS = 12
 
 
@@ -51,7 +51,7 @@ def allocate(row: Row, situation: Situation, wishes_w: Watts) -> Grants:
     raised_w = _largest(row, situation, cut_w, target_w, steady=False)
     if raised_w is None:  # until the cuts have arrived, nothing above the floor is certain
         return Grants(row.floor_w.copy(), holds=True)
-    small = raised_w - cut_w < np.minimum(RAISE_STEPS * STEP_W * row.gpus, target_w - cut_w)
+    small = raised_w - cut_w < np.minimum(RAISE_STEPS * STEP_W * row.gpus, row.default_w - cut_w)
     return Grants(np.where(small, cut_w, raised_w), holds=True)
 
 

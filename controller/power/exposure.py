@@ -37,11 +37,14 @@ class Exposure:
     driver_loads: int = -1
     known: bool = False  # the limiter has read back limits that it stands for, since we and it are up
     excess_w: float = 0.0  # enforced now beyond what any grant explains
+    stuck: bool = False  # in contact, but its driver confirms nothing: a grant may have arrived and never leave
 
     def counted(self, now_s: float) -> tuple[float, float]:
         """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""
         if not self.known:
             return self.default_w, math.inf
+        if self.stuck:
+            return max(self.floor_w, self.excess_w, *(g.limit_w for g in self.grants)), math.inf
         self.grants = [g for g in self.grants if g.ends_s > now_s]
         if self.excess_w > 0:
             return max([self.excess_w, *(g.limit_w for g in self.grants)]), math.inf
@@ -61,6 +64,7 @@ class Exposure:
             self._came_up(report)
         enforced_w = math.fsum(card.enforced_w for card in report.cards)
         confirmed = report.HasField("confirmed_for_s") and math.isfinite(enforced_w)
+        self.stuck = report.driver_hung and not confirmed
         if report.mode != Mode.MODE_AUTO:
             self.known = False
         elif confirmed and report.confirmed_for_s >= self.settle_s:
@@ -71,7 +75,7 @@ class Exposure:
     def _came_up(self, report: PowerReport) -> None:
         """A limiter that has just started, or lost its limits to the driver, obeys no grant that we remember."""
         self.limiter_start, self.driver_loads = report.limiter_start, report.driver_loads
-        self.known, self.grants, self.excess_w = False, [], 0.0
+        self.known, self.grants, self.excess_w, self.stuck = False, [], 0.0, False
 
     def _confirmed(self, now_s: float, report: PowerReport, enforced_w: float, epoch: int) -> None:
         """Limits have been as the limiter wants them for long enough: what it can no longer obey is forgotten."""

@@ -14,6 +14,10 @@ import grpc
 import pytest
 from fakes.nvml.steer import FakeNode
 
+from gpuwarden.agent.limiter import events as limiter_events
+from gpuwarden.agent.limiter import machine as limiter_machine
+from gpuwarden.core.eventlog import read_head, read_steps, replay
+from gpuwarden.core.plain import Reader
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.control_pb2 import SessionRequest, SessionResponse, Welcome
 from gpuwarden.proto.control_pb2_grpc import AgentServiceServicer, add_AgentServiceServicer_to_server
@@ -71,6 +75,7 @@ class Node:
 
     def start(self, daemon: str) -> None:
         command = [sys.executable, "-m", "gpuwarden.cli", daemon, "--config", str(self.folder / f"{daemon}.toml")]
+        command += ["--events", str(self.folder / "events")]
         with (self.folder / f"{daemon}.log").open("ab") as log:
             self.running[daemon] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self.gpus.env()})
 
@@ -196,3 +201,26 @@ def test_a_hung_driver_is_told_and_the_lease_still_ends_once_it_answers(node: No
     time.sleep(LEASE_S)
     node.gpus.hang(False)
     wait_until(lambda: obeyed(node, FLOOR_W), 10.0)
+
+
+def test_somebody_elses_limit_and_a_reloaded_driver_are_corrected_within_two_seconds(node: Node) -> None:
+    node.controller.limit_w = 400.0
+    wait_until(lambda: obeyed(node, 400.0), 30.0)
+    wait_until(lambda: node.controller.reports[-1].HasField("confirmed_for_s"), 5.0)
+    node.gpus.reset_limits(650.0)
+    wait_until(lambda: obeyed(node, 400.0), 2.0)
+    wait_until(lambda: node.controller.reports[-1].foreign_changes == 1, 2.0)
+    node.gpus.reload_driver()
+    assert obeyed(node, 700.0)
+    wait_until(lambda: obeyed(node, 400.0), 2.0)
+
+
+def test_the_limiters_event_log_decides_the_same_again(node: Node) -> None:
+    node.controller.limit_w = 400.0
+    wait_until(lambda: obeyed(node, 400.0), 30.0)
+    node.end("limiter")
+    (path,) = (node.folder / "events").glob("limiter-*.jsonl")
+    types = [t for module in (limiter_events, limiter_machine) for t in vars(module).values() if isinstance(t, type)]
+    setup = Reader(types).read(read_head(path)[1])
+    steps = list(replay(read_steps(path, Reader(types)), lambda: limiter_machine.Limiter(setup, KEY)))
+    assert len(steps) > 10 and all(step.same for step in steps)

@@ -26,7 +26,7 @@ from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport
 KEY = bytes(range(32))
 DEFAULT_W, FLOOR_W, LEASE_S = 700.0, 200.0, 5.0
 CARDS = tuple(Card(f"GPU-{i}", DEFAULT_W, 200.0, DEFAULT_W) for i in range(2))
-SETUP = LimiterSetup("n1", "start-1", CARDS, (FLOOR_W,) * 2, 0, Mode.MODE_OBSERVE, 1.0)
+SETUP = LimiterSetup("n1", "start-1", CARDS, (FLOOR_W,) * 2, 0, Mode.MODE_OBSERVE)
 
 
 @dataclass
@@ -91,9 +91,9 @@ def test_in_observe_nothing_is_touched() -> None:
 
 def test_a_grant_is_remembered_before_it_is_set_and_then_read_back() -> None:
     node = reporting()
-    first, second = node.grant()[:2]
-    assert first == Remember(5, Mode.MODE_AUTO)
-    assert isinstance(second, SetLimits) and second.limits_w == (500.0, 500.0)
+    *remembered, last = node.grant()[:3]
+    assert set(remembered) == {Remember(5, Mode.MODE_AUTO)}
+    assert isinstance(last, SetLimits) and last.limits_w == (500.0, 500.0)
     node.run(1.5)
     report = node.reports()[-1]
     assert report.confirmed_for_s >= 1.0
@@ -138,6 +138,7 @@ def test_renewed_in_time_a_limit_stays_and_is_set_only_once() -> None:
         ({"echo_stamp_s": 1e9}, "echo_stamp_s: 1000000000.000 is no report"),
         ({"echo_stamp_s": 1.0}, "echo_stamp_s: 1.000 is no report"),
         ({"epoch": 4}, "epoch: is 4, 5 has been obeyed"),
+        ({"epoch": 1 << 63}, "epoch: is 9223372036854775808, above"),
         ({"controller_id": "c2", "epoch": 9}, "controller_id: a lease of 'c1' runs"),
         ({"sequence": 1}, "sequence: is 1, 1 has been obeyed"),
     ],
@@ -225,6 +226,27 @@ def test_a_driver_that_hangs_is_reported_and_confirms_nothing() -> None:
     node.limiter.step(node.now_s, PowerRead(node.power_w))
     report = PowerReport.FromString(unseal(KEY, Way.UP, "n1", node.limiter._report(node.now_s).sealed))
     assert report.driver_hung and not report.HasField("confirmed_for_s")
+
+
+def test_a_card_that_is_lost_is_reported_at_once_and_then_once_a_second() -> None:
+    node = reporting()
+    node.run(1.0)
+    before = len(node.reports())
+    node.power_w = (float("nan"), 150.0)
+    node.run(0.1)
+    assert len(node.reports()) == before + 1
+    node.run(3.0)
+    assert len(node.reports()) <= before + 4
+
+
+def test_a_new_controller_of_the_same_epoch_counts_from_one() -> None:
+    node = reporting()
+    for _ in range(3):
+        node.grant(300.0)
+    node.run(LEASE_S + 1.0)
+    node.sequence = 0
+    node.grant(600.0, controller_id="c2")
+    assert node.limits_w == (600.0, 600.0)
 
 
 def test_a_power_step_is_reported_at_once() -> None:

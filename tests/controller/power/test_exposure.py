@@ -92,6 +92,17 @@ def test_a_limit_that_somebody_else_raised_counts_as_long_as_it_lasts() -> None:
     assert node.counted(2.0) == (FLOOR_W, 0.0)
 
 
+def test_in_contact_but_unable_to_confirm_a_grant_counts_for_as_long_as_that_lasts() -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    hung = report(FLOOR_W, confirmed_s=None)
+    hung.driver_hung = True
+    node.reported(1.0, hung, EPOCH)
+    assert node.counted(60.0) == (900.0, math.inf)
+    node.reported(61.0, report(FLOOR_W, confirmed_s=1.0), EPOCH)
+    assert node.counted(61.0) == (FLOOR_W, 0.0)
+
+
 def test_a_grant_from_before_a_restart_counts_until_it_ends() -> None:
     node = exposure()
     node.reported(0.0, report(1100.0, sequence=40), EPOCH + 1)

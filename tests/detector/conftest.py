@@ -1,14 +1,16 @@
 """Nodes as an agent would tell of them, for the detector's tests: a healthy one, and what is to be wrong with it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import pytest
+
 from gpuwarden.detector.events import Action, Polled, PublishFinding, Raw, Tick
-from gpuwarden.detector.machine import Detector
+from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.catalogue import BY_NAME, Device
 from gpuwarden.proto.encode import encode, encode_block
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity
-from gpuwarden.proto.telemetry_pb2 import DeviceEvent, GpuProcess
+from gpuwarden.proto.telemetry_pb2 import Block, DeviceEvent, GpuProcess
 
 EPOCH_NS = 1_700_000_000_000_000_000
 
@@ -56,7 +58,9 @@ class FakeAgent:
         yield Device.NIC, self.ids[Device.NIC], NIC
         yield Device.HOST, [self.node], HOST
 
-    def _block(self, device: Device, ids: list[str], healthy: dict[str, float], wrong: Mapping[tuple[str, str], float]):  # type: ignore[no-untyped-def]  # a generated message
+    def _block(
+        self, device: Device, ids: list[str], healthy: Mapping[str, float], wrong: Mapping[tuple[str, str], float]
+    ) -> Block:
         rows = [[wrong.get((i, name), value) for name, value in healthy.items()] for i in ids]
         return encode_block(device, ids, [BY_NAME[name] for name in healthy], rows)
 
@@ -96,3 +100,19 @@ def sentence(finding: Finding) -> str:
     state = FindingState.Name(finding.state).removeprefix("FINDING_STATE_").lower()
     severity = Severity.Name(finding.severity).removeprefix("SEVERITY_").lower()
     return f"{state} {severity} {finding.kind} on {subject}: {finding.summary}"
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story(Detector(DetectorSetup()))
+
+
+@pytest.fixture
+def agent() -> FakeAgent:
+    return FakeAgent()
+
+
+@pytest.fixture
+def agent_of() -> Callable[..., FakeAgent]:
+    """For tests with more than one, or one that is started anew."""
+    return FakeAgent

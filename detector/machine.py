@@ -1,0 +1,151 @@
+"""The detector's decisions: telemetry in; findings, dead letters and offsets that are done with out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from gpuwarden.core.machine import Level, Say
+from gpuwarden.detector import presence
+from gpuwarden.detector.adoption import Adopted
+from gpuwarden.detector.events import Action, Commit, DeadLetter, Event, Polled, Raw, Tick
+from gpuwarden.detector.findings import Findings
+from gpuwarden.detector.happenings import Happenings
+from gpuwarden.detector.node import Node
+from gpuwarden.detector.panel import Panel
+from gpuwarden.proto.catalogue import Device
+from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused, Sample, decode
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSetup:
+    """`stale_s` without telemetry make a node stale; after `forget_s` it, or a card of it, was taken away by somebody."""
+
+    stale_s: float = 5.0
+    forget_s: float = 86_400.0
+    max_nodes: int = 20_000
+    firing: tuple[bytes, ...] = ()  # serialised findings that the detector before this one left firing
+
+
+class Detector:
+    """Telemetry is judged once: repeats are passed over, gaps are counted."""
+
+    def __init__(self, setup: DetectorSetup) -> None:
+        self._setup = setup
+        self._nodes: dict[str, Node] = {}
+        self._findings = Findings()
+        self._happenings = Happenings(self._findings)
+        self._adopted = Adopted(self._findings, setup.firing)
+        self._panels = {device: Panel(device, self._findings) for device in Device}
+        self.samples_judged = 0
+        self.samples_repeated = 0
+        self.samples_lost = 0
+        self.refused = 0
+
+    @property
+    def nodes_known(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def findings_firing(self) -> int:
+        return len(self._findings)
+
+    @property
+    def events_left_out(self) -> int:
+        return self._happenings.left_out
+
+    def step(self, now_s: float, event: Event) -> list[Action]:
+        match event:
+            case Polled(records):
+                return [*self._polled(now_s, records)]
+            case Tick(unix_ns):
+                return [*self._tick(now_s, unix_ns)]
+        assert_never(event)
+
+    def _polled(self, now_s: float, records: Sequence[Raw]) -> Iterator[Action]:
+        taken = list[tuple[Node, Sample]]()
+        for raw in records:
+            try:
+                taken += self._take(now_s, raw)
+            except Refused as why:
+                self.refused += 1
+                yield DeadLetter(raw, str(why))
+        for judged in _rounds(taken):
+            yield from self._judge(now_s, judged)
+        if records:
+            yield Commit({raw.partition: raw.offset + 1 for raw in records})
+
+    def _take(self, now_s: float, raw: Raw) -> Iterator[tuple[Node, Sample]]:
+        """The sample and whose it is; nothing if it was here before."""
+        sample = decode(raw.payload)
+        _check(raw, sample)
+        node = self._node(now_s, sample)
+        if node.is_repeat(sample):
+            self.samples_repeated += 1
+            return
+        if node.start not in ("", sample.agent_start):
+            for panel in self._panels.values():
+                panel.restarted(node)
+        self.samples_lost += node.advance(sample)
+        yield node, sample
+
+    def _node(self, now_s: float, sample: Sample) -> Node:
+        node = self._nodes.get(sample.node)
+        if node is None:
+            if len(self._nodes) >= self._setup.max_nodes:
+                raise Refused("node", f"is one more than max_nodes ({self._setup.max_nodes})")
+            node = self._nodes[sample.node] = Node(sample.node, now_s, now_s)
+            for finding in self._adopted.take_up(node):
+                self._happenings.adopt(now_s, finding)
+                presence.adopt(node, finding)
+        return node
+
+    def _judge(self, now_s: float, judged: Sequence[tuple[Node, Sample]]) -> Iterator[Action]:
+        """A round: one sample of each node at most."""
+        self.samples_judged += len(judged)
+        for node, sample in judged:
+            node.seen_s = now_s
+            yield from presence.spoke(self._findings, node, sample.unix_ns)
+            yield from self._happenings.take(now_s, sample)
+            yield from presence.gpus(self._findings, node, sample, self._setup.forget_s)
+        for device, panel in self._panels.items():
+            yield from panel.judge([(n, s, r) for n, s in judged for r in s.readings if r.device is device])
+
+    def _tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
+        yield from self._happenings.tick(now_s, unix_ns)
+        yield from self._adopted.proven(now_s, self._nodes, unix_ns)
+        for node in list(self._nodes.values()):
+            silent_s = now_s - node.seen_s
+            if silent_s >= self._setup.forget_s:
+                yield from self._forget(node, unix_ns)
+            elif silent_s >= self._setup.stale_s:
+                yield from presence.stale(self._findings, node, silent_s, self._setup.stale_s, unix_ns)
+
+    def _forget(self, node: Node, unix_ns: int) -> Iterator[Action]:
+        yield Say(f"{node.name} is forgotten: silent for {self._setup.forget_s:g} s", Level.WARNING)
+        yield from self._findings.resolve_all(self._findings.of_node(node.name), unix_ns)
+        self._happenings.forget(node.name)
+        for panel in self._panels.values():
+            panel.forget(node)
+        del self._nodes[node.name]
+
+
+def _check(raw: Raw, sample: Sample) -> None:
+    """What the codec leaves to its reader: whose record it is, and names that a finding can carry."""
+    if raw.key != sample.node:
+        raise Refused("node", f"is {sample.node!r}, the record's key is {raw.key[:MAX_NAME_CHARS]!r}")
+    for readings in sample.readings:
+        if any(len(device_id) > MAX_NAME_CHARS for device_id in readings.ids):
+            raise Refused("blocks.device_ids", f"hold one of more than {MAX_NAME_CHARS} characters")
+    if any(len(event.device_id) > MAX_NAME_CHARS for event in sample.events):
+        raise Refused("events.device_id", f"has more than {MAX_NAME_CHARS} characters")
+
+
+def _rounds(taken: Sequence[tuple[Node, Sample]]) -> list[list[tuple[Node, Sample]]]:
+    """The k-th sample of each node is in the k-th round."""
+    rounds, met = list[list[tuple[Node, Sample]]](), dict[str, int]()
+    for node, sample in taken:
+        k = met[node.name] = met.get(node.name, -1) + 1
+        if k == len(rounds):
+            rounds.append([])
+        rounds[k].append((node, sample))
+    return rounds

@@ -1,0 +1,55 @@
+"""One node as the detector knows it: how far its telemetry has come, and where its devices stand in the arrays."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.proto.catalogue import Device
+from gpuwarden.proto.decode import Sample
+
+PAST_STARTS: Final = 8
+
+Slots = NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Seats:
+    """The devices of one kind in the newest sample, and their rows in the arrays."""
+
+    ids: tuple[str, ...] = ()
+    slots: Slots = field(default_factory=lambda: np.empty(0, np.intp))
+
+
+@dataclass(slots=True)
+class Node:
+    """`joined_s` (first heard) and `seen_s` (last) are by the detector's clock, `unix_ns` the node's."""
+
+    name: str
+    joined_s: float
+    seen_s: float
+    unix_ns: int = 0
+    start: str = ""
+    sequence: int = 0
+    past_starts: deque[str] = field(default_factory=lambda: deque(maxlen=PAST_STARTS))
+    seats: dict[Device, Seats] = field(default_factory=dict)
+    slot_of: dict[tuple[Device, str], int] = field(default_factory=dict)
+    gpus: dict[str, float] = field(default_factory=dict)  # every one ever seen, with when it was seen last
+    unread: dict[str, int] = field(default_factory=dict)  # GPU to samples in a row without it
+
+    def is_repeat(self, sample: Sample) -> bool:
+        """Whether this sample, or a later one, has been here before: at least once means sometimes twice."""
+        if sample.agent_start == self.start:
+            return sample.sequence <= self.sequence
+        return sample.agent_start in self.past_starts
+
+    def advance(self, sample: Sample) -> int:
+        """Takes a sample that is no repeat; how many were lost before it. Where a node is joined in its middle none are known."""
+        restarted = sample.agent_start != self.start
+        expected = 1 if restarted and self.start else sample.sequence if restarted else self.sequence + 1
+        if restarted and self.start:
+            self.past_starts.append(self.start)
+        self.start, self.sequence, self.unix_ns = sample.agent_start, sample.sequence, sample.unix_ns
+        return sample.sequence - expected
