@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 import numpy as np
 
+from gpuwarden.agent.events import ControllerLink, FromController
 from gpuwarden.controller import events as controller_events
 from gpuwarden.controller.events import (
     FindingArrived,
@@ -150,6 +151,7 @@ class Cluster:
         def connect() -> None:
             self._to_controller(SessionOpened(session, node.name, VERSION))
             node.connect()
+            node.hear(ControllerLink(True))
 
         return connect
 
@@ -199,7 +201,7 @@ class Cluster:
             case SendGrant(session, sealed):
                 self.tally.grants_sent += 1
                 if not self._cut_off:
-                    self.time.after(self._delay_s(), lambda: self.nodes[session].deliver(sealed))
+                    self.time.after(self._delay_s(), lambda: self.nodes[session].hear(FromController(sealed)))
             case Publish(snapshot):
                 self._outside.publish(snapshot)
             case Notify():

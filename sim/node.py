@@ -7,14 +7,7 @@ from typing import Final, assert_never
 import numpy as np
 
 from gpuwarden.agent import events as agent_events
-from gpuwarden.agent.events import (
-    Collect,
-    Collected,
-    ControllerLink,
-    FromController,
-    FromLimiter,
-    LimiterLink,
-)
+from gpuwarden.agent.events import Collect, Collected, FromLimiter, LimiterLink
 from gpuwarden.agent.limiter import events as limiter_events
 from gpuwarden.agent.limiter.events import (
     CardState,
@@ -74,9 +67,8 @@ class Node:
         self.wires: Wires | None = None
 
     def connect(self) -> None:
-        """Relay and session are there."""
-        self._to_agent(LimiterLink(True))
-        self._to_agent(ControllerLink(True))
+        """The agent has found its limiter."""
+        self.hear(LimiterLink(True))
 
     def read_power(self) -> None:
         """Ten times a second: the limiter's tick."""
@@ -86,9 +78,9 @@ class Node:
         """The agent's tick."""
         self._to_agent(agent_events.Tick(unix_ns))
 
-    def deliver(self, sealed: bytes) -> None:
-        """A grant has come over the session."""
-        self._to_agent(FromController(sealed))
+    def hear(self, event: agent_events.Event) -> None:
+        """Something has come to the agent: its session is up or down, or brings a grant."""
+        self._to_agent(event)
 
     def mishap(self, kind: str, gpu: int, code: int, message: str) -> None:
         """Told by the driver; in the telemetry of the next pass."""

@@ -79,19 +79,28 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path, plan: Plan) -> Iterator[Stack]:
-    """Starts everything, controller first; stops it in the end. Logs and configurations lie in `folder`."""
-    with ExitStack() as stack:
-        made = Stack(plan, folder, free_port())
-        stack.callback(made.stop)
+def control_plane(folder: Path, plan: Plan, detector_metrics_port: int = 0) -> Iterator[Stack]:
+    """The controller, and the detector if there is a Kafka. Logs, keys and configurations lie in `folder`."""
+    made = Stack(plan, folder, free_port())
+    try:
         _write_keys(folder / "keys", plan.nodes)
         (folder / "controller.toml").write_text(_controller(made))
         made.start_controller()
         if plan.bootstrap:
-            (folder / "detector.toml").write_text(_bus(plan))
+            metrics = f'metrics_listen = "127.0.0.1:{detector_metrics_port}"\n' if detector_metrics_port else ""
+            (folder / "detector.toml").write_text(metrics + _bus(plan))
             made.start("detector", "detector", "--config", str(folder / "detector.toml"))
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
+def running(folder: Path, plan: Plan) -> Iterator[Stack]:
+    """All of it, each node with its limiter and its agent on simulated cards."""
+    with ExitStack() as gpus, control_plane(folder, plan) as made:
         for seed, node in enumerate(plan.nodes):
-            made.gpus[node] = stack.enter_context(FakeNode(folder / f"{node}.gpus", gpus=plan.gpus, seed=seed))
+            made.gpus[node] = gpus.enter_context(FakeNode(folder / f"{node}.gpus", gpus=plan.gpus, seed=seed))
             (folder / f"limiter-{node}.toml").write_text(_limiter(made, node))
             (folder / f"agent-{node}.toml").write_text(_agent(made, node))
             made.start_limiter(node)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpuwarden.agent.events import FromController
 from gpuwarden.controller.events import ReportArrived
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
@@ -78,7 +79,7 @@ def test_messages_of_a_stranger_change_nothing(auto: tuple[Cluster, Row, Ledger]
     row.time.run(20.0)
     before = row.plant.limit_w.copy()
     assert all(not list(row.controller.step(20.0, ReportArrived(99, b"x"))) for _ in range(3))
-    row.nodes[0].deliver(b"not sealed")
+    row.nodes[0].hear(FromController(b"not sealed"))
     row.time.run(20.05)
     assert (row.plant.limit_w == before).all()
     assert row.controller.keepers["row-a"].mode == Mode.MODE_AUTO
