@@ -25,7 +25,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from services import kafka, stack
-from services.port import free_port
 
 from gpuwarden.agent.events import Event
 from gpuwarden.agent.session import ControllerSession
@@ -133,15 +132,14 @@ def _run(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as opened:
         (folder / "kafka").mkdir()
         broker = opened.enter_context(kafka.running(folder / "kafka"))
-        metrics_port = free_port()
         plan = stack.Plan(load.nodes, domain, broker.bootstrap, gpus=GPUS)
-        parts = opened.enter_context(stack.control_plane(folder, plan, metrics_port))
+        parts = opened.enter_context(stack.control_plane(folder, plan))
         producer = connect(BusConfig(bootstrap=(broker.bootstrap,))).producer()
         opened.callback(producer.close)
         field = Field(load, folder / "keys", parts.server, producer, args.budget_w, opened)
         _play(field, load.duration_s)
         producer.flush(JUDGED_WITHIN_S)
-        judged = _judged(metrics_port, field.tally.samples_sent)
+        judged = _judged(parts.metrics["detector"], field.tally.samples_sent)
     return {**_figures(field, load), **judged, **_ledger(folder)}
 
 

@@ -37,6 +37,8 @@ class Stack:
     port: int
     gpus: dict[str, FakeNode] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    metrics: dict[str, int] = field(default_factory=dict)
+    """The loopback port at which each process but the limiters serves /metrics."""
 
     @property
     def server(self) -> str:
@@ -79,7 +81,7 @@ class Stack:
 
 
 @contextmanager
-def control_plane(folder: Path, plan: Plan, detector_metrics_port: int = 0) -> Iterator[Stack]:
+def control_plane(folder: Path, plan: Plan) -> Iterator[Stack]:
     """The controller, and the detector if there is a Kafka. Logs, keys and configurations lie in `folder`."""
     made = Stack(plan, folder, free_port())
     try:
@@ -87,8 +89,7 @@ def control_plane(folder: Path, plan: Plan, detector_metrics_port: int = 0) -> I
         (folder / "controller.toml").write_text(_controller(made))
         made.start_controller()
         if plan.bootstrap:
-            metrics = f'metrics_listen = "127.0.0.1:{detector_metrics_port}"\n' if detector_metrics_port else ""
-            (folder / "detector.toml").write_text(metrics + _bus(plan))
+            (folder / "detector.toml").write_text(_metrics(made, "detector") + _bus(plan))
             made.start("detector", "detector", "--config", str(folder / "detector.toml"))
         yield made
     finally:
@@ -116,6 +117,11 @@ def _write_keys(folder: Path, nodes: Sequence[str]) -> None:
         path.write_text(secrets.token_hex(32))
 
 
+def _metrics(stack: Stack, name: str) -> str:
+    port = stack.metrics.setdefault(name, free_port())
+    return f'metrics_listen = "127.0.0.1:{port}"\n'
+
+
 def _bus(plan: Plan) -> str:
     return f'[bus]\nbootstrap = ["{plan.bootstrap}"]\n' if plan.bootstrap else ""
 
@@ -127,7 +133,7 @@ listen = "{stack.server}"
 ledger_file = "{stack.folder / "ledger.sqlite"}"
 keys_dir = "{stack.folder / "keys"}"
 lease_s = {LEASE_S}
-
+{_metrics(stack, "controller")}
 [[domains]]
 {stack.plan.domain}
 [[domains.classes]]
@@ -153,5 +159,5 @@ def _agent(stack: Stack, node: str) -> str:
 node = "{node}"
 controller = "{stack.server}"
 limiter_socket = "{stack.folder / node}.sock"
-
+{_metrics(stack, f"agent-{node}")}
 {_bus(stack.plan)}"""

@@ -1,6 +1,8 @@
 """Everything in separate processes, on simulated GPUs: caps come down, and whoever dies, the floor follows within lease + 1 s."""
 
+import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +69,15 @@ def test_whoever_dies_every_gpu_is_at_its_floor_within_the_lease_and_a_second(ro
     else:
         row.start_controller()
     wait_until(lambda: all(capped(row, node) for node in "ab"), 40.0)
+
+
+def test_every_daemons_metrics_pass_prometheus_own_lint(row: stack.Stack) -> None:
+    for name, port in row.metrics.items():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as page:
+            text = page.read()
+        assert b"gpuwarden_build_info" in text, name
+        found = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+        assert found.returncode == 0, f"{name}: {found.stderr.decode()}"
 
 
 def test_logs_tell_of_no_accident(row: stack.Stack) -> None:

@@ -1,0 +1,132 @@
+"""`gpuwarden replay`: an event log is stepped through a fresh machine, which must decide the same again."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from gpuwarden.core.config import ConfigError, read_key
+from gpuwarden.core.eventlog import BadLog, Replayed, Step, read_head, read_steps, replay
+from gpuwarden.core.machine import Machine
+from gpuwarden.core.plain import Plain, Reader, Unknown, to_plain
+
+Build = Callable[[], Machine[Any, Any]]
+SHOWN_CHARS = 2000
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser("replay", help="does a recorded event log again: same decisions? exit 1 if not")
+    verb.add_argument("file", type=Path, metavar="FILE", help="written by --events DIR")
+    keys = verb.add_mutually_exclusive_group()
+    keys.add_argument("--key", type=Path, metavar="FILE", help="a limiter's log: its node's key, which no log holds")
+    keys.add_argument("--keys", type=Path, metavar="DIR", help="a limiter's or controller's log: folder of <node>.key files")
+    verb.add_argument("--json", action="store_true", help="the outcome as JSON")
+    verb.set_defaults(run=run, verb="replay")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        part, setup = read_head(args.file)
+        reader, build = _prepared(part, setup, args)
+        steps, actions, differs = _compare(replay(read_steps(args.file, reader), build))
+    except OSError as why:
+        raise ConfigError(f"{args.file}: {why.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{args.file}: is not text") from None
+    except (BadLog, Unknown) as why:
+        raise ConfigError(str(why)) from None
+    made = {"file": str(args.file), "part": part, "steps": steps, "actions": actions, "same": differs is None}
+    _tell(made, differs, args.json)
+    return 0 if differs is None else 1
+
+
+def _prepared(part: str, setup: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
+    match part:
+        case "agent":
+            return _agent(setup)
+        case "limiter":
+            return _limiter(setup, args)
+        case "detector":
+            return _detector(setup)
+        case "controller":
+            return _controller(setup, args)
+    raise ConfigError(f"{args.file}: part: is {part!r}, should be agent, limiter, detector or controller")
+
+
+def _agent(plain: Plain) -> tuple[Reader, Build]:
+    from gpuwarden.agent import events, reading
+    from gpuwarden.agent.machine import Agent, AgentSetup
+    from gpuwarden.proto.catalogue import Device
+
+    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, Device)
+    reader = Reader((AgentSetup, *get_args(events.Event), *nested))
+    setup = reader.read(plain)
+    return reader, lambda: Agent(setup)
+
+
+def _limiter(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
+    from gpuwarden.agent.limiter import events
+    from gpuwarden.agent.limiter.machine import Card, Limiter, LimiterSetup
+
+    reader = Reader((LimiterSetup, Card, events.CardState, *get_args(events.Event)))
+    setup = reader.read(plain)
+    key = read_key(args.key) if args.key is not None else _node_key(setup.node, args)
+    return reader, lambda: Limiter(setup, key)
+
+
+def _detector(plain: Plain) -> tuple[Reader, Build]:
+    from gpuwarden.detector import events
+    from gpuwarden.detector.machine import Detector, DetectorSetup
+
+    reader = Reader((DetectorSetup, events.Raw, *get_args(events.Event)))
+    setup = reader.read(plain)
+    return reader, lambda: Detector(setup)
+
+
+def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
+    from gpuwarden.controller import events
+    from gpuwarden.controller.machine import Controller, ControllerSetup
+    from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+    from gpuwarden.controller.power.hostlist import expand
+    from gpuwarden.controller.power.keeper import Timing
+    from gpuwarden.controller.remembered import Remembered
+
+    reader = Reader((ControllerSetup, DomainConfig, NodeClass, Timing, Remembered, *get_args(events.Event)))
+    setup = reader.read(plain)
+    patterns = [made.nodes for domain in setup.domains for made in domain.classes]
+    keys = {node: _node_key(node, args) for nodes in patterns for node in expand(nodes)}
+    return reader, lambda: Controller(setup, keys)
+
+
+def _node_key(node: str, args: argparse.Namespace) -> bytes:
+    if args.keys is None:
+        raise ConfigError(f"--keys: this log needs the key of {node}; name the folder that has {node}.key")
+    return read_key(args.keys / f"{node}.key")
+
+
+def _compare(done: Iterable[Replayed]) -> tuple[int, int, Replayed | None]:
+    """Steps and actions up to and with the first step that decided otherwise, if any did."""
+    steps = actions = 0
+    for one in done:
+        steps, actions = steps + 1, actions + len(one.actions)
+        if not one.same:
+            return steps, actions, one
+    return steps, actions, None
+
+
+def _tell(made: dict[str, Any], differs: Replayed | None, as_json: bool) -> None:
+    if differs is not None:
+        made["first_difference"] = _difference(differs.step, differs)
+    if as_json:
+        print(json.dumps(made, indent=1))
+    elif differs is None:
+        print(f"{made['part']}: {made['steps']:,} steps led to the same {made['actions']:,} actions.")
+    else:
+        event, now = str(to_plain(differs.step.event))[:SHOWN_CHARS], str(made["first_difference"]["actions_now"])[:SHOWN_CHARS]
+        print(f"{made['file']}:{differs.step.line}: decided otherwise at {differs.step.now_s:.3f} s\nevent: {event}\nnow: {now}")
+
+
+def _difference(step: Step, differs: Replayed) -> dict[str, Any]:
+    actions = [to_plain(action) for action in differs.actions]
+    return {"line": step.line, "now_s": step.now_s, "event": to_plain(step.event), "actions_now": actions}
