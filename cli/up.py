@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 import tempfile
 import time
@@ -51,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     from gpuwarden.sim.powerlog import BadPowerLog
     from gpuwarden.sim.watch import Watch
 
-    logging.getLogger("gpuwarden").setLevel(logging.ERROR)
     with ExitStack() as opened:
         state = args.state or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="gpuwarden-")))
         try:
