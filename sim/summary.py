@@ -55,4 +55,6 @@ def sentences(made: dict[str, Any]) -> Iterator[str]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in made["ledger_kinds"].items())
     agrees = "as many as were ordered" if made["ledger_agrees"] else "NOT as many as were ordered"
     yield f"Ledger: {made['ledger_actions']:,} lines ({kinds}), {agrees}."
+    if made.get("log_holes"):
+        yield f"The log has {made['log_holes']} holes: its node was silent there."
     yield f"Findings firing at the end: {made['findings_firing']}; alerts fired: {made['alerts']}."
