@@ -2,16 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from gpuwarden.core.config import ConfigError, read_key
-from gpuwarden.core.eventlog import BadLog, Replayed, Step, read_head, read_steps, replay
+from gpuwarden.core.eventlog import BadLog, Replayed, Step, digest, read_head, read_steps, replay
 from gpuwarden.core.machine import Machine
 from gpuwarden.core.plain import Plain, Reader, Unknown, to_plain
 
 Build = Callable[[], Machine[Any, Any]]
+Setup = TypeVar("Setup")
 SHOWN_CHARS = 2000
 
 
@@ -34,8 +35,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.file}: {why.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{args.file}: is not text") from None
-    except (BadLog, Unknown) as why:
+    except BadLog as why:
         raise ConfigError(str(why)) from None
+    except Unknown as why:
+        raise ConfigError(f"{args.file}:1: {why}") from None
     made = {"file": str(args.file), "part": part, "steps": steps, "actions": actions, "same": differs is None}
     _tell(made, differs, args.json)
     return 0 if differs is None else 1
@@ -61,7 +64,7 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
 
     nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, Device)
     reader = Reader((AgentSetup, *get_args(events.Event), *nested))
-    setup = reader.read(plain)
+    setup = _setup(reader, plain, AgentSetup)
     return reader, lambda: Agent(setup)
 
 
@@ -70,8 +73,8 @@ def _limiter(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.agent.limiter.machine import Card, Limiter, LimiterSetup
 
     reader = Reader((LimiterSetup, Card, events.CardState, *get_args(events.Event)))
-    setup = reader.read(plain)
-    key = read_key(args.key) if args.key is not None else _node_key(setup.node, args)
+    setup = _setup(reader, plain, LimiterSetup)
+    key = read_key(args.key) if args.key is not None else _node_key(setup.node, args, only=True)
     return reader, lambda: Limiter(setup, key)
 
 
@@ -80,7 +83,7 @@ def _detector(plain: Plain) -> tuple[Reader, Build]:
     from gpuwarden.detector.machine import Detector, DetectorSetup
 
     reader = Reader((DetectorSetup, events.Raw, *get_args(events.Event)))
-    setup = reader.read(plain)
+    setup = _setup(reader, plain, DetectorSetup)
     return reader, lambda: Detector(setup)
 
 
@@ -93,15 +96,23 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.remembered import Remembered
 
     reader = Reader((ControllerSetup, DomainConfig, NodeClass, Timing, Remembered, *get_args(events.Event)))
-    setup = reader.read(plain)
+    setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]
-    keys = {node: _node_key(node, args) for nodes in patterns for node in expand(nodes)}
+    keys = {node: _node_key(node, args, only=False) for nodes in patterns for node in expand(nodes)}
     return reader, lambda: Controller(setup, keys)
 
 
-def _node_key(node: str, args: argparse.Namespace) -> bytes:
+def _setup(reader: Reader, plain: Plain, kind: type[Setup]) -> Setup:
+    made = reader.read(plain)
+    if not isinstance(made, kind):
+        raise Unknown(f"setup: is {str(plain)[:SHOWN_CHARS]}, should be a {kind.__name__}")
+    return made
+
+
+def _node_key(node: str, args: argparse.Namespace, only: bool) -> bytes:
     if args.keys is None:
-        raise ConfigError(f"--keys: this log needs the key of {node}; name the folder that has {node}.key")
+        or_key = ", or that file with --key" if only else ""
+        raise ConfigError(f"--keys: this log needs the key of {node}; name the folder that has {node}.key{or_key}")
     return read_key(args.keys / f"{node}.key")
 
 
@@ -123,10 +134,20 @@ def _tell(made: dict[str, Any], differs: Replayed | None, as_json: bool) -> None
     elif differs is None:
         print(f"{made['part']}: {made['steps']:,} steps led to the same {made['actions']:,} actions.")
     else:
-        event, now = str(to_plain(differs.step.event))[:SHOWN_CHARS], str(made["first_difference"]["actions_now"])[:SHOWN_CHARS]
-        print(f"{made['file']}:{differs.step.line}: decided otherwise at {differs.step.now_s:.3f} s\nevent: {event}\nnow: {now}")
+        print("\n".join(_difference_lines(made["file"], differs)))
 
 
 def _difference(step: Step, differs: Replayed) -> dict[str, Any]:
     actions = [to_plain(action) for action in differs.actions]
-    return {"line": step.line, "now_s": step.now_s, "event": to_plain(step.event), "actions_now": actions}
+    digests = {"digest_recorded": step.actions, "digest_now": digest(differs.actions)}
+    return {"line": step.line, "now_s": step.now_s, "event": to_plain(step.event), **digests, "actions_now": actions}
+
+
+def _difference_lines(file: str, differs: Replayed) -> Iterator[str]:
+    """For a person; what is very long is cut."""
+    step = differs.step
+    yield f"{file}:{step.line}: decided otherwise at {step.now_s:.3f} s on {type(step.event).__name__}"
+    yield f"event: {str(to_plain(step.event))[:SHOWN_CHARS]}"
+    yield f"recorded: actions with digest {step.actions}"
+    yield f"now: digest {digest(differs.actions)}, {len(differs.actions)} actions"
+    yield from (f"  {str(to_plain(action))[:SHOWN_CHARS]}" for action in differs.actions)

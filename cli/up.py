@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Publish = Callable[[WatchResponse], None]
 
-GPUS = 8
+GPUS, SLOPE = 8, 1.10
 SIMULATED_BUDGET_W = 54_000.0
 PORT = 7480
 TABLE_S = 0.25
@@ -32,17 +33,25 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     up = verbs.add_parser("up", help="everything in one process: real GPUs if there are any, else a simulated row")
     up.add_argument("--power-log", type=Path, metavar="FILE", help="drive the row from a log: CSV or CSV.gz with node, time_s, power_w")
     up.add_argument("--host-w", type=float, default=2300.0, help="of a log's node power, the part that cannot be capped (%(default)s)")
-    up.add_argument("--budget-w", type=float, help=f"what the row may draw; simulated row: {SIMULATED_BUDGET_W:,.0f}, log: its peak")
+    up.add_argument("--budget-w", type=_positive, help=f"what the row may draw; simulated row: {SIMULATED_BUDGET_W:,.0f}, log: its peak")
     up.add_argument("--mode", choices=("observe", "notify", "auto"), default="auto", help="on simulated GPUs (%(default)s)")
     up.add_argument("--seed", type=int, default=1)
-    up.add_argument("--speed", type=float, help="virtual seconds a second; default 1, headless as fast as it goes")
-    up.add_argument("--duration", type=float, metavar="S", help="stop after so many seconds of the row's time")
+    up.add_argument("--speed", type=_positive, help="virtual seconds a second; default 1, headless as fast as it goes")
+    up.add_argument("--duration", type=_positive, metavar="S", help="stop after so many seconds of the row's time")
     up.add_argument("--headless", action="store_true", help="no table, no page")
     up.add_argument("--json", action="store_true", help="the figures at the end as JSON")
     up.add_argument("--port", type=int, default=PORT, help="of the page, on loopback (%(default)s); 0: any")
     up.add_argument("--state", type=Path, metavar="DIR", help="keep the ledger here; default: a folder that goes away")
+    up.add_argument("--record", type=Path, metavar="DIR", help="write the telemetry as Parquet, as `gpuwarden record` does")
     up.add_argument("--events", type=Path, metavar="DIR", help="write what every daemon's machine was told, for `gpuwarden replay`")
     up.set_defaults(run=run, verb="up")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"is {text}, should be above 0")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         state = args.state or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="gpuwarden-")))
         try:
             row = _row(args)
+            state.mkdir(parents=True, exist_ok=True)
             ledger = Ledger(state / "ledger.sqlite")
         except (BadPowerLog, LedgerError) as why:
             raise ConfigError(str(why)) from None
@@ -88,15 +98,15 @@ def _load(args: argparse.Namespace) -> "tuple[Load, float]":
     log = read(args.power_log)
     if args.duration is not None:
         log = log.until(args.duration)
-    load = RecordedLoad(log, GPUS, args.host_w, slope=1.10)
-    return load, args.budget_w or float(len(log.nodes) * log.power_w.max())
+    load = RecordedLoad(log, GPUS, args.host_w, SLOPE)
+    return load, args.budget_w or log.peak_w()
 
 
 def _domain(load: "Load", budget_w: float, args: argparse.Namespace) -> "DomainConfig":
     from gpuwarden.controller.power.domain import DomainConfig
     from gpuwarden.core.config import parse
 
-    classes = [{"name": "h100", "nodes": list(load.nodes), "gpus": load.gpus, "base_w": args.host_w}]
+    classes = [{"name": "h100", "nodes": list(load.nodes), "gpus": load.gpus, "base_w": args.host_w, "slope": SLOPE}]
     document = {"name": "row-a", "rating_w": budget_w, "mode": args.mode, "classes": classes}
     return parse(document, DomainConfig, "--budget-w, --host-w")
 
@@ -105,18 +115,32 @@ def _run(args: argparse.Namespace, row: "Row", ledger: Any, watch: Any, opened: 
     from gpuwarden.core.service import stop_on_signals
     from gpuwarden.sim.cluster import Cluster, Outside
     from gpuwarden.sim.pace import Pace, Stopped
+    from gpuwarden.sim.powerlog import RecordedLoad
     from gpuwarden.sim.summary import figures
 
     stop = stop_on_signals()
     publish = _progress(args, row) if args.headless else _show(args, opened)
-    outside = Outside(ledger, watch, publish, lambda who, say: None, lambda node, payload: None)
+    outside = Outside(ledger, watch, publish, lambda who, say: None, _recorder(args.record, opened))
     cluster = Cluster(row, outside)
     speed = args.speed or (None if args.headless else 1.0)
     with suppress(Stopped):
         cluster.time.run(_end_s(args, row), Pace(speed, stop))
     cluster.settle()
     asked = {"mode": args.mode, "budget_w": row.domain.rating_w, "host_w": args.host_w, "seed": args.seed}
+    if isinstance(row.load, RecordedLoad):
+        asked["log_holes"] = row.load.holes
     return figures(row, cluster, ledger, asked)
+
+
+def _recorder(folder: Path | None, opened: ExitStack) -> "Callable[[str, bytes], None]":
+    """Takes every record that is sent, if anybody wants the history."""
+    if folder is None:
+        return lambda node, payload: None
+    from gpuwarden.detector.history import Recorder
+
+    recorder, offsets = Recorder(folder), count()
+    opened.callback(recorder.flush)
+    return lambda node, payload: recorder.take(0, next(offsets), payload)
 
 
 def _end_s(args: argparse.Namespace, row: "Row") -> float:

@@ -70,7 +70,7 @@ def read_head(path: Path) -> tuple[str, Plain]:
     """The daemon that wrote the log, and its machine's setup in plain form."""
     with path.open(encoding="utf-8") as lines:
         head = _parse(path, 1, lines.readline(MAX_LINE_CHARS))
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
+    if not isinstance(head, dict) or head.get("format") != FORMAT or not {"part", "setup"} <= head.keys():
         raise BadLog(f"{path}:1: format: is not an event log of format {FORMAT}")
     return head["part"], head["setup"]
 
@@ -97,7 +97,7 @@ def replay(steps: Iterable[Step], build: Callable[[], Machine[Any, Any]]) -> Ite
 def _parse(path: Path, number: int, text: str) -> Plain:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as why:
+    except (ValueError, RecursionError) as why:
         raise BadLog(f"{path}:{number}: is not JSON: {why}") from None
 
 

@@ -6,6 +6,7 @@ A node's power holds from one of its rows to the next. What exceeds the host's p
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,14 @@ class PowerLog:
     def duration_s(self) -> float:
         return float(self.time_s[-1])
 
+    def peak_w(self) -> float:
+        """Highest sum over the nodes, each holding its last row."""
+        last_w, peak_w = np.zeros(len(self.nodes)), 0.0
+        for node, power_w in zip(self.index, self.power_w, strict=True):
+            last_w[node] = power_w
+            peak_w = max(peak_w, float(last_w.sum()))
+        return peak_w
+
     def until(self, end_s: float) -> "PowerLog":
         """The rows up to `end_s`."""
         keep = int(np.searchsorted(self.time_s, end_s, side="right"))
@@ -50,7 +59,9 @@ def read(path: Path) -> PowerLog:
     try:
         with _opened(path) as text:
             rows = sorted(_rows(path, csv.reader(text)), key=lambda row: (row[1], row[0]))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as why:
+    except OSError as why:
+        raise BadPowerLog(f"{path}: {why.strerror or why}") from None
+    except (EOFError, UnicodeDecodeError, csv.Error, zlib.error) as why:
         raise BadPowerLog(f"{path}: {why}") from None
     if not rows:
         raise BadPowerLog(f"{path}: has no rows")
@@ -103,7 +114,7 @@ def _holes(index: NDArray[np.int64], time_s: Watts, nodes: int) -> int:
     """How often a node has no row for longer than HOLE_S between two of its own."""
     last_s, holes = np.full(nodes, np.nan), 0
     for node, now_s in zip(index, time_s, strict=True):
-        holes += now_s - last_s[node] > HOLE_S
+        holes += bool(now_s - last_s[node] > HOLE_S)
         last_s[node] = now_s
     return holes
 
@@ -121,6 +132,10 @@ class RecordedLoad:
     @property
     def duration_s(self) -> float:
         return self._log.duration_s
+
+    @property
+    def holes(self) -> int:
+        return self._log.holes
 
     def demands_w(self, now_s: float) -> Watts:
         log = self._log
