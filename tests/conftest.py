@@ -1,5 +1,6 @@
 """Fixtures for the whole suite: real servers, and the measured data that some tests read."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -55,3 +56,9 @@ def data_dir() -> Path:
             pytest.fail(f"GPUWARDEN_DATA: {folder} is not a folder")
         pytest.skip(f"needs the measured data: {folder} is not there, and GPUWARDEN_DATA names no other folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def level_of_our_own_logger() -> None:
+    """A daemon that another test has started in this process has left its own level."""
+    logging.getLogger("gpuwarden").setLevel(logging.NOTSET)
