@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -17,8 +18,9 @@ from gpuwarden.agent.events import Action, Collect, Event, SendTelemetry, Tick, 
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.agent.relay import LimiterRelay
-from gpuwarden.agent.sender import Sender
+from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
+from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
@@ -35,12 +37,21 @@ def run(config: AgentConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM."""
     log_to_stderr()
     stop = stop_on_signals()
-    with ExitStack() as opened:
-        _run(named(config), events_dir, stop, opened)
+    collect_and_relay(named(config), partial(connect, config.bus) if config.bus is not None else None, stop, events_dir)
     return 0
 
 
-def _run(config: AgentConfig, events_dir: Path | None, stop: threading.Event, opened: ExitStack) -> None:
+def collect_and_relay(
+    config: AgentConfig, connect_bus: Connect | None, stop: threading.Event, events_dir: Path | None = None
+) -> None:
+    """Until `stop`. Without a bus telemetry is only served as metrics. `config.node` is the node's name."""
+    with ExitStack() as opened:
+        _run(config, connect_bus, events_dir, stop, opened)
+
+
+def _run(
+    config: AgentConfig, connect_bus: Connect | None, events_dir: Path | None, stop: threading.Event, opened: ExitStack
+) -> None:
     collectors, left_out = open_collectors(config)
     for name, why in left_out.items():
         _log.info("collector %s is left out: %s", name, why)
@@ -51,7 +62,7 @@ def _run(config: AgentConfig, events_dir: Path | None, stop: threading.Event, op
     inbox = Inbox[Event](INBOX_EVENTS)
     collecting = Collecting(collectors, _outcomes(config, inbox, opened))
     opened.callback(collecting.close, COLLECTORS_STOP_S)
-    performer = _Performer(config, collecting, inbox, opened)
+    performer = _Performer(config, connect_bus, collecting, inbox, opened)
     ticker = Ticker(config.period_s, lambda: Tick(time.time_ns()), inbox, time.monotonic)
     opened.callback(ticker.close)
     _log.info("%s: reads %s", setup.node, ", ".join(collectors) or "nothing")
@@ -75,9 +86,11 @@ def _outcomes(config: AgentConfig, inbox: Inbox[Event], opened: ExitStack) -> Ca
 class _Performer:
     """Does what the machine orders. Bus, session and relay are there if they are configured."""
 
-    def __init__(self, config: AgentConfig, collecting: Collecting, inbox: Inbox[Event], opened: ExitStack) -> None:
+    def __init__(
+        self, config: AgentConfig, connect_bus: Connect | None, collecting: Collecting, inbox: Inbox[Event], opened: ExitStack
+    ) -> None:
         self._collecting = collecting
-        self._sender = Sender(config.bus, config.node, config.spool_records) if config.bus is not None else None
+        self._sender = Sender(connect_bus, config.node, config.spool_records) if connect_bus is not None else None
         self._session = ControllerSession(config.controller, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
         for part in (self._sender, self._session, self._relay):

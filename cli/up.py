@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     up.add_argument("--power-log", type=Path, metavar="FILE", help="drive the row from a log: CSV or CSV.gz with node, time_s, power_w")
     up.add_argument("--host-w", type=float, default=2300.0, help="of a log's node power, the part that cannot be capped (%(default)s)")
     up.add_argument("--budget-w", type=_positive, help=f"what the row may draw; simulated row: {SIMULATED_BUDGET_W:,.0f}, log: its peak")
-    up.add_argument("--mode", choices=("observe", "notify", "auto"), default="auto", help="on simulated GPUs (%(default)s)")
+    up.add_argument("--mode", choices=("observe", "notify", "auto"), help="default: observe on real GPUs, auto on simulated ones")
     up.add_argument("--seed", type=int, default=1)
     up.add_argument("--speed", type=_positive, help="virtual seconds a second; default 1, headless as fast as it goes")
     up.add_argument("--duration", type=_positive, metavar="S", help="stop after so many seconds of the row's time")
@@ -59,11 +60,16 @@ def run(args: argparse.Namespace) -> int:
     from gpuwarden.sim.powerlog import BadPowerLog
     from gpuwarden.sim.watch import Watch
 
+    gpus, why = (0, "") if args.power_log else _real_gpus()
+    if gpus:
+        return _run_real(args, gpus)
+    args.mode = args.mode or "auto"
+    if not args.power_log:
+        print(f"No GPU to watch ({why}): a simulated row of eight nodes, in {args.mode}.", file=sys.stderr)
     with ExitStack() as opened:
-        state = args.state or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="gpuwarden-")))
+        state = _state(args, opened)
         try:
             row = _row(args)
-            state.mkdir(parents=True, exist_ok=True)
             ledger = Ledger(state / "ledger.sqlite")
         except (BadPowerLog, LedgerError) as why:
             raise ConfigError(str(why)) from None
@@ -73,6 +79,50 @@ def run(args: argparse.Namespace) -> int:
         made = _run(args, row, ledger, watch, opened)
     _tell(made, args.json)
     return 0
+
+
+def _state(args: argparse.Namespace, opened: ExitStack) -> Path:
+    state = args.state or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="gpuwarden-")))
+    state.mkdir(parents=True, exist_ok=True)
+    return state
+
+
+def _real_gpus() -> tuple[int, str]:
+    """How many cards NVML knows, or none and why."""
+    from gpuwarden.agent.child import ChildFailed, Hung
+    from gpuwarden.agent.collectors.nvml import NvmlCollector
+    from gpuwarden.agent.reading import Unsupported
+    from gpuwarden.proto.catalogue import Device
+
+    try:
+        collector = NvmlCollector()
+        try:
+            return sum(device.device is Device.GPU for device in collector.collect().devices), "it has none"
+        finally:
+            collector.close()
+    except (Unsupported, Hung, ChildFailed) as why:
+        return 0, str(why)
+
+
+def _run_real(args: argparse.Namespace, gpus: int) -> int:
+    from gpuwarden.cli import up_real
+
+    doing = "nothing is capped" if args.mode in (None, "observe", "notify") else "capping, as --mode auto says"
+    print(f"{gpus} GPUs found: watching them, {doing}.", file=sys.stderr)
+    with ExitStack() as opened:
+        state = _state(args, opened)
+        if not args.headless:  # a line on the terminal would tear the table
+            _log_to(state / "up.log", opened)
+        made = up_real.run(args, gpus, state, _table(args, opened), opened)
+    print(json.dumps(made, indent=1) if args.json else "\n".join(up_real.sentences(made)))
+    return 0
+
+
+def _log_to(path: Path, opened: ExitStack) -> None:
+    ours, handler = logging.getLogger("gpuwarden"), logging.FileHandler(path)
+    ours.addHandler(handler)
+    opened.callback(handler.close)
+    opened.callback(ours.removeHandler, handler)
 
 
 def _row(args: argparse.Namespace) -> "Row":
@@ -152,14 +202,12 @@ def _end_s(args: argparse.Namespace, row: "Row") -> float:
 
 
 def _show(args: argparse.Namespace, opened: ExitStack) -> "Publish":
-    """Table and page; what they show is at most four pictures a second."""
-    from gpuwarden.cli.table import Table
+    """Table and page."""
     from gpuwarden.controller.snapshot import Board
     from gpuwarden.controller.web.serve import Page
     from gpuwarden.core.address import Address
 
-    board, table = Board(), Table()
-    opened.callback(table.close)
+    board, show = Board(), _table(args, opened)
     try:
         page = Page(Address("127.0.0.1", args.port), board)
         page.start()
@@ -167,15 +215,29 @@ def _show(args: argparse.Namespace, opened: ExitStack) -> "Publish":
         raise ConfigError(f"--port: {args.port} cannot be had: {why.strerror or why}; --port 0 takes any") from None
     opened.callback(page.close)
     print(f"The page is at {page.url}", file=sys.stderr)
-    shown_s = [0.0]
 
     def publish(snapshot: "WatchResponse") -> None:
         board.publish(snapshot)
+        show(snapshot)
+
+    return publish
+
+
+def _table(args: argparse.Namespace, opened: ExitStack) -> "Publish":
+    """The terminal table, at most four pictures a second; nothing if headless."""
+    if args.headless:
+        return lambda snapshot: None
+    from gpuwarden.cli.table import Table
+
+    table, shown_s = Table(), [0.0]
+    opened.callback(table.close)
+
+    def show(snapshot: "WatchResponse") -> None:
         if time.monotonic() - shown_s[0] >= TABLE_S:
             shown_s[0] = time.monotonic()
             table.show(snapshot)
 
-    return publish
+    return show
 
 
 def _progress(args: argparse.Namespace, row: "Row") -> "Publish":

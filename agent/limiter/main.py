@@ -53,6 +53,14 @@ def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
     except (Unsupported, Hung, ChildFailed) as why:
         _log.error("no card to limit: %s", why)
         return 1
+    limit(config, key, remembered, cards, stop, events_dir)
+    return 0
+
+
+def limit(
+    config: LimiterConfig, key: bytes, remembered: Remembered, cards: Cards, stop: threading.Event, events_dir: Path | None = None
+) -> None:
+    """Until `stop`; closes `cards`."""
     setup = _setup(config, cards, remembered)
     log = EventLog(events_dir, "limiter", setup.node, setup) if events_dir is not None else None
     try:
@@ -60,7 +68,6 @@ def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
     finally:
         if log is not None:
             log.close()
-    return 0
 
 
 def _setup(config: LimiterConfig, cards: Cards, remembered: Remembered) -> LimiterSetup:
