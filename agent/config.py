@@ -34,6 +34,7 @@ class AgentConfig:
     controller: Address | None = option("where power reports go; none: power is not controlled", default=None)
     limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)
     metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
+    job_map: Path | None = option("TOML that names jobs of users whose processes do not; see agent/jobs.py", default=None)
     proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
     sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
     fake: FakeConfig = option("the collector fake", default=FakeConfig())

@@ -90,12 +90,13 @@ def _state(args: argparse.Namespace, opened: ExitStack) -> Path:
 def _real_gpus() -> tuple[int, str]:
     """How many cards NVML knows, or none and why."""
     from gpuwarden.agent.child import ChildFailed, Hung
-    from gpuwarden.agent.collectors.nvml import NvmlCollector
+    from gpuwarden.agent.collectors import nvml
+    from gpuwarden.agent.config import AgentConfig
     from gpuwarden.agent.reading import Unsupported
     from gpuwarden.proto.catalogue import Device
 
     try:
-        collector = NvmlCollector()
+        collector = nvml.open(AgentConfig())
         try:
             return sum(device.device is Device.GPU for device in collector.collect().devices), "it has none"
         finally:

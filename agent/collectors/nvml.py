@@ -1,10 +1,12 @@
 """GPUs through NVML, in a child process: a driver call that hangs is cut off and becomes an event."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from gpuwarden.agent.child import Child, ChildFailed, Hung
 from gpuwarden.agent.config import AgentConfig
+from gpuwarden.agent.jobs import Jobs
 from gpuwarden.agent.nvml import METRICS, SLOW, GpuLost, Nvml, NvmlGpu, SessionOver, XidWatch
 from gpuwarden.agent.reading import (
     Collector,
@@ -23,7 +25,7 @@ _READ: Final = METRICS - SLOW
 
 def open(config: AgentConfig) -> Collector:
     """Unsupported where there is no driver, library or card."""
-    return NvmlCollector()
+    return NvmlCollector(Jobs(config.proc, config.job_map))
 
 
 class NvmlCollector:
@@ -31,9 +33,9 @@ class NvmlCollector:
 
     name = "nvml"
 
-    def __init__(self) -> None:
-        self._child = Child(_Session)
-        self._news: list[DeviceEvent] = []
+    def __init__(self, jobs: Jobs) -> None:
+        self._child, self._jobs = Child(_Session), jobs
+        self._hung = False
         try:
             self._child.call("read", deadline_s=DEADLINE_S)
         except ChildFailed as why:
@@ -41,16 +43,24 @@ class NvmlCollector:
             raise Unsupported(why.message) if why.kind == Unsupported.__name__ else why from None
 
     def collect(self) -> Reading:
-        """What the child read. A driver that hangs or went away is told as an event with the next reading that succeeds..."""
+        """What the child read. A driver that hangs is told once, and fails as a collector for as long as it lasts."""
         try:
             reading: Reading = self._child.call("read", deadline_s=DEADLINE_S)
         except Hung as why:
+            if self._hung:
+                raise
+            self._hung = True
             return Reading(events=(DeviceEvent("driver_hung", "", 0, str(why)),))
         except ChildFailed as why:
             if why.kind != SessionOver.__name__:
                 raise
             return Reading(events=(DeviceEvent("driver_reloaded", "", 0, why.message),))
-        return reading
+        self._hung = False
+        return replace(reading, processes=tuple(map(self._with_job, reading.processes)))
+
+    def _with_job(self, process: GpuProcess) -> GpuProcess:
+        job = self._jobs.of(process.pid)
+        return replace(process, job_id=job.id, user=job.user, job_class=job.job_class)
 
     def close(self) -> None:
         self._child.close()
