@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pynvml  # type: ignore[import-untyped]  # nvidia-ml-py ships no types
 
+from gpuwarden.agent import nvml_names
 from gpuwarden.agent.reading import Unsupported
 
 _MILLI, _NANO, _MEGA, _PERCENT, _KILO = 1e-3, 1e-9, 1e6, 0.01, 1e3
@@ -271,7 +272,7 @@ class Nvml:
     def _identify(self, gpu: NvmlGpu) -> None:
         """Finds handle and UUID; a card that was lost at the start is looked for again at every reading."""
         try:
-            gpu.handle = pynvml.nvmlDeviceGetHandleByIndex(gpu.index)
+            gpu.handle = nvml_names.handle(gpu.index)
         except pynvml.NVMLError as error:
             raise GpuLost(f"GPU {gpu.index}: {_reason(error)}") from None
         gpu.id = self.call(gpu, "nvmlDeviceGetUUID") or gpu.id
@@ -328,8 +329,8 @@ def _reason(error: pynvml.NVMLError) -> str:
 
 def _start() -> int:
     try:
-        pynvml.nvmlInit()
-        count = int(pynvml.nvmlDeviceGetCount())
+        nvml_names.init()
+        count = nvml_names.count()
     except pynvml.NVMLError as error:
         raise Unsupported(f"NVML: {_reason(error)}") from None
     if not count:
