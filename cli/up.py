@@ -106,17 +106,16 @@ def _real_gpus() -> tuple[int, str]:
 
 
 def _run_real(args: argparse.Namespace, gpus: int) -> int:
-    from gpuwarden.cli import up_real
+    from gpuwarden.cli import up_real, up_told
 
-    doing = "nothing is capped" if args.mode in (None, "observe", "notify") else "capping, as --mode auto says"
-    print(f"{gpus} GPUs found: watching them, {doing}.", file=sys.stderr)
     with ExitStack() as opened:
         state = _state(args, opened)
         if not args.headless:  # a line on the terminal would tear the table
             _log_to(state / "up.log", opened)
-        made = up_real.run(args, gpus, state, _table(args, opened), opened)
-    print(json.dumps(made, indent=1) if args.json else "\n".join(up_real.sentences(made)))
-    return 0
+        publish = (lambda snapshot: None) if args.headless else _show(args, opened)
+        made = up_real.run(args, gpus, state, publish)
+    print(json.dumps(made, indent=1) if args.json else "\n".join(up_told.sentences(made)))
+    return 1 if made["failures"] else 0
 
 
 def _log_to(path: Path, opened: ExitStack) -> None:

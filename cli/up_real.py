@@ -1,180 +1,128 @@
-"""`gpuwarden up` on this machine's own GPUs: the four daemons as threads of one process, on a bus of its own."""
+"""`gpuwarden up` on this machine's own GPUs: watches them, and caps them only by the operator's word."""
 
 import argparse
+import math
 import re
 import secrets
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from gpuwarden.agent.child import ChildFailed, Hung
-from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.limiter.cards import Cards
-from gpuwarden.agent.limiter.config import LimiterConfig
-from gpuwarden.agent.limiter.main import limit
-from gpuwarden.agent.limiter.state import Remembered
-from gpuwarden.agent.main import collect_and_relay
 from gpuwarden.agent.reading import Unsupported
-from gpuwarden.core.bus_memory import MemoryBus
-from gpuwarden.core.config import parse
-from gpuwarden.proto.lease_pb2 import Mode
-from gpuwarden.proto.topics import TELEMETRY
+from gpuwarden.cli.up_daemons import Daemons, Here
+from gpuwarden.cli.up_tally import Tally, ledger_kinds
+from gpuwarden.cli.up_told import figures, found
+from gpuwarden.controller.config import ControllerConfig
+from gpuwarden.controller.ledger import Ledger
+from gpuwarden.controller.power.domain import NodeClass
+from gpuwarden.controller.remembered import MODES
+from gpuwarden.core.config import ConfigError, parse
+from gpuwarden.core.service import stop_on_signals
 
 if TYPE_CHECKING:
-    from gpuwarden.controller.config import ControllerConfig
-    from gpuwarden.controller.main import ControllerShell
-    from gpuwarden.detector.machine import Detector
     from gpuwarden.proto.control_pb2 import WatchResponse
 
-LOOK_S = 0.25
-LAST_S = 3.0  # for the last records to be judged
+    Publish = Callable[[WatchResponse], None]
+
+LOOK_S: Final = 0.25
 FLOOR_W, DEFAULT_W = 200.0, 700.0  # where no card tells its range
+DOMAIN: Final = "this-node"
 
 
-def run(args: argparse.Namespace, gpus: int, state: Path, show: "Callable[[WatchResponse], None]", opened: ExitStack) -> dict[str, Any]:
-    """Until the duration is over or somebody asks for the end. `gpus` is how many cards there are."""
-    from gpuwarden.controller.config import read_keys
-    from gpuwarden.controller.main import ControllerShell
-    from gpuwarden.core.service import stop_on_signals
-
-    stop, bus = stop_on_signals(), MemoryBus()
-    cards = _cards()
-    config = _controller(args, gpus, cards, state)
-    (node,) = config.nodes()
-    keys = read_keys(config)
-    shell = opened.enter_context(ControllerShell(config, keys, lambda stop: bus, args.events))
-    detector = opened.enter_context(_Judge(bus, args.events)).detector
-    if cards is not None:
-        limiter = LimiterConfig(
-            key_file=state / "unused", floor_w=config.domains[0].classes[0].floor_w, node=node, socket=_socket(state),
-            state_file=state / "limiter.json",
-        )
-        remembered = Remembered(0, Mode.MODE_OBSERVE)
-        opened.enter_context(_Part(lambda stop: limit(limiter, keys[node], remembered, cards, stop, args.events)))
-    agent = AgentConfig(node=node, controller=shell.address, limiter_socket=_socket(state) if cards is not None else None)
-    peak_w, start_s = [0.0], time.monotonic()
-    with _Part(lambda stop: collect_and_relay(agent, lambda stop: bus, stop, args.events)):
-        _watch(args, shell, stop, show, peak_w)
-    duration_s = time.monotonic() - start_s
-    _let_judge(bus, detector)
-    return {**_figures(bus, detector, shell, config, gpus), "duration_s": round(duration_s, 1), "peak_w": round(peak_w[0], 1)}
+def run(args: argparse.Namespace, gpus: int, state: Path, publish: "Publish") -> dict[str, Any]:
+    """The figures. Until the duration is over, somebody asks for the end, or a daemon fails: then `failures` tells."""
+    if args.speed is not None:
+        raise ConfigError("--speed: real GPUs go at their own; leave it out")
+    stop, tally, mode = stop_on_signals(), _tally(args.record), args.mode or "observe"
+    here = _here(gpus, state, args.events)
+    config = _config(here, mode, args.budget_w, args.host_w)
+    print(found(gpus, mode, here.why_not), file=sys.stderr)
+    after_id, start_s = _begin_ledger(config), time.monotonic()
+    with Daemons(here, config, tally.follow, stop) as daemons:
+        _watch(daemons, args.duration, stop, publish)
+        duration_s = time.monotonic() - start_s
+    with closing(Ledger(config.ledger_file)) as ledger:
+        kinds, (left,) = ledger_kinds(ledger, after_id), [one for one in ledger.remembered() if one.domain == DOMAIN]
+    mode = next(name for name, mode in MODES.items() if mode == left.mode)
+    told = {"mode": mode, "budget_w": round(left.budget_w, 1), "gpus": gpus, "duration_s": round(duration_s, 1)}
+    told |= figures(tally, daemons.detector, kinds)
+    limits_w = _limits_w() if mode == "auto" and daemons.driver_answered else []
+    return {**told, "not_capped_because": here.why_not, "limits_left_w": limits_w, "failures": daemons.failures()}
 
 
-class _Part:
-    """A daemon in a thread of its own; it is told to stop, and waited for."""
+def _tally(folder: Path | None) -> Tally:
+    if folder is None:
+        return Tally(None)
+    from gpuwarden.detector.history import Recorder  # who keeps no history needs no pyarrow
 
-    def __init__(self, body: Callable[[threading.Event], None]) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=body, args=(self._stop,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *why: object) -> None:
-        self._stop.set()
-        self._thread.join(5.0)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Tally(Recorder(folder))
 
 
-class _Judge(_Part):
-    """The detector, whose counts are wanted afterwards."""
-
-    def __init__(self, bus: MemoryBus, events: Path | None) -> None:
-        from gpuwarden.core.bus import BusConfig
-        from gpuwarden.detector.config import DetectorConfig
-        from gpuwarden.detector.machine import Detector
-        from gpuwarden.detector.main import detect
-
-        config = DetectorConfig(bus=BusConfig(kind="memory"))
-        self.detector = Detector(config.setup)
-        super().__init__(lambda stop: detect(bus, config, config.setup, self.detector, stop, events))
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
-
-
-def _cards() -> Cards | None:
-    """None where limits cannot even be read: then nothing is vouched for, and nothing could be capped."""
+def _here(gpus: int, state: Path, events: Path | None) -> Here:
+    node = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-") or DOMAIN
     try:
-        return Cards()
+        return Here(node, gpus, Cards(), "", state, events)
     except (Unsupported, Hung, ChildFailed) as why:
-        print(f"Power limits cannot be read: {why}", file=sys.stderr)
-        return None
+        return Here(node, gpus, None, str(why), state, events)
 
 
-def _socket(state: Path) -> Path:
-    return state / "limiter.sock"
-
-
-def _controller(args: argparse.Namespace, gpus: int, cards: Cards | None, state: Path) -> "ControllerConfig":
-    from gpuwarden.controller.config import ControllerConfig
-
-    name = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-") or "this-node"
-    key = state / "keys" / f"{name}.key"
-    key.parent.mkdir(mode=0o700, exist_ok=True)
-    key.touch(mode=0o600)
-    key.write_text(secrets.token_hex(32), encoding="ascii")
-    floor_w = max((card.min_w for card in cards.cards), default=FLOOR_W) if cards else FLOOR_W
-    default_w = max((card.default_w for card in cards.cards), default=DEFAULT_W) if cards else DEFAULT_W
-    made = {"name": "this-node", "nodes": [name], "gpus": gpus, "base_w": args.host_w, "floor_w": floor_w, "default_w": default_w}
-    worst_w = args.host_w + 1.10 * 1.05 * gpus * default_w
-    domain = {
-        "name": "this-node", "rating_w": args.budget_w or worst_w, "mode": args.mode or "observe", "classes": [made], "dead_nodes": 0,
+def _config(here: Here, mode: str, budget_w: float | None, host_w: float) -> ControllerConfig:
+    """One domain with this node alone. Without a budget it carries what the node draws at worst: then there is nothing to cap."""
+    cards = here.cards.cards if here.cards is not None else ()
+    floor_w = max((card.min_w for card in cards), default=FLOOR_W)
+    default_w = max((card.default_w for card in cards), default=DEFAULT_W)
+    worst_w = NodeClass(DOMAIN, (here.node,), here.gpus, host_w).draw_w(here.gpus * default_w)
+    made = {
+        "name": DOMAIN, "nodes": [here.node], "gpus": here.gpus, "base_w": host_w, "floor_w": floor_w, "default_w": default_w,
     }
+    domain = {"name": DOMAIN, "rating_w": budget_w or worst_w, "mode": mode, "classes": [made], "dead_nodes": 0}
     document = {
-        "ledger_file": str(state / "ledger.sqlite"), "keys_dir": str(state / "keys"), "listen": "127.0.0.1:0", "domains": [domain],
-        **({} if args.headless else {"web_listen": f"127.0.0.1:{args.port}"}),
+        "ledger_file": str(here.state / "ledger.sqlite"), "keys_dir": str(_make_key(here)), "listen": "127.0.0.1:0",
+        "domains": [domain],
     }
-    return parse(document, ControllerConfig, "--budget-w, --host-w, --port")
+    return parse(document, ControllerConfig, "--budget-w, --host-w")
 
 
-def _watch(
-    args: argparse.Namespace, shell: "ControllerShell", stop: threading.Event, show: "Callable[[WatchResponse], None]", peak_w: list[float]
-) -> None:
-    if shell.page_url is not None:
-        print(f"The page is at {shell.page_url}", file=sys.stderr)
-    end_s = time.monotonic() + (args.duration or float("inf"))
-    while time.monotonic() < end_s and not stop.wait(LOOK_S) and not shell.failed:
-        if (snapshot := shell.board.newest()) is not None:
-            live = sum(node.gpu_power_w for node in snapshot.nodes if node.gpu_power_w > 0)
-            peak_w[0] = max(peak_w[0], live)
-            show(snapshot)
+def _make_key(here: Here) -> Path:
+    """The folder. A key that is there stays: `gpuwarden replay` needs it for the logs of the runs before."""
+    folder = here.state / "keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key = folder / f"{here.node}.key"
+    if not key.exists():
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_hex(32), encoding="ascii")
+    return folder
 
 
-def _sent(bus: MemoryBus) -> int:
-    with bus.changed:
-        return sum(partition.end for partition in bus.partitions(TELEMETRY))
+def _begin_ledger(config: ControllerConfig) -> int:
+    """The newest line's id. What the command line says holds: an `auto` of a run before this one is not taken up again."""
+    (domain,) = config.domains
+    with closing(Ledger(config.ledger_file)) as ledger:
+        ledger.remember_domain(domain.name, domain.rating_w, MODES[domain.mode])
+        newest = ledger.newest(1)
+        return newest[0].id if newest else 0
 
 
-def _let_judge(bus: MemoryBus, detector: "Detector") -> None:
-    end_s = time.monotonic() + LAST_S
-    while time.monotonic() < end_s and detector.samples_judged + detector.samples_repeated < _sent(bus):
-        time.sleep(0.05)
+def _watch(daemons: Daemons, duration_s: float | None, stop: threading.Event, publish: "Publish") -> None:
+    end_s = time.monotonic() + (duration_s or float("inf"))
+    while time.monotonic() < end_s and not stop.wait(LOOK_S) and not daemons.failures():
+        if (snapshot := daemons.shell.board.newest()) is not None:
+            publish(snapshot)
 
 
-def _figures(
-    bus: MemoryBus, detector: "Detector", shell: "ControllerShell", config: "ControllerConfig", gpus: int
-) -> dict[str, Any]:
-    snapshot = shell.board.newest()
-    findings = sorted({finding.kind for finding in snapshot.findings}) if snapshot is not None else []
-    return {
-        "mode": config.domains[0].mode, "budget_w": config.domains[0].rating_w, "nodes": 1, "gpus": gpus,
-        "samples_sent": _sent(bus), "samples_judged": detector.samples_judged, "samples_lost": detector.samples_lost,
-        "samples_repeated": detector.samples_repeated, "samples_refused": detector.refused, "findings": findings,
-    }
-
-
-def sentences(made: dict[str, Any]) -> Iterator[str]:
-    """What a person wants to know when it is over."""
-    yield f"{made['gpus']} GPUs for {made['duration_s']:,.0f} s, mode {made['mode']}, {made['peak_w']:,.0f} W at most."
-    yield (
-        f"Telemetry: {made['samples_sent']:,} samples sent, {made['samples_judged']:,} judged, {made['samples_lost']} lost, "
-        f"{made['samples_repeated']} judged twice, {made['samples_refused']} refused."
-    )
-    yield f"Findings: {', '.join(made['findings']) or 'none'}."
+def _limits_w() -> list[float]:
+    """What each card's limit is now; none if the driver does not tell."""
+    try:
+        with closing(Cards()) as cards:
+            limits_w = [card.requested_w for card in cards.limits()]
+    except (Unsupported, Hung, ChildFailed):
+        return []
+    return limits_w if all(map(math.isfinite, limits_w)) else []

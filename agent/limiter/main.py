@@ -59,12 +59,12 @@ def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
 
 def limit(
     config: LimiterConfig, key: bytes, remembered: Remembered, cards: Cards, stop: threading.Event, events_dir: Path | None = None
-) -> None:
-    """Until `stop`; closes `cards`."""
+) -> bool:
+    """Until `stop`; closes `cards`. False if the driver did not answer at the end, so that the limits are as they were."""
     setup = _setup(config, cards, remembered)
     log = EventLog(events_dir, "limiter", setup.node, setup) if events_dir is not None else None
     try:
-        _run(Limiter(setup, key), setup, config, cards, stop, log)
+        return _run(Limiter(setup, key), setup, config, cards, stop, log)
     finally:
         if log is not None:
             log.close()
@@ -83,7 +83,7 @@ def _setup(config: LimiterConfig, cards: Cards, remembered: Remembered) -> Limit
 
 def _run(
     machine: Limiter, setup: LimiterSetup, config: LimiterConfig, cards: Cards, stop: threading.Event, log: EventLog | None
-) -> None:
+) -> bool:
     inbox = Inbox[Event](INBOX_EVENTS)
 
     def offer(event: Event) -> bool:
@@ -98,10 +98,11 @@ def _run(
     finally:
         agent.close()
         leave_w = setup.floors_w if machine.mode == Mode.MODE_AUTO else None
-        if driver.close(leave_w, STOP_S):
+        if answered := driver.close(leave_w, STOP_S):
             cards.close()
         else:
             _log.error("the driver does not answer: the limits stay as they are")
+    return answered
 
 
 class _Performer:
