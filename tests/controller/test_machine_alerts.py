@@ -1,6 +1,6 @@
 """Findings and the conditions of a domain become alerts: once, with a ledger line before each, and resolved."""
 
-from gpuwarden.controller.alerts import FIRES_AFTER_S, FIRING_LIMIT
+from gpuwarden.controller.alerts import FIRING_LIMIT
 from gpuwarden.controller.events import Action, FindingArrived, Notify, Tick, WriteLedger
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
@@ -74,4 +74,3 @@ def test_while_a_fresh_controller_learns_nobody_is_called() -> None:
     made = controller()
     for tenth in range(1, 25):
         assert notices(made.step(tenth / 10, Tick(tenth))) == []
-    assert FIRES_AFTER_S > 0
