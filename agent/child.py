@@ -2,10 +2,12 @@
 
 The child is a fresh interpreter, never a fork. One that misses a deadline is abandoned: killed if the kernel lets it be, and
 counted; its successors are bounded, since a process that hangs inside the driver cannot be killed. One whose object raised ends,
-since nobody knows what state the object is in. The pipe is a socket pair between this process and its own child: nothing that
-others wrote is ever unpickled. One thread at a time may call.
+since nobody knows what state the object is in. What goes through the pipe is JSON (`core.plain`), so a child that a broken driver
+library has taken over can send values of the named types and nothing else. One thread at a time may call.
 """
 
+import importlib
+import json
 import os
 import select
 import socket
@@ -13,14 +15,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final
 
+from gpuwarden.core.plain import Plain, Reader, to_plain
+
 OUTSTANDING_LIMIT: Final = 3
 START_S: Final = 10.0
-RESTART_S: Final = 1.0  # a child that fails at once is not started more often than this
+RESTART_S: Final = 1.0  # from one start to the next, where the first one failed
 _CLOSE_S: Final = 1.0
 # The parent's path goes along, so that the child finds whatever module the factory lives in.
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[2:]; from gpuwarden.agent.child import serve; serve(int(sys.argv[1]))"
@@ -42,21 +46,25 @@ class ChildFailed(Exception):
 class Child:
     """Calls methods of `factory(*arguments)`, which lives in a child process.
 
-    `factory` is importable by name; it, its arguments and all answers can be pickled. The child is started by the first call, and
-    started anew by the first call after it hung or failed. `start_s` bounds that start, on top of the call's own deadline.
+    `factory` is a top-level name of its module. Its arguments and the methods' are plain values; answers are plain values and
+    objects of `types`. The child is started by the first call, and started anew by the first call after it hung or failed.
+    `start_s` bounds that start, on top of the call's own deadline.
     """
 
     def __init__(
         self,
         factory: Callable[..., object],
         *arguments: object,
+        types: Iterable[type] = (),
         start_s: float = START_S,
         kill: Callable[["subprocess.Popen[bytes]"], None] = subprocess.Popen.kill,
     ) -> None:
-        self._factory, self._arguments, self._start_s, self._kill = factory, arguments, start_s, kill
+        self._factory = f"{factory.__module__}:{factory.__name__}"
+        self._arguments, self._start_s, self._kill, self._reader = arguments, start_s, kill, Reader(types)
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
-        self._failure: tuple[str, str, float] | None = None  # kind, message, monotonic time
+        self._failure: tuple[str, str] | None = None  # of the newest child: kind, message
+        self._started_s = -RESTART_S
 
     @property
     def outstanding(self) -> int:
@@ -78,23 +86,24 @@ class Child:
             _wait(child, 0.0)
 
     def _start(self) -> None:
-        if self._failure is not None and time.monotonic() < self._failure[2] + RESTART_S:
-            raise ChildFailed(*self._failure[:2])
+        if self._failure is not None and time.monotonic() < self._started_s + RESTART_S:
+            raise ChildFailed(*self._failure)
         if self.outstanding >= OUTSTANDING_LIMIT:
             raise Hung(f"{self.outstanding} children hang in the driver and cannot be killed: no further one is started")
+        self._started_s = time.monotonic()
         self._running = _spawn()
         self._exchange(self._factory, self._arguments, self._start_s)
         self._failure = None
 
-    def _exchange(self, what: object, arguments: tuple[object, ...], deadline_s: float) -> Any:
+    def _exchange(self, what: str, arguments: tuple[object, ...], deadline_s: float) -> Any:
         assert self._running is not None
         pipe = self._running[1]
         try:
-            pipe.send((what, arguments))
+            _send(pipe, (what, arguments))
             if not pipe.poll(deadline_s):
                 self._abandon()
-                raise Hung(f"{getattr(what, '__name__', what)} gave no answer within {deadline_s:g} s")
-            failure, answer = pipe.recv()
+                raise Hung(f"{what.rpartition(':')[2]} gave no answer within {deadline_s:g} s")
+            failure, answer = self._reader.read(_receive(pipe))
         except (EOFError, ConnectionError):
             status = self._drop(_CLOSE_S)
             failure, answer = "Died", f"the child process ended with status {status}"
@@ -102,14 +111,14 @@ class Child:
             return answer
         if self._running is not None:
             self._drop(_CLOSE_S)
-        self._failure = failure, answer, time.monotonic()
+        self._failure = failure, answer
         raise ChildFailed(failure, answer)
 
     def _abandon(self) -> None:
         assert self._running is not None
         (child, pipe), self._running = self._running, None
-        pipe.close()
         self._kill(child)
+        pipe.close()
         if not _wait(child, 0.05):  # one that can be killed is gone by then
             self._abandoned.append(child)
 
@@ -147,23 +156,32 @@ def serve(descriptor: int) -> None:
     pipe = Connection(descriptor)
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        pipe.send((kind.__name__, str(error)))
+        _send(pipe, (kind.__name__, str(error)))
 
     sys.excepthook = tell
-    factory, arguments = pipe.recv()
-    subject = factory(*arguments)
-    pipe.send((None, None))
+    factory, arguments = Reader(()).read(_receive(pipe))
+    module, _, name = factory.partition(":")
+    subject = getattr(importlib.import_module(module), name)(*arguments)
+    _send(pipe, (None, None))
     while (call := _next_call(pipe)) is not None:
         method, arguments = call
-        pipe.send((None, getattr(subject, method)(*arguments)))
+        _send(pipe, (None, getattr(subject, method)(*arguments)))
 
 
 def _next_call(pipe: Connection) -> tuple[str, tuple[object, ...]] | None:
     try:
-        method, arguments = pipe.recv()
+        method, arguments = Reader(()).read(_receive(pipe))
     except (EOFError, ConnectionError):
         return None
     return method, arguments
+
+
+def _send(pipe: Connection, value: object) -> None:
+    pipe.send_bytes(json.dumps(to_plain(value)).encode())
+
+
+def _receive(pipe: Connection) -> Plain:
+    return json.loads(pipe.recv_bytes())
 
 
 def _die_with_parent(descriptor: int) -> None:

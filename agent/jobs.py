@@ -1,12 +1,13 @@
 """Whose job a process is: from its environment, its cgroup, or a map that the operator keeps.
 
 Slurm names the job in both (`.../job_1234/step_0/...`, SLURM_JOB_ID), Kubernetes the pod in the cgroup
-(`.../kubepods-besteffort-pod<uid>.slice/...`), torchrun the run in the environment (TORCHELASTIC_RUN_ID).
+(`.../kubepods-besteffort-pod<uid>.slice/...`), torchrun the run in the environment (TORCHELASTIC_RUN_ID). Without privileges an
+agent reads the environment of its own user's processes only; of all others it knows the cgroup and the owner.
 """
 
+import pwd
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ CLASS_VARIABLE: Final = "GPUWARDEN_JOB_CLASS"
 _SLURM: Final = re.compile(r"/job_(\d+)(?:/|$)")
 _POD: Final = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
 _JOB_VARIABLES: Final = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
-_USER_VARIABLES: Final = ("SLURM_JOB_USER", "USER")
+_USER_VARIABLE: Final = "SLURM_JOB_USER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +51,27 @@ class Jobs:
 
     def _look(self, pid: int) -> Job:
         said = dict(pair.split("=", 1) for pair in self._text(pid, "environ").split("\0") if "=" in pair)
-        user = _first(said, _USER_VARIABLES)
+        user = said.get(_USER_VARIABLE) or self._owner(pid)
         mapped = self._map.get(user, Job())
-        job_id = _of_cgroup(self._text(pid, "cgroup")) or _first(said, _JOB_VARIABLES) or mapped.id
+        named = next((said[name] for name in _JOB_VARIABLES if said.get(name)), "")
+        job_id = _of_cgroup(self._text(pid, "cgroup")) or named or mapped.id
         return Job(job_id, user, said.get(CLASS_VARIABLE, "") or mapped.job_class)
+
+    def _owner(self, pid: int) -> str:
+        try:
+            number = (self._proc / str(pid)).stat().st_uid
+        except OSError:
+            return ""
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return str(number)
 
     def _text(self, pid: int, name: str) -> str:
         try:
             return (self._proc / str(pid) / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-
-
-def _first(said: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((said[name] for name in names if said.get(name)), "")
 
 
 def _of_cgroup(cgroup: str) -> str:

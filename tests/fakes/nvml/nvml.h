@@ -23,7 +23,7 @@ struct process_entry { uint32_t pid; uint64_t bytes; uint32_t gpu_instance, comp
 
 extern struct node *node;
 int lacks(const char *name);
-void wait_while_hung(void);
+int begin(const char *call);                                 /* checks the session, waits while the call hangs */
 int enter(const char *call, device g);                       /* checks, locks, brings the card up to now */
 int leave(int result);                                       /* unlocks */
 enum { INSTANT = 0, AVERAGE = 1 };

@@ -9,28 +9,38 @@
 
 struct node *node;
 static int log_file = -1;
+static uint64_t unloads; /* of the driver, when this process opened its session */
+static device listed[MAX_GPUS];
+static unsigned listed_count;
 
 int lacks(const char *name) /* GPUWARDEN_FAKE_NVML_LACKS: names of calls and numbers of fields, with commas between */
 {
     const char *list = getenv("GPUWARDEN_FAKE_NVML_LACKS");
     size_t length = strlen(name);
     for (const char *at = list ? list : ""; *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") == length && !strncmp(at, name, length)) return 1;
+        if (strcspn(at, ",") == length && !strncmp(at, name, length)) return ++node->refusals > 0;
     return 0;
 }
 
-void wait_while_hung(void)
+static int hangs(const char *call)
 {
-    while (node && *(volatile double *)&node->hang) pause_s(0.005);
+    return *(volatile double *)&node->hang && (!node->hang_call[0] || !strcmp(node->hang_call, call));
+}
+
+int begin(const char *call)
+{
+    if (!node) return NVML_UNINITIALIZED;
+    while (hangs(call)) pause_s(0.005);
+    if (node->unloads != unloads) return NVML_UNINITIALIZED;
+    return lacks(call) ? NVML_NOT_SUPPORTED : NVML_SUCCESS;
 }
 
 int index_of(device g) { return (int)(g - node->gpu); }
 
 int enter(const char *call, device g)
 {
-    if (!node) return NVML_UNINITIALIZED;
-    wait_while_hung();
-    if (lacks(call)) return NVML_NOT_SUPPORTED;
+    int refused = begin(call);
+    if (refused) return refused;
     if (g < node->gpu || g >= node->gpu + node->gpus) return NVML_INVALID_ARGUMENT;
     node_lock(&node->lock);
     if (g->lost) return leave(NVML_GPU_IS_LOST);
@@ -61,7 +71,12 @@ int nvmlInitWithFlags(unsigned flags)
     const char *path = getenv("GPUWARDEN_FAKE_NVML");
     if (!node) node = path ? node_open(path) : NULL;
     if (!node) return NVML_DRIVER_NOT_LOADED;
-    wait_while_hung();
+    while (hangs("nvmlInit")) pause_s(0.005);
+    if (node->unloaded) return NVML_DRIVER_NOT_LOADED;
+    unloads = node->unloads;
+    listed_count = 0;
+    for (device g = node->gpu; g < node->gpu + node->gpus; g++)
+        if (!g->gone) listed[listed_count++] = g;
     if (log_file < 0) log_file = open(node->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     return NVML_SUCCESS;
 }
@@ -70,17 +85,15 @@ int nvmlShutdown(void) { return NVML_SUCCESS; }
 
 int nvmlDeviceGetCount_v2(unsigned *count)
 {
-    if (!node) return NVML_UNINITIALIZED;
-    wait_while_hung();
-    *count = node->gpus;
-    return lacks(__func__) ? NVML_NOT_SUPPORTED : NVML_SUCCESS;
+    int refused = begin(__func__);
+    *count = listed_count;
+    return refused;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device *g)
 {
-    if (!node) return NVML_UNINITIALIZED;
-    if (index >= node->gpus) return NVML_INVALID_ARGUMENT;
-    *g = &node->gpu[index];
+    if (index >= listed_count) return NVML_INVALID_ARGUMENT;
+    *g = listed[index];
     ENTER(*g);
     return leave(NVML_SUCCESS);
 }

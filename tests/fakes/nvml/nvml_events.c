@@ -6,9 +6,8 @@ struct event_set { uint64_t next, mask[MAX_GPUS]; };
 
 int nvmlEventSetCreate(struct event_set **set)
 {
-    if (!node) return NVML_UNINITIALIZED;
-    wait_while_hung();
-    if (lacks(__func__)) return NVML_NOT_SUPPORTED;
+    int refused = begin(__func__);
+    if (refused) return refused;
     *set = calloc(1, sizeof **set);
     (*set)->next = node->events_seen;
     return NVML_SUCCESS;
@@ -48,13 +47,21 @@ static int take(struct event_set *set, struct event_data *out)
     return found;
 }
 
+static int watches_lost(const struct event_set *set)
+{
+    for (uint32_t i = 0; i < node->gpus; i++)
+        if (set->mask[i] && node->gpu[i].lost) return 1;
+    return 0;
+}
+
 int nvmlEventSetWait_v2(struct event_set *set, struct event_data *out, uint32_t timeout_ms)
 {
-    if (!node) return NVML_UNINITIALIZED;
     uint64_t end = boottime_ns() + timeout_ms * 1000000ull;
     for (;;) {
-        wait_while_hung();
+        int refused = begin(__func__);
+        if (refused) return refused;
         if (take(set, out)) return NVML_SUCCESS;
+        if (watches_lost(set)) return NVML_GPU_IS_LOST;
         if (boottime_ns() >= end) return NVML_TIMEOUT;
         pause_s(0.010);
     }

@@ -66,13 +66,13 @@ static void count_time(struct gpu *g, double s)
     if (g->reasons & REASON_BRAKE) g->brake_s += s;
 }
 
-static void count_flow(struct gpu *g, double drawn_w, double s)
+static void count_flow(struct gpu *g, double s)
 {
-    g->true_energy_j += drawn_w * s;
-    g->energy_j += drawn_w * s * (1 + g->gain_ratio);
+    g->true_energy_j += g->power_w * s;
+    g->energy_j += g->power_w * s * (1 + g->gain_ratio);
     g->pcie_bytes += g->pcie_bytes_per_s * s;
     count_time(g, s);
-    double heat_c = g->ambient_c + C_PER_W * drawn_w;
+    double heat_c = g->ambient_c + C_PER_W * g->power_w;
     g->temperature_c += (heat_c - g->temperature_c) * (1 - exp(-s / HEAT_TAU_S));
 }
 
@@ -90,14 +90,13 @@ static void step(const struct node *n, struct gpu *g)
     double limit_w = plant_enforced_w(g), before_w = g->wish_w, keep = exp(-STEP_S / n->tau_s);
     g->wish_w = wish_w(g);
     g->reasons = reasons(g);
-    if (g->wish_w > limit_w && before_w <= limit_w) g->excess_w = n->overshoot_ratio * limit_w;
-    g->excess_w *= keep;
+    if (n->overshoot_ratio > 0 && g->wish_w > limit_w && before_w <= limit_w)
+        g->power_w = fmax(g->power_w, fmin(g->wish_w, limit_w * (1 + n->overshoot_ratio))); /* load is quicker than the card */
     double target_w = fmin(g->wish_w, limit_w);
     g->power_w = target_w + (g->power_w - target_w) * keep;
     g->step++;
-    double drawn_w = fmin(g->power_w + g->excess_w, fmax(g->power_w, g->wish_w));
-    g->ring[g->step % RING_STEPS] = drawn_w;
-    count_flow(g, drawn_w, STEP_S);
+    g->ring[g->step % RING_STEPS] = g->power_w;
+    count_flow(g, STEP_S);
     if ((g->step + g->phase) % SENSOR_STEPS == 0) refresh_sensor(g);
 }
 
@@ -114,7 +113,7 @@ static void skip(struct gpu *g, uint64_t steps)
     g->wish_w = wish_w(g);
     g->reasons = reasons(g);
     g->power_w = fmin(g->wish_w, plant_enforced_w(g));
-    count_flow(g, g->power_w, (double)steps * STEP_S);
+    count_flow(g, (double)steps * STEP_S);
     g->step += steps;
 }
 

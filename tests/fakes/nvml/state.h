@@ -16,14 +16,14 @@ enum { REASON_IDLE = 0x1, REASON_LOCKED = 0x2, REASON_POWER = 0x4, REASON_HW = 0
 
 /* Every steerable value is a double, so that one table of names and offsets reaches all of them (steer.c). */
 struct gpu {
-    double demand_w, gain_ratio, ambient_c, lost, forced_reasons;
+    double demand_w, gain_ratio, ambient_c, lost, gone, forced_reasons;
     double requested_w, other_limit_w, min_w, max_w, default_w, locked_mhz;
     double ecc_corrected_volatile, ecc_uncorrected_volatile, ecc_corrected_aggregate, ecc_uncorrected_aggregate;
     double remapped_corrected, remapped_uncorrected, remap_pending, remap_failure, recovery_action;
     double nvlinks_active, nvlink_errors, pcie_replays, pcie_generation, pcie_width, pcie_bytes_per_s;
     double persistence, memory_used_bytes;
     /* what physics makes of them */
-    double power_w, excess_w, temperature_c, energy_j, true_energy_j, wish_w;
+    double power_w, temperature_c, energy_j, true_energy_j, wish_w;
     double sensor_w, sensor_energy_j, ring[RING_STEPS], pcie_bytes;
     double power_s, thermal_s, software_thermal_s, hardware_thermal_s, brake_s;
     uint64_t step, sensor_step, phase, reads[2];
@@ -35,10 +35,11 @@ struct gpu {
 struct event { uint32_t gpu; uint64_t type, code; };
 
 struct node {
-    uint64_t magic, start_ns, seed, sets, events_seen;
+    uint64_t magic, start_ns, seed, sets, events_seen, unloads;
     uint32_t gpus;
     pthread_mutex_t lock, set_lock; /* the driver's state; and its queue of limit setters */
-    double hang, tau_s, overshoot_ratio, no_permission, set_min_s, set_max_s;
+    double hang, unloaded, refusals, tau_s, overshoot_ratio, no_permission, set_min_s, set_max_s;
+    char hang_call[64]; /* '' : hang concerns every call */
     struct event events[MAX_EVENTS];
     char log_path[512];
     struct gpu gpu[MAX_GPUS];

@@ -7,13 +7,13 @@
 struct knob { const char *name; size_t offset; };
 
 static const struct knob GPU_KNOBS[] = {
-    GPU(demand_w), GPU(gain_ratio), GPU(ambient_c), GPU(lost), GPU(forced_reasons), GPU(requested_w), GPU(other_limit_w),
+    GPU(demand_w), GPU(gain_ratio), GPU(ambient_c), GPU(lost), GPU(gone), GPU(forced_reasons), GPU(requested_w), GPU(other_limit_w),
     GPU(min_w), GPU(max_w), GPU(default_w), GPU(locked_mhz), GPU(ecc_corrected_volatile), GPU(ecc_uncorrected_volatile),
     GPU(ecc_corrected_aggregate), GPU(ecc_uncorrected_aggregate), GPU(remapped_corrected), GPU(remapped_uncorrected),
     GPU(remap_pending), GPU(remap_failure), GPU(recovery_action), GPU(nvlinks_active), GPU(nvlink_errors), GPU(pcie_replays),
     GPU(pcie_generation), GPU(pcie_width), GPU(pcie_bytes_per_s), GPU(persistence), GPU(memory_used_bytes),
     GPU(power_w), GPU(temperature_c), GPU(true_energy_j), GPU(energy_j), {NULL, 0}};
-static const struct knob NODE_KNOBS[] = {NODE(hang), NODE(tau_s), NODE(overshoot_ratio), NODE(no_permission),
+static const struct knob NODE_KNOBS[] = {NODE(hang), NODE(unloaded), NODE(refusals), NODE(tau_s), NODE(overshoot_ratio), NODE(no_permission),
                                          NODE(set_min_s), NODE(set_max_s), {NULL, 0}};
 
 static double *find(struct node *n, const char *name, int gpu)
@@ -54,6 +54,23 @@ int fake_get(struct node *n, const char *name, int gpu, double *value)
     return leave(n, knob != NULL);
 }
 
+int fake_hang(struct node *n, int hung, const char *call)
+{
+    enter(n);
+    strncpy(n->hang_call, call, sizeof n->hang_call - 1);
+    n->hang = hung;
+    return leave(n, 1);
+}
+
+/* Open sessions end with it: whoever holds one has to initialise anew. */
+int fake_unload(struct node *n)
+{
+    enter(n);
+    n->unloads++;
+    n->unloaded = 1;
+    return leave(n, 1);
+}
+
 int fake_event(struct node *n, uint32_t gpu, uint64_t type, uint64_t code)
 {
     enter(n);
@@ -74,6 +91,7 @@ int fake_process(struct node *n, uint32_t gpu, uint32_t pid, uint64_t bytes)
 int fake_reload(struct node *n)
 {
     enter(n);
+    n->unloaded = 0;
     for (struct gpu *g = n->gpu; g < n->gpu + n->gpus; g++) {
         g->requested_w = g->default_w;
         g->locked_mhz = g->energy_j = g->sensor_energy_j = g->ecc_corrected_volatile = g->ecc_uncorrected_volatile = 0;

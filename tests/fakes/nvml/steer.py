@@ -69,12 +69,17 @@ class FakeNode:
         for gpu in range(self.gpus):
             self.set_demand(gpu, power_w)
 
-    def hang(self, hung: bool) -> None:
-        """Every call of every process blocks until this is taken back."""
-        self.set("hang", hung)
+    def hang(self, hung: bool, call: str = "") -> None:
+        """Every call of every process, or this one alone, blocks until this is taken back. `nvmlInit`: whatever its version."""
+        self._library.fake_hang(self._node, hung, call.encode())
 
     def lose(self, gpu: int, lost: bool = True) -> None:
         self.set("lost", lost, gpu)
+
+    def vanish(self, gpu: int) -> None:
+        """Sessions opened from now on do not list this card: the indexes of those behind it move."""
+        self.lose(gpu)
+        self.set("gone", True, gpu)
 
     def xid(self, gpu: int, code: int) -> None:
         self._library.fake_event(self._node, self._checked(gpu), XID_EVENT, code)
@@ -99,7 +104,12 @@ class FakeNode:
         self.set("other_limit_w", limit_w, gpu)
 
     def reload_driver(self) -> None:
+        """Limits, locked clocks, energy and volatile counters start anew. Sessions that are open do not notice."""
         self._library.fake_reload(self._node)
+
+    def unload_driver(self) -> None:
+        """Sessions that are open end, and none can be opened until `reload_driver`."""
+        self._library.fake_unload(self._node)
 
     def add_process(self, gpu: int, pid: int, memory_bytes: int) -> None:
         if not self._library.fake_process(self._node, self._checked(gpu), pid, memory_bytes):
@@ -140,5 +150,7 @@ def _load(folder: Path) -> ctypes.CDLL:
     library.fake_get.argtypes = [node, ctypes.c_char_p, number, ctypes.POINTER(ctypes.c_double)]
     library.fake_event.argtypes = [node, number, count, count]
     library.fake_process.argtypes = [node, number, number, count]
+    library.fake_hang.argtypes = [node, number, ctypes.c_char_p]
+    library.fake_unload.argtypes = [node]
     library.fake_reload.argtypes = [node]
     return library

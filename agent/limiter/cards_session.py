@@ -1,0 +1,70 @@
+"""The limiter's session with the driver, as its child process holds it. Cards are named by id: indexes move when one is lost."""
+
+import math
+from typing import Final
+
+from gpuwarden.agent.limiter.events import CardState
+from gpuwarden.agent.limiter.machine import Card
+from gpuwarden.agent.nvml import Nvml, NvmlGpu
+from gpuwarden.agent.nvml_errors import GpuLost
+from gpuwarden.agent.reading import Unsupported
+
+_POWER: Final = "gpu_power_watts"
+_ENERGY: Final = "gpu_energy_joules_total"
+_REQUESTED: Final = "gpu_power_limit_requested_watts"
+_ENFORCED: Final = "gpu_power_limit_enforced_watts"
+_RANGE: Final = tuple(f"gpu_power_limit_{which}_watts" for which in ("default", "min", "max"))
+
+Ids = tuple[str, ...]
+
+
+class Session:
+    """Each method may raise SessionOver."""
+
+    def __init__(self) -> None:
+        self._nvml = Nvml()
+
+    def cards(self) -> tuple[Card, ...]:
+        """Unsupported where the limits of one cannot be vouched for."""
+        return tuple(map(self._card, self._nvml.gpus))
+
+    def power_w(self, ids: Ids) -> tuple[float, ...]:
+        """NaN where a card does not answer."""
+        return tuple(self._read(card, _POWER).get(_POWER, math.nan) for card in ids)
+
+    def limits(self, ids: Ids) -> tuple[tuple[CardState, ...], dict[str, float]]:
+        """And the energy counters, J by id, of cards that have one."""
+        read = {card: self._read(card, _REQUESTED, _ENFORCED, _ENERGY) for card in ids}
+        energy_j = {card: values[_ENERGY] for card, values in read.items() if _ENERGY in values}
+        return tuple(map(_state, read.values())), energy_j
+
+    def set_limits(self, ids: Ids, limits_w: tuple[float, ...]) -> tuple[str, ...]:
+        """'' or why not, per card."""
+        return tuple(self._set(card, limit_w) for card, limit_w in zip(ids, limits_w, strict=True))
+
+    def _card(self, gpu: NvmlGpu) -> Card:
+        try:
+            known = self._nvml.read(gpu, frozenset(_RANGE))
+        except GpuLost as why:
+            raise Unsupported(f"{why}: its limits cannot be vouched for") from None
+        if missing := [metric for metric in _RANGE if metric not in known]:
+            raise Unsupported(f"GPU {gpu.index}: {', '.join(missing)} cannot be read")
+        return Card(gpu.id, *(known[metric] for metric in _RANGE))
+
+    def _read(self, card: str, *metrics: str) -> dict[str, float]:
+        gpu = self._nvml.find(card)
+        try:
+            return {} if gpu is None else self._nvml.read(gpu, frozenset(metrics))
+        except GpuLost:
+            return {}
+
+    def _set(self, card: str, limit_w: float) -> str:
+        gpu = self._nvml.find(card)
+        return "the driver does not list this card" if gpu is None else self._nvml.set_limit(gpu, limit_w)
+
+
+def _state(read: dict[str, float]) -> CardState:
+    """A driver that tells one of the two tells it for both."""
+    requested_w = read.get(_REQUESTED, math.nan)
+    enforced_w = read.get(_ENFORCED, requested_w)
+    return CardState(enforced_w if math.isnan(requested_w) else requested_w, enforced_w)

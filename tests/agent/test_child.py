@@ -1,0 +1,180 @@
+"""A call ends by its deadline whatever the child does, and children do not pile up."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.nvml.subject import Answer, Subject
+
+from gpuwarden.agent import child as children
+from gpuwarden.agent.child import OUTSTANDING_LIMIT, Child, ChildFailed, Hung
+from gpuwarden.core.plain import Unknown
+
+Make = Callable[..., Child]
+
+PARENT = """
+import sys
+from fakes.nvml.subject import Subject
+from gpuwarden.agent.child import Child
+child = Child(Subject, sys.argv[1])
+print(child.call("pid", deadline_s=10.0), flush=True)
+child.call("sleep", 60.0, deadline_s=60.0)
+"""
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    return tmp_path / "starts"
+
+
+@pytest.fixture
+def make(starts: Path) -> Iterator[Make]:
+    made: list[Child] = []
+
+    def of(*arguments: object, **options: Any) -> Child:
+        made.append(Child(Subject, str(starts), *arguments, **options))
+        return made[-1]
+
+    yield of
+    for child in made:
+        child.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(true: Callable[[], bool], limit_s: float) -> None:
+    end_s = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def test_what_goes_in_comes_back_from_another_process(make: Make) -> None:
+    child = make()
+    assert child.call("pid", deadline_s=5.0) != os.getpid()
+    for value in (1, 2.5, "ü", None, True, (1.0, ("x", math.inf)), {"a": 1.0}):
+        assert child.call("echo", value, deadline_s=5.0) == value
+    assert math.isnan(child.call("echo", math.nan, deadline_s=5.0))
+
+
+def test_it_can_send_objects_of_the_named_types_and_of_no_others(make: Make) -> None:
+    assert make(types=(Answer,)).call("answer", math.inf, deadline_s=5.0) == Answer(math.inf, ("a", "b"))
+    with pytest.raises(Unknown):
+        make().call("answer", 1.0, deadline_s=5.0)
+
+
+def test_a_call_that_hangs_is_cut_off_at_its_deadline_and_the_next_one_has_a_new_child(make: Make) -> None:
+    child = make()
+    first = child.call("pid", deadline_s=5.0)
+    start_s = time.monotonic()
+    with pytest.raises(Hung, match=r"sleep gave no answer within 0\.2 s"):
+        child.call("sleep", 60.0, deadline_s=0.2)
+    assert time.monotonic() - start_s < 1.0
+    assert not alive(first)
+    assert child.outstanding == 0
+    assert child.call("pid", deadline_s=5.0) != first
+
+
+def test_a_start_that_hangs_is_cut_off_too(make: Make) -> None:
+    start_s = time.monotonic()
+    with pytest.raises(Hung, match="Subject gave no answer"):
+        make(False, 60.0, start_s=1.0).call("pid", deadline_s=5.0)
+    assert time.monotonic() - start_s < 3.0
+
+
+def test_what_the_object_raises_is_told_by_kind_and_message(make: Make) -> None:
+    with pytest.raises(ChildFailed, match="by zero") as told:
+        make().call("divide", 0, deadline_s=5.0)
+    assert told.value.kind == "ZeroDivisionError"
+
+
+def test_a_child_that_dies_is_told_with_its_status(make: Make) -> None:
+    child = make()
+    with pytest.raises(ChildFailed, match="status 7") as told:
+        child.call("die", 7, deadline_s=5.0)
+    assert told.value.kind == "Died"
+    os.kill(_running(child, make), signal.SIGKILL)
+    with pytest.raises(ChildFailed, match="status -9"):
+        child.call("pid", deadline_s=5.0)
+
+
+def _running(child: Child, make: Make) -> int:
+    time.sleep(children.RESTART_S)
+    pid = child.call("pid", deadline_s=5.0)
+    assert isinstance(pid, int)
+    return pid
+
+
+def test_one_that_fails_at_once_is_started_once_a_second_and_tells_the_same_meanwhile(make: Make, starts: Path) -> None:
+    child = make(True)
+    end_s = time.monotonic() + 1.5
+    while time.monotonic() < end_s:
+        with pytest.raises(ChildFailed, match="LookupError: not today"):
+            child.call("pid", deadline_s=5.0)
+        time.sleep(0.01)
+    assert len(starts.read_text().split()) == 2
+
+
+def test_one_that_fails_after_a_while_is_started_anew_at_once(make: Make) -> None:
+    child = make()
+    child.call("pid", deadline_s=5.0)
+    time.sleep(children.RESTART_S)
+    with pytest.raises(ChildFailed):
+        child.call("divide", 0, deadline_s=5.0)
+    assert child.call("echo", 1, deadline_s=5.0) == 1
+
+
+def test_children_that_cannot_be_killed_are_counted_and_have_few_successors(make: Make, starts: Path) -> None:
+    stuck: list[subprocess.Popen[bytes]] = []
+
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        stuck.append(process)
+        process.send_signal(signal.SIGSTOP)  # as deaf as one that waits inside the driver
+        wait_until(lambda: ") T " in Path(f"/proc/{process.pid}/stat").read_text(), 5.0)
+
+    child = make(kill=kill)
+    for _ in range(OUTSTANDING_LIMIT):
+        with pytest.raises(Hung, match="no answer"):
+            child.call("sleep", 60.0, deadline_s=0.1)
+    assert child.outstanding == OUTSTANDING_LIMIT
+    with pytest.raises(Hung, match="3 children hang in the driver"):
+        child.call("pid", deadline_s=5.0)
+    assert len(starts.read_text().split()) == OUTSTANDING_LIMIT
+    stuck[0].kill()
+    wait_until(lambda: child.outstanding < OUTSTANDING_LIMIT, 5.0)
+    assert child.call("echo", 1, deadline_s=5.0) == 1
+    for process in stuck:
+        process.kill()
+    wait_until(lambda: child.outstanding == 0, 5.0)
+
+
+def test_a_child_in_a_call_dies_with_its_parent_however_that_dies(starts: Path) -> None:
+    command, env = [sys.executable, "-c", PARENT, str(starts)], {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+        time.sleep(0.2)
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not alive(pid), 5.0)
+
+
+def test_closed_it_is_gone(make: Make) -> None:
+    child = make()
+    pid = child.call("pid", deadline_s=5.0)
+    child.close()
+    assert not alive(pid)

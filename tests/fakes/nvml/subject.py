@@ -1,0 +1,43 @@
+"""What a child process holds in the tests of `gpuwarden.agent.child`: it answers, hangs, raises and dies as told."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of a type that a caller may name."""
+
+    number: float
+    words: tuple[str, ...]
+
+
+class Subject:
+    """Leaves a line in `starts` each time it is made."""
+
+    def __init__(self, starts: str, refuses: bool = False, slow_s: float = 0.0) -> None:
+        with Path(starts).open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        time.sleep(slow_s)
+        if refuses:
+            raise LookupError("not today")
+
+    def echo(self, value: object) -> object:
+        return value
+
+    def answer(self, number: float) -> Answer:
+        return Answer(number, ("a", "b"))
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def divide(self, by: int) -> float:
+        return 1 / by
+
+    def die(self, status: int) -> None:
+        os._exit(status)
