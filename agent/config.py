@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpuwarden.core.address import Address
-from gpuwarden.core.bus import BusConfig
+from gpuwarden.core.bus import MAX_RECORD_BYTES, BusConfig
 from gpuwarden.core.config import option
 
 DEFAULT_COLLECTORS = ("nvml", "host", "infiniband")
@@ -30,7 +30,8 @@ class AgentConfig:
         "what to read: nvml, host, infiniband, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
-    spool_records: int = option("passes that wait in memory while the bus is away; then the oldest is dropped", default=3600)
+    spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
+    spool_bytes: int = option("telemetry that may wait; beyond it the oldest is dropped, device events last", default=256 << 20)
     controller: Address | None = option("where power reports go; none: power is not controlled", default=None)
     limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)
     metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
@@ -50,8 +51,8 @@ class AgentConfig:
             yield "collectors: one is named twice"
         if not (math.isfinite(self.period_s) and self.period_s >= 0.1):
             yield f"period_s: is {self.period_s:g}, should be 0.1 or more: a driver is not read more than ten times a second"
-        if self.spool_records < 1:
-            yield f"spool_records: is {self.spool_records}, should be 1 or more"
+        if self.spool_bytes < MAX_RECORD_BYTES:
+            yield f"spool_bytes: is {self.spool_bytes}, should be {MAX_RECORD_BYTES} (one record) or more"
         if self.metrics_listen is not None and not self.metrics_listen.loopback:
             yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address"
         if self.limiter_socket is not None and self.controller is None:

@@ -73,10 +73,11 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class SendTelemetry:
-    """A serialised `Telemetry`, for the bus."""
+    """A serialised `Telemetry`, for the bus. `events`: whether it tells of device events, which are not told again."""
 
     payload: bytes
     sequence: int
+    events: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Agent:
             blocks((device, self._completed(now_s, device)) for device in devices),
             [_process(p) for r in done.readings for p in r.processes], map(_event, events[:MAX_EVENTS]),
         )
-        return SendTelemetry(payload, self.sequence)
+        return SendTelemetry(payload, self.sequence, bool(events))
 
     def _completed(self, now_s: float, device: DeviceReading) -> dict[str, float]:
         """Counters as increases, and what only the agent knows of a GPU."""

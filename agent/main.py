@@ -20,6 +20,7 @@ from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.agent.relay import LimiterRelay
 from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
+from gpuwarden.agent.spool import Spool
 from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
@@ -90,7 +91,7 @@ class _Performer:
         self, config: AgentConfig, connect_bus: Connect | None, collecting: Collecting, inbox: Inbox[Event], opened: ExitStack
     ) -> None:
         self._collecting = collecting
-        self._sender = Sender(connect_bus, config.node, config.spool_records) if connect_bus is not None else None
+        self._sender = Sender(connect_bus, config.node, Spool(config.spool_file, config.spool_bytes)) if connect_bus is not None else None
         self._session = ControllerSession(config.controller, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
         for part in (self._sender, self._session, self._relay):
@@ -103,7 +104,7 @@ class _Performer:
                 self._collecting.order(action.collectors)
             case SendTelemetry():
                 if self._sender is not None:
-                    self._sender.send(action.payload)
+                    self._sender.send(action.payload, action.events)
             case ToController():
                 assert self._session is not None, "its link came up"
                 self._session.send(action.sealed)

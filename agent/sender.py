@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from gpuwarden.agent.spool import Spool
+from gpuwarden.agent.spool_store import Kept
 from gpuwarden.core.bus import Bus, BusError, Producer
 from gpuwarden.proto.topics import TELEMETRY
 
 PAUSE_S: Final = 1.0
 CLOSE_S: Final = 2.0
-UNDER_WAY: Final = 1000  # records that the producer may hold beside the spool
+UNDER_WAY: Final = 1000  # records that the producer may hold: all of them are in the spool too
 
 Connect = Callable[[threading.Event], Bus]
 """Waits for the bus as long as it takes; BusError once the event is set."""
@@ -20,37 +21,34 @@ _log = logging.getLogger("gpuwarden.agent")
 
 
 class Sender:
-    """Sends until `close`. A record that is not acknowledged goes back into the spool, so that one may come twice."""
+    """Sends until `close`. A record leaves the spool when it is acknowledged, so one may come twice but none is passed over."""
 
-    def __init__(self, connect_bus: Connect, node: str, spool_records: int) -> None:
-        self._connect, self._node = connect_bus, node
-        self._spool = Spool(spool_records)
+    def __init__(self, connect_bus: Connect, node: str, spool: Spool) -> None:
+        self._connect, self._node, self._spool = connect_bus, node, spool
         self._room = threading.BoundedSemaphore(UNDER_WAY)
-        self._stop = threading.Event()
+        self._stop, self._failed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
-    def send(self, payload: bytes) -> None:
-        self._spool.put(payload)
+    def send(self, payload: bytes, events: bool) -> None:
+        self._spool.put(payload, events)
 
     def close(self) -> None:
-        """What is not at the brokers within CLOSE_S is lost, and said."""
+        """What is not at the brokers within CLOSE_S waits in the spool's file, or is lost; which, is said."""
         self._stop.set()
         self._thread.join(CLOSE_S)
-        if self._thread.is_alive() or len(self._spool):
-            _log.warning("%d telemetry records are given up: the bus did not take them in time", len(self._spool))
+        if len(self._spool):
+            fate = "wait in the spool's file" if self._spool.survives else "are given up: the bus did not take them in time"
+            _log.warning("%d telemetry records %s", len(self._spool), fate)
+        if not self._thread.is_alive():
+            self._spool.close()
 
     def _run(self) -> None:
-        producer = self._connected()
-        if producer is None:
-            return
-        while not self._stop.is_set() or len(self._spool):
-            payload = self._spool.take(0.1)
-            if payload is not None and not self._sent(producer, payload):
-                self._stop.wait(PAUSE_S)
-                if self._stop.is_set():
-                    break
-        producer.close()
+        while (producer := self._connected()) is not None:
+            self._send_all(producer)
+            producer.close()  # what it did not get acknowledged comes back into the spool
+            if self._stop.is_set():
+                return
 
     def _connected(self) -> Producer | None:
         """Waits for the bus; None once `close` was called."""
@@ -62,23 +60,32 @@ class Sender:
                     return None
                 _log.warning("telemetry waits: %s", why)
 
-    def _sent(self, producer: Producer, payload: bytes) -> bool:
-        if not self._room.acquire(timeout=PAUSE_S):
-            self._spool.put_back(payload)
-            return False
-        try:
-            producer.send(TELEMETRY, self._node, payload, self._on_done(payload))
-        except BusError as why:
-            _log.warning("telemetry waits: %s", why)
-            self._spool.put_back(payload)
-            self._room.release()
-            return False
-        return True
+    def _send_all(self, producer: Producer) -> None:
+        """Until `close`, or until this producer fails: what it holds would overtake what it gave up."""
+        self._failed.clear()
+        while not self._failed.is_set() and (not self._stop.is_set() or len(self._spool)):
+            if not self._room.acquire(timeout=PAUSE_S):
+                continue
+            kept = self._spool.take(0.1)
+            if kept is None:
+                self._room.release()
+                continue
+            try:
+                producer.send(TELEMETRY, self._node, kept.payload, self._on_done(kept))
+            except BusError as why:
+                _log.warning("telemetry waits: %s", why)
+                self._spool.again(kept.id)
+                self._room.release()
+                self._stop.wait(PAUSE_S)
+                return
 
-    def _on_done(self, payload: bytes) -> Callable[[Exception | None], None]:
+    def _on_done(self, kept: Kept) -> Callable[[Exception | None], None]:
         def on_done(failure: Exception | None) -> None:
             self._room.release()
-            if failure is not None:
-                self._spool.put_back(payload)
+            if failure is None:
+                self._spool.done(kept.id)
+            else:
+                self._failed.set()
+                self._spool.again(kept.id)
 
         return on_done

@@ -1,57 +1,155 @@
-"""Telemetry that waits for the bus: bounded, oldest out first, records with device events last of all."""
+"""Telemetry on its way to the bus: kept until it is acknowledged, bounded, in order; the oldest goes first when there is no room.
 
+A record that tells of device events outlives all others. With a file, what is not acknowledged survives this process.
+"""
+
+import logging
+import sqlite3
 import threading
-from collections import deque
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from gpuwarden.proto.telemetry_pb2 import Telemetry
+from gpuwarden.agent.spool_store import Kept, Store, open_store
 
-WAITING: Final = Gauge("gpuwarden_agent_spool_records", "Telemetry records that wait for the bus")
-DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records dropped because the bus was away too long", ["events"])
+MEMORY_BYTES: Final = 16 << 20  # at most so much waits where there is no file, or none that can be written
+REMOVE_AT: Final = 64  # acknowledged records that are removed together
+
+WAITING: Final = Gauge("gpuwarden_agent_spool_records", "Telemetry records that are not acknowledged by the bus")
+DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records dropped because there was no room for more", ["events"])
+
+_log = logging.getLogger("gpuwarden.agent")
 
 
 class Spool:
-    """For any thread."""
+    """For any thread. A file that fails is stood in for by memory, until that is empty again."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._changed = threading.Condition()
-        self._waiting: deque[tuple[bytes, bool]] = deque()  # payload, whether it tells of device events
+    def __init__(self, path: Path | None, limit_bytes: int) -> None:
+        self._changed = threading.Condition()  # guards all that follows
+        self._file = _opened(path) if path is not None else None
+        self._memory = Store()
+        self._last_id = self._file.last_id if self._file is not None else 0
+        self._limit_bytes = limit_bytes
+        self._taken = 0  # all up to this number are under way
+        self._acknowledged: set[int] = set()
+        self._failing = False
+        self._show()
 
-    def put(self, payload: bytes) -> None:
+    def put(self, payload: bytes, events: bool) -> None:
         with self._changed:
-            self._waiting.append(_marked(payload))
-            self._settle()
+            self._last_id += 1
+            kept = Kept(self._last_id, events, payload)
+            if self._memory.count or not self._put_in_file(kept):
+                self._memory.add(kept)
+                _make_room(self._memory, min(self._limit_bytes, MEMORY_BYTES))
+            self._show()
+            self._changed.notify()
 
-    def put_back(self, payload: bytes) -> None:
-        """What could not be sent is the oldest there is."""
+    def take(self, timeout_s: float) -> Kept | None:
+        """The next that is not under way; None if there is none in time."""
         with self._changed:
-            self._waiting.appendleft(_marked(payload))
-            self._settle()
+            kept = self._next()
+            if kept is None and self._changed.wait(timeout_s):
+                kept = self._next()
+            if kept is not None:
+                self._taken = kept.id
+            return kept
 
-    def take(self, timeout_s: float) -> bytes | None:
+    def done(self, id: int) -> None:
+        """It is acknowledged."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting, timeout_s)
-            if not self._waiting:
-                return None
-            payload, _ = self._waiting.popleft()
-            WAITING.set(len(self._waiting))
-            return payload
+            self._acknowledged.add(id)
+            if len(self._acknowledged) >= REMOVE_AT:
+                self._remove()
+            self._show()
+
+    def again(self, id: int) -> None:
+        """It could not be sent: `take` goes on from it, so that order is kept and some may come twice."""
+        with self._changed:
+            self._taken = min(self._taken, id - 1)
+            self._changed.notify()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Records that are not acknowledged."""
+        return self._stored() - len(self._acknowledged)
 
-    def _settle(self) -> None:
-        if len(self._waiting) > self._limit:
-            quiet = (place for place, (_, events) in enumerate(self._waiting) if not events)
-            place = next(quiet, 0)
-            DROPPED.labels("yes" if self._waiting[place][1] else "no").inc()
-            del self._waiting[place]
-        WAITING.set(len(self._waiting))
-        self._changed.notify()
+    def close(self) -> None:
+        """What is not acknowledged stays in the file."""
+        with self._changed:
+            self._remove()
+            self._show()
+            for store in (self._file, self._memory):
+                if store is not None:
+                    store.close()
+
+    @property
+    def survives(self) -> bool:
+        """Whether all that waits is in the file."""
+        return self._file is not None and not self._memory.count
+
+    def _stored(self) -> int:
+        return self._memory.count + (self._file.count if self._file is not None else 0)
+
+    def _put_in_file(self, kept: Kept) -> bool:
+        if self._file is None:
+            return False
+        try:
+            self._file.add(kept)
+            _make_room(self._file, self._limit_bytes)
+        except sqlite3.Error as why:
+            self._say_failing(why)
+            return False
+        self._failing = False
+        return True
+
+    def _next(self) -> Kept | None:
+        self._remove()
+        while (kept := self._after_taken()) is not None and kept.id in self._acknowledged:
+            self._taken = kept.id  # one that could not be removed yet
+        return kept
+
+    def _after_taken(self) -> Kept | None:
+        try:
+            kept = self._file.after(self._taken) if self._file is not None else None
+        except sqlite3.Error as why:
+            self._say_failing(why)
+            kept = None
+        return kept or self._memory.after(self._taken)
+
+    def _remove(self) -> None:
+        """A file that takes no changes keeps them for now: they would come twice after a restart."""
+        if not self._acknowledged:
+            return
+        self._memory.remove(self._acknowledged)
+        try:
+            if self._file is not None:
+                self._file.remove(self._acknowledged)
+        except sqlite3.Error as why:
+            self._say_failing(why)
+            return
+        self._acknowledged.clear()
+
+    def _say_failing(self, why: sqlite3.Error) -> None:
+        if not self._failing:
+            _log.error("spool_file: %s; telemetry waits in memory, at most %d bytes of it", why, MEMORY_BYTES)
+        self._failing = True
+
+    def _show(self) -> None:
+        WAITING.set(len(self))
 
 
-def _marked(payload: bytes) -> tuple[bytes, bool]:
-    return payload, bool(Telemetry.FromString(payload).events)
+def _opened(path: Path) -> Store | None:
+    try:
+        return open_store(path)
+    except (OSError, sqlite3.Error) as why:
+        _log.error("spool_file: %s: %s; telemetry waits in memory, at most %d bytes of it", path, why, MEMORY_BYTES)
+        return None
+
+
+def _make_room(store: Store, limit_bytes: int) -> None:
+    while store.size_bytes > limit_bytes:
+        oldest = store.oldest(events=False) or store.oldest(events=True)
+        assert oldest is not None, "it is over its limit, so there is one"
+        store.remove((oldest.id,))
+        DROPPED.labels("yes" if oldest.events else "no").inc()

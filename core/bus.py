@@ -20,6 +20,10 @@ class BusError(Exception):
     """What could not be sent, acknowledged or reached, and why. Trying again later may help."""
 
 
+class NotYet(BusError):
+    """Not acknowledged in time; it is still on its way, and need not be sent again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record as it is read. `offset` grows within (topic, partition); a key stays in one partition."""
@@ -42,7 +46,7 @@ class Producer(Protocol):
         ...
 
     def flush(self, timeout_s: float) -> None:
-        """Waits until everything sent is acknowledged; BusError if something since the last flush is not."""
+        """Waits until everything sent is acknowledged; NotYet if that takes longer, BusError if something since the last flush failed."""
         ...
 
     def close(self) -> None:

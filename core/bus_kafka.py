@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
 from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]  # has no types
 
-from gpuwarden.core.bus import BusConfig, BusError, OnDone, Record, check_size
+from gpuwarden.core.bus import BusConfig, BusError, NotYet, OnDone, Record, check_size
 from gpuwarden.core.bus_kafka_access import access
 from gpuwarden.core.bus_kafka_log import listen_to_kafka
 
@@ -26,7 +26,7 @@ _SENDING: Final[Mapping[str, Any]] = {
     "batch_size": 256 << 10,
     "max_block_ms": 1000 * ROOM_S,
     "request_timeout_ms": 10_000,
-    "delivery_timeout_ms": 60_000,
+    "delivery_timeout_ms": 600_000,  # longer than brokers are away as a rule: what is given up and sent anew may overtake
 }
 _READING: Final[Mapping[str, Any]] = {
     "enable_auto_commit": False,
@@ -123,7 +123,7 @@ class _KafkaProducer:
     def flush(self, timeout_s: float) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: self._under_way == 0, timeout_s):
-                raise BusError(f"{self._under_way} records are not acknowledged after {timeout_s} s")
+                raise NotYet(f"{self._under_way} records are not acknowledged after {timeout_s} s")
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

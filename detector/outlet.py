@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Final, assert_never
 
-from gpuwarden.core.bus import BusError, Consumer, Producer
+from gpuwarden.core.bus import BusError, Consumer, NotYet, Producer
 from gpuwarden.core.machine import Say
 from gpuwarden.detector.events import Action, Commit, DeadLetter, PublishFinding
 from gpuwarden.proto import topics
@@ -61,10 +61,10 @@ class Outlet:
                 self._unsettled.clear()
                 return
             except BusError as why:
-                _log.warning("%d findings and dead letters are not durable yet, and are sent again: %s", len(self._unsettled), why)
+                again = not isinstance(why, NotYet)
+                _log.warning("%d findings and dead letters are not durable yet: %s", len(self._unsettled), why)
             if self._stop.wait(PAUSE_S):
                 raise BusError(f"stopped with {len(self._unsettled)} findings and dead letters that are not durable")
-            again = True
 
 
 def _letter(letter: DeadLetter) -> bytes:

@@ -114,7 +114,7 @@ def test_a_collector_that_hangs_holds_up_neither_the_others_nor_the_end() -> Non
         ({"collectors": ["hots"]}, "collectors: 'hots' is not known"),
         ({"collectors": ["host", "host"]}, "collectors: one is named twice"),
         ({"period_s": 0.01}, "period_s: is 0.01"),
-        ({"spool_records": 0}, "spool_records: is 0"),
+        ({"spool_bytes": 0}, "spool_bytes: is 0"),
         ({"metrics_listen": "0.0.0.0:9741"}, "metrics_listen: is 0.0.0.0:9741, should be a loopback address"),
         ({"limiter_socket": "/run/x"}, "limiter_socket: is of no use without controller"),
         ({"contoller": "127.0.0.1:1"}, "did you mean controller"),

@@ -8,6 +8,7 @@ from services.kafka import Broker
 from services.port import free_port
 
 from gpuwarden.agent.sender import Sender
+from gpuwarden.agent.spool import Spool
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.connect import connect
 from gpuwarden.proto.telemetry_pb2 import Telemetry
@@ -19,10 +20,10 @@ def record(number: int) -> bytes:
 
 
 def test_without_a_broker_sending_returns_at_once_and_so_does_the_end() -> None:
-    sender = Sender(partial(connect, BusConfig(bootstrap=(f"127.0.0.1:{free_port()}",))), "n1", 100)
+    sender = Sender(partial(connect, BusConfig(bootstrap=(f"127.0.0.1:{free_port()}",))), "n1", Spool(None, 1 << 20))
     start_s = time.monotonic()
     for number in range(1000):
-        sender.send(record(number))
+        sender.send(record(number), False)
     assert time.monotonic() - start_s < 1.0
     sender.close()
     assert time.monotonic() - start_s < 4.0
@@ -31,9 +32,9 @@ def test_without_a_broker_sending_returns_at_once_and_so_does_the_end() -> None:
 @pytest.mark.timeout(300)
 def test_records_arrive_in_order_under_the_nodes_key(kafka_broker: Broker) -> None:
     config = BusConfig(bootstrap=(kafka_broker.bootstrap,))
-    sender = Sender(partial(connect, config), "spool-node", 100)
+    sender = Sender(partial(connect, config), "spool-node", Spool(None, 1 << 20))
     for number in range(1, 51):
-        sender.send(record(number))
+        sender.send(record(number), False)
     consumer = connect(config).consumer([TELEMETRY], "test-sender")
     got: list[int] = []
     until_s = time.monotonic() + 30.0
