@@ -3,7 +3,9 @@
 A machine is deterministic, so the log replays to the same actions: an incident becomes a test. Keys are never in it.
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +25,15 @@ class BadLog(ValueError):
 
 
 class EventLog:
-    """Appends steps to `folder`/<part>-<name>.jsonl. A line is whole or, after a crash, the last one is cut short."""
+    """Appends steps to `folder`/<part>-<name>.jsonl, or .2.jsonl and so on: a restart keeps the log of what was before it.
+
+    A line is whole or, after a crash, the last one is cut short.
+    """
 
     def __init__(self, folder: Path, part: str, name: str, setup: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{part}-{name}.jsonl"
-        self._file: TextIO = self.path.open("w", encoding="utf-8", buffering=1)
+        self._file: TextIO = _new(folder, f"{part}-{name}")
+        self.path = Path(self._file.name)
         self._line({"format": FORMAT, "version": VERSION, "part": part, "setup": to_plain(setup)})
 
     def write(self, now_s: float, event: object, actions: Sequence[object]) -> None:
@@ -39,6 +44,14 @@ class EventLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _new(folder: Path, name: str) -> TextIO:
+    for start in itertools.count(1):
+        path = folder / (f"{name}.jsonl" if start == 1 else f"{name}.{start}.jsonl")
+        with contextlib.suppress(FileExistsError):
+            return path.open("x", encoding="utf-8", buffering=1)
+    raise AssertionError("counting does not end")
 
 
 def digest(actions: Iterable[object]) -> str:
