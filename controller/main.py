@@ -42,6 +42,7 @@ from gpuwarden.core.log import log_to_stderr, say
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.tls import Rotating
 
 TICK_S: Final = 0.1
 INBOX_LIMIT: Final = 10_000
@@ -114,7 +115,8 @@ class ControllerShell:
         if log is not None:
             opened.callback(log.close)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
-        self._rpc = Rpc(config.listen, config.nodes(), self.board, self._ledger, inbox.offer)
+        tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
+        self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer)
         opened.callback(self._rpc.close)
         self._through = Through(Controller(setup, keys))
         loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
