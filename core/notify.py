@@ -10,11 +10,9 @@ STARTING_S: Final = 2.0  # how often a loop that is not ready yet says that it t
 STARTING_PATIENCE_S: Final = 10.0
 SEND_S: Final = 0.5
 
-Turn = Callable[[], object]
 
-
-class Notify:
-    """Where no service manager listens nothing is told. `clock`: seconds that never go back."""
+class Supervisor:
+    """The service manager above this process; where none listens, nothing is told. `clock`: seconds that never go back."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -25,7 +23,7 @@ class Notify:
         self._ready = False
         self._status = ""
 
-    def turn(self) -> None:
+    def turned(self) -> None:
         """For the loop that does the work, and it alone: at half of the watchdog's time it says that it turns.
 
         Until the daemon is ready no watchdog runs: there the loop puts off the end of the time for starting.
@@ -53,6 +51,11 @@ class Notify:
         if status != self._status:
             self._status = status
             self._tell(f"STATUS={status}")
+
+    def waits(self, why: str) -> None:
+        """For work that waits for another machine: that is work too, and nothing that a restart would mend."""
+        self.ready(f"waits: {why}")
+        self.turned()
 
     def stopping(self) -> None:
         self._tell("STOPPING=1")
