@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Daemons start in the tests again and again: they should not compile themselves each time.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help up test servers bench
 .DEFAULT_GOAL := help
 

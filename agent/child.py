@@ -46,21 +46,20 @@ class ChildFailed(Exception):
 class Child:
     """Calls methods of `factory(*arguments)`, which lives in a child process.
 
-    `factory` is a top-level name of its module. Its arguments and the methods' are plain values; answers are plain values and
-    objects of `types`. The child is started by the first call, and started anew by the first call after it hung or failed.
+    `factory` is `module:name`, a name only: what it needs, the driver's library above all, is loaded by the child alone. Its arguments
+    and the methods' are plain values; answers are plain values and objects of `types`. The child is started by the first call, and started anew by the first call after it hung or failed.
     `start_s` bounds that start, on top of the call's own deadline.
     """
 
     def __init__(
         self,
-        factory: Callable[..., object],
+        factory: str,
         *arguments: object,
         types: Iterable[type] = (),
         start_s: float = START_S,
         kill: Callable[["subprocess.Popen[bytes]"], None] = subprocess.Popen.kill,
     ) -> None:
-        self._factory = f"{factory.__module__}:{factory.__name__}"
-        self._arguments, self._start_s, self._kill, self._reader = arguments, start_s, kill, Reader(types)
+        self._factory, self._arguments, self._start_s, self._kill, self._reader = factory, arguments, start_s, kill, Reader(types)
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
         self._failure: tuple[str, str] | None = None  # of the newest child: kind, message

@@ -14,9 +14,9 @@ from typing import Any, Final
 import pynvml  # type: ignore[import-untyped]  # nvidia-ml-py ships no types
 
 from gpuwarden.agent import nvml_names
-from gpuwarden.agent.nvml_errors import ABSENT, LOST, OVER, GpuLost, SessionOver, reason
+from gpuwarden.agent.nvml_errors import ABSENT, LOST, OVER, reason
 from gpuwarden.agent.nvml_sources import ALL_ONES, METRICS, PROCESS_CALLS, SOURCES, Field, Getter, plan
-from gpuwarden.agent.reading import Unsupported
+from gpuwarden.agent.reading import GpuLost, SessionOver, Unsupported
 
 _MEMBERS: Final = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")  # of the union, by nvmlValueType_t
 _FIELD_CALL: Final = "nvmlDeviceGetFieldValues"

@@ -19,14 +19,6 @@ ABSENT: Final = (
 )
 
 
-class GpuLost(Exception):
-    """The driver no longer reaches this card; the others may be well."""
-
-
-class SessionOver(Exception):
-    """The driver went away under this library: only a new process can go on."""
-
-
 def reason(error: pynvml.NVMLError) -> str:
     """The error's name; its text would need another call of the library."""
     return type(error).__name__.removeprefix("NVMLError_") if type(error) is not pynvml.NVMLError else f"error {error.value}"

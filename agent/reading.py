@@ -15,6 +15,14 @@ class NoReading(Exception):
     """Nothing to read this time; the collector stays."""
 
 
+class GpuLost(Exception):
+    """The driver no longer reaches this card; the others may be well."""
+
+
+class SessionOver(Exception):
+    """The driver went away under its library: only a new process can go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceReading:
     """One device. `values` maps catalogue names to values in catalogue units; a metric that cannot be read is absent.

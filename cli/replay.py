@@ -70,9 +70,10 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
 
 def _limiter(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.agent.limiter import events
-    from gpuwarden.agent.limiter.machine import Card, Limiter, LimiterSetup
+    from gpuwarden.agent.limiter.card import Card, CardState
+    from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 
-    reader = Reader((LimiterSetup, Card, events.CardState, *get_args(events.Event)))
+    reader = Reader((LimiterSetup, Card, CardState, *get_args(events.Event)))
     setup = _setup(reader, plain, LimiterSetup)
     key = read_key(args.key) if args.key is not None else _node_key(setup.node, args, only=True)
     return reader, lambda: Limiter(setup, key)

@@ -9,8 +9,8 @@ import numpy as np
 from gpuwarden.agent import events as agent_events
 from gpuwarden.agent.events import Collect, Collected, FromLimiter, LimiterLink
 from gpuwarden.agent.limiter import events as limiter_events
+from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.events import (
-    CardState,
     Directive,
     LimitsRead,
     PowerRead,
@@ -19,7 +19,7 @@ from gpuwarden.agent.limiter.events import (
     SendReport,
     SetLimits,
 )
-from gpuwarden.agent.limiter.machine import Card, Limiter, LimiterSetup
+from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.agent.reading import DeviceEvent, DeviceReading, Reading
 from gpuwarden.core.machine import Say

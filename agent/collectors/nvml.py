@@ -5,14 +5,21 @@ from dataclasses import replace
 from typing import Final
 
 from gpuwarden.agent.child import Child, ChildFailed, Hung
-from gpuwarden.agent.collectors.nvml_pass import Pass
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.jobs import Jobs
-from gpuwarden.agent.nvml_errors import SessionOver
 from gpuwarden.agent.nvml_loads import DriverLoads
-from gpuwarden.agent.reading import Collector, DeviceEvent, DeviceReading, GpuProcess, Reading, Unsupported
+from gpuwarden.agent.reading import (
+    Collector,
+    DeviceEvent,
+    DeviceReading,
+    GpuProcess,
+    Reading,
+    SessionOver,
+    Unsupported,
+)
 from gpuwarden.proto.catalogue import Device
 
+PASS: Final = "gpuwarden.agent.nvml_pass:Pass"
 DEADLINE_S: Final = 5.0
 _HUNG: Final = "driver_hung"
 _RELOADED: Final = "driver_reloaded"
@@ -29,7 +36,7 @@ class NvmlCollector:
     name = "nvml"
 
     def __init__(self, jobs: Jobs) -> None:
-        self._child = Child(Pass, types=(Reading, DeviceReading, GpuProcess, DeviceEvent, Device))
+        self._child = Child(PASS, types=(Reading, DeviceReading, GpuProcess, DeviceEvent, Device))
         self._jobs, self._loads = jobs, DriverLoads()
         self._trouble = ""  # the kind of event that was told and is not over
         with suppress(Hung):

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gpuwarden.agent.child import Child, ChildFailed
-from gpuwarden.agent.limiter.cards_session import Session
-from gpuwarden.agent.limiter.events import CardState
-from gpuwarden.agent.limiter.machine import Card
-from gpuwarden.agent.nvml_errors import SessionOver
+from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.nvml_loads import DriverLoads
-from gpuwarden.agent.reading import Unsupported
+from gpuwarden.agent.reading import SessionOver, Unsupported
 
+SESSION: Final = "gpuwarden.agent.limiter.cards_session:Session"
 READ_S: Final = 1.0
 SET_S: Final = 5.0  # 10-20 ms a card behind a lock that all who set limits share
 
@@ -24,7 +22,7 @@ class Cards:
 
     def __init__(self) -> None:
         """Raises Unsupported where there is no card whose limits can be set, Hung where the driver does not answer."""
-        self._child = Child(Session, types=(Card, CardState))
+        self._child = Child(SESSION, types=(Card, CardState))
         self._loads = DriverLoads()
         self._went_away = False
         self.driver_loads = 1

@@ -3,11 +3,9 @@
 import math
 from typing import Final
 
-from gpuwarden.agent.limiter.events import CardState
-from gpuwarden.agent.limiter.machine import Card
+from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.nvml import Nvml, NvmlGpu
-from gpuwarden.agent.nvml_errors import GpuLost
-from gpuwarden.agent.reading import Unsupported
+from gpuwarden.agent.reading import GpuLost, Unsupported
 
 _POWER: Final = "gpu_power_watts"
 _ENERGY: Final = "gpu_energy_joules_total"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from gpuwarden.agent.child import ChildFailed, Hung
-from gpuwarden.agent.limiter.events import CardState, DriverHung, Event, LimitsRead, PowerRead
+from gpuwarden.agent.limiter.card import CardState
+from gpuwarden.agent.limiter.events import DriverHung, Event, LimitsRead, PowerRead
 
 READ_S: Final = 0.1
 SILENT_S: Final = 0.3  # setting the limits of eight cards takes 160 ms

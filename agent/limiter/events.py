@@ -3,16 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gpuwarden.agent.limiter.card import CardState
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.lease_pb2 import Mode
-
-
-@dataclass(frozen=True, slots=True)
-class CardState:
-    """Limits of one card as the driver tells them. NaN where it does not."""
-
-    requested_w: float
-    enforced_w: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
+from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.events import (
     Action,
-    CardState,
     Directive,
     DriverHung,
     Event,
@@ -36,16 +36,6 @@ RETRY_S = 0.5  # between attempts to set what the driver did not take
 SAME_W = 1.0  # the driver rounds limits to less than this
 GUARD_RATIO = 1.15  # drawing this much above what the limits allow for GUARD_S, a card does not obey
 GUARD_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What does not change while a driver runs."""
-
-    uuid: str
-    default_w: float
-    min_w: float
-    max_w: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from fakes.nvml.steer import FakeNode
 
 from gpuwarden.agent.child import ChildFailed, Hung
 from gpuwarden.agent.limiter import cards as cards_module
+from gpuwarden.agent.limiter.card import CardState
 from gpuwarden.agent.limiter.cards import Cards
-from gpuwarden.agent.limiter.events import CardState
 from gpuwarden.agent.reading import Unsupported
 
 GPUS = 8

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.nvml.subject import Answer, Subject
+from fakes.nvml.subject import Answer
 
 from gpuwarden.agent import child as children
 from gpuwarden.agent.child import OUTSTANDING_LIMIT, Child, ChildFailed, Hung
@@ -19,11 +19,11 @@ from gpuwarden.core.plain import Unknown
 
 Make = Callable[..., Child]
 
+SUBJECT = "fakes.nvml.subject:Subject"
 PARENT = """
 import sys
-from fakes.nvml.subject import Subject
 from gpuwarden.agent.child import Child
-child = Child(Subject, sys.argv[1])
+child = Child("fakes.nvml.subject:Subject", sys.argv[1])
 print(child.call("pid", deadline_s=10.0), flush=True)
 child.call("sleep", 60.0, deadline_s=60.0)
 """
@@ -39,7 +39,7 @@ def make(starts: Path) -> Iterator[Make]:
     made: list[Child] = []
 
     def of(*arguments: object, **options: Any) -> Child:
-        made.append(Child(Subject, str(starts), *arguments, **options))
+        made.append(Child(SUBJECT, str(starts), *arguments, **options))
         return made[-1]
 
     yield of

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from gpuwarden.agent.child import Hung
+from gpuwarden.agent.limiter.card import CardState
 from gpuwarden.agent.limiter.driver import Driver
-from gpuwarden.agent.limiter.events import CardState, DriverHung, Event, LimitsRead, PowerRead
+from gpuwarden.agent.limiter.events import DriverHung, Event, LimitsRead, PowerRead
 
 
 class Plant:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.events import (
     Action,
-    CardState,
     Directive,
     DriverHung,
     LimitsRead,
@@ -18,7 +18,7 @@ from gpuwarden.agent.limiter.events import (
     SendReport,
     SetLimits,
 )
-from gpuwarden.agent.limiter.machine import SAME_W, Card, Limiter, LimiterSetup
+from gpuwarden.agent.limiter.machine import SAME_W, Limiter, LimiterSetup
 from gpuwarden.core.machine import Say
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.agent.limiter.card import Card
 from gpuwarden.agent.limiter.events import (
     Action,
     CardState,
@@ -20,7 +21,7 @@ from gpuwarden.agent.limiter.events import (
     SendReport,
     SetLimits,
 )
-from gpuwarden.agent.limiter.machine import Card, Limiter, LimiterSetup
+from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from house import PRODUCT, ROOT, modules
 
+from gpuwarden.core.version import VERSION
 from gpuwarden.proto.generate import generate
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -41,3 +42,23 @@ def test_the_plain_wheel_runs_in_an_empty_environment_and_brings_nothing_heavy(t
     once = [tmp_path / "venv" / "bin" / "gpuwarden", "agent", "--once", "--json"]
     ran = subprocess.run(once, check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_code_knows_its_version() -> None:
+    assert PROJECT["project"]["version"] == VERSION
+
+
+ROOT_PROCESSES = {
+    "gpuwarden.agent.limiter.main": ("pynvml", "prometheus_client", "grpc", "kafka", "http"),
+    "gpuwarden.agent.limiter.cards_session": ("google.protobuf.descriptor", "prometheus_client", "grpc", "kafka", "http"),
+    "gpuwarden.agent.nvml_pass": ("google.protobuf.descriptor", "prometheus_client", "grpc", "kafka", "http"),
+    "gpuwarden.agent.main": ("pynvml", "numpy"),
+}
+
+
+@pytest.mark.parametrize("module", ROOT_PROCESSES)
+def test_a_nodes_processes_load_what_they_use_and_no_more(module: str) -> None:
+    """Every node carries them all, for ever."""
+    find = f"import sys, {module}; print([name for name in {ROOT_PROCESSES[module]!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", find], check=True, capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "[]"

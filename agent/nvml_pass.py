@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from gpuwarden.agent.nvml import Nvml, NvmlGpu
-from gpuwarden.agent.nvml_errors import GpuLost
 from gpuwarden.agent.nvml_sources import PROCESSES
 from gpuwarden.agent.nvml_xids import XidWatch
-from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuProcess, Reading
+from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuLost, GpuProcess, Reading
 from gpuwarden.proto.catalogue import Device
 
 

@@ -1,0 +1,21 @@
+"""A card as its limiter knows it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What does not change while a driver runs."""
+
+    uuid: str
+    default_w: float
+    min_w: float
+    max_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """Limits of one card as the driver tells them. NaN where it does not."""
+
+    requested_w: float
+    enforced_w: float

@@ -1,0 +1,143 @@
+"""What gpuwarden costs a node: memory and CPU of the agent, the limiter and their children, with Kafka and a controller there.
+
+    python bench/agent.py [--duration 60] [--json FILE]
+
+Eight simulated GPUs under load, every collector, power read ten times a second, telemetry to Apache Kafka once a second, limits under
+a lease. Memory is PSS: what processes share is counted once. Beside it, in the same run and on the same cards: nvitop's exporter,
+which reads the cards once a second and is scraped as often. The simulated driver runs inside who reads it, so that its work counts as
+theirs, for both. Bytecode is compiled beforehand, as pip does when it installs: who compiles at each start carries 50 MiB more.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from profile_of import profile
+from services import kafka, stack
+from services.cache import cached
+from services.port import free_port, wait_until_open
+
+NODE, GPUS = "node-1", 8
+DOMAIN = 'name = "row"\nrating_w = 6200.0\nmode = "auto"\ndead_nodes = 0\n'
+SETTLE_S, PROFILE_S = 12.0, 20
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PEER = "nvitop-exporter"
+MODULES = ("gpuwarden.cli.main", "gpuwarden.agent.main", "gpuwarden.agent.limiter.main", "gpuwarden.agent.limiter.cards_session", "gpuwarden.agent.nvml_pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`pss_mib` at the end, `cpu_percent` of one core over the time."""
+
+    processes: int
+    pss_mib: float
+    cpu_percent: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--duration", type=float, default=60.0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    os.environ["PYTHONDONTWRITEBYTECODE"] = ""
+    subprocess.run([sys.executable, "-c", f"import {', '.join(MODULES)}"], check=True)
+    result = _measured(args.duration)
+    print(json.dumps(result, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(result) + "\n")
+    return 0
+
+
+def _measured(duration_s: float) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "kafka").mkdir()
+        with kafka.running(folder / "kafka") as broker, stack.running(folder, stack.Plan((NODE,), DOMAIN, broker.bootstrap, GPUS)) as row:
+            row.gpus[NODE].set_demands(650.0)
+            with _exporter(folder, row.gpus[NODE].env()) as peer:
+                time.sleep(SETTLE_S)
+                roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
+                costs = _costs({name: _family(pid) for name, pid in roots.items()}, duration_s)
+                profile = profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder, PROFILE_S)
+    ours = [costs["agent"], costs["limiter"]]
+    return {
+        "duration_s": duration_s,
+        "pss_mib": round(sum(cost.pss_mib for cost in ours), 1),
+        "cpu_percent": round(sum(cost.cpu_percent for cost in ours), 2),
+        **{f"{name}_{key}": value for name, cost in costs.items() for key, value in _plain(cost).items()},
+        "profile_top_five": profile,
+    }
+
+
+def _plain(cost: Cost) -> dict[str, float]:
+    return {"processes": cost.processes, "pss_mib": round(cost.pss_mib, 1), "cpu_percent": round(cost.cpu_percent, 2)}
+
+
+def _costs(families: dict[str, list[int]], duration_s: float) -> dict[str, Cost]:
+    before = {name: sum(map(_cpu_s, pids)) for name, pids in families.items()}
+    time.sleep(duration_s)
+    return {
+        name: Cost(len(pids), sum(map(_pss_mib, pids)), 100 * (sum(map(_cpu_s, pids)) - before[name]) / duration_s)
+        for name, pids in families.items()
+    }
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    children = (Path(f"/proc/{pid}/task") / task / "children" for task in os.listdir(f"/proc/{pid}/task"))
+    return [pid, *(own for file in children for child in file.read_text().split() for own in _family(int(child)))]
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def _pss_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+@contextmanager
+def _exporter(folder: Path, env: dict[str, str]) -> Iterator[int]:
+    """nvitop's exporter on the same cards, scraped once a second; its process id."""
+    port, log = free_port(), folder / "exporter.log"
+    packages = cached(PEER, PEER.encode(), _install)
+    command = [sys.executable, "-m", "nvitop_exporter", "--bind-address", "127.0.0.1", "--port", str(port), "--interval", "1.0"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **env, "PYTHONPATH": str(packages)})
+    stop = threading.Event()
+    try:
+        wait_until_open(port, process, log, 20.0)
+        threading.Thread(target=_scrape, args=(port, stop), daemon=True).start()
+        yield process.pid
+    finally:
+        stop.set()
+        process.kill()
+        process.wait()
+
+
+def _install(folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--target", str(folder), PEER], check=True)
+
+
+def _scrape(port: int, stop: threading.Event) -> None:
+    while not stop.wait(1.0):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as page:
+            page.read()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
