@@ -12,6 +12,7 @@ from gpuwarden.controller.actuators.severity import SEVERITIES
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.config import ConfigError, option, read_key
@@ -46,6 +47,11 @@ class ControllerConfig:
     listen: Address = option("gRPC for agents and operators", default=Address("127.0.0.1", 7443))
     metrics_listen: Address | None = option("Prometheus metrics; without it none", default=None)
     web_listen: Address | None = option("the web page; without it none", default=None)
+    web_users_file: Path | None = option(
+        "who may log in to the page, made by `gpuwarden config web-user`; without it the page is read-only", default=None
+    )
+    web_tls: WebTls | None = option("the page's certificate; without it http, on loopback only", default=None)
+    web_hosts: tuple[str, ...] = option("further host names that the page goes by; any other is refused", default=())
     lease_s: float = option("how long a grant holds without the next; then the node goes to its floor", default=5.0)
     stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
@@ -65,9 +71,20 @@ class ControllerConfig:
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
 
     def _listening(self) -> Iterator[str]:
-        for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen), ("web_listen", self.web_listen)):
+        for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen)):
             if address is not None and not address.loopback:
                 yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1: there are no certificates yet"
+        yield from self._page()
+
+    def _page(self) -> Iterator[str]:
+        if self.web_listen is None:
+            for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls), ("web_hosts", self.web_hosts)):
+                if given:
+                    yield f"{key}: is for the page, and there is no web_listen"
+        elif not self.web_listen.loopback:
+            for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls)):
+                if not given:
+                    yield f"{key}: is missing, and web_listen ({self.web_listen}) is no loopback address: others would listen or look"
 
     @property
     def timing(self) -> Timing:
