@@ -1,0 +1,91 @@
+// A change in three steps: what is wanted, what it leads to, what came of it.
+import { byId, make } from "./dom.js";
+import { watts } from "./format.js";
+import { openLogin } from "./login.js";
+import { post } from "./session.js";
+
+const dialog = byId("change"), form = byId("change-form"), go = byId("change-go"), leave = byId("change-cancel"), told = byId("change-told"), forced = byId("change-forced");
+const { what, budget, mode, force } = form.elements;
+let domain = null;
+let tried = null; // what was tried out, with the id that makes it happen once
+
+export function openChange(of) {
+  domain = of;
+  form.reset();
+  budget.value = of.budget_w / 1000;
+  mode.value = of.mode;
+  byId("change-title").textContent = `Change ${of.name}`;
+  byId("change-now").textContent = `Now: budget ${watts(of.budget_w)}, mode ${of.mode}. The breaker carries ${watts(of.rating_w)}; all at their floors may draw ${watts(of.floors_w)}.`;
+  begin();
+  dialog.showModal();
+  budget.focus();
+}
+
+// Back to the first step: what was tried out is no longer what is wanted.
+function begin(event) {
+  if (event?.target !== force) {
+    force.checked = false;
+    forced.hidden = true;
+  }
+  tried = null;
+  byId("change-budget").hidden = budget.disabled = what.value !== "budget";
+  byId("change-mode").hidden = mode.disabled = what.value !== "mode";
+  told.replaceChildren();
+  go.textContent = "See what it leads to";
+  go.hidden = false;
+  leave.textContent = "Cancel";
+}
+
+function wish() {
+  const request_id = crypto.randomUUID();
+  if (what.value === "mode") return { path: "/api/mode", fields: { domain: domain.name, mode: mode.value, force: force.checked, request_id } };
+  return { path: "/api/budget", fields: { domain: domain.name, budget_w: Math.round(Number(budget.value) * 1e6) / 1e3, request_id } };
+}
+
+async function tryOut() {
+  const wanted = wish();
+  const answer = await post(wanted.path, { ...wanted.fields, validate_only: true });
+  tried = wanted;
+  say(answer.warning && make("li", { class: "wrong" }, answer.warning), ...answer.leads_to.map((line) => make("li", {}, line)));
+  go.textContent = `Yes, ${label(answer.domain)}`;
+}
+
+async function act() {
+  const answer = await post(tried.path, { ...tried.fields, validate_only: false });
+  say(make("li", { class: "good" }, `Done: ${label(answer.domain)}. It is in the ledger under your name.`));
+  go.hidden = true; // a second click finds nothing to click
+  leave.textContent = "Close";
+}
+
+const label = (shown) => (what.value === "mode" ? `${shown.name} to ${shown.mode}` : `${shown.name} to ${watts(shown.budget_w)}`);
+
+function refused(refusal) {
+  say(make("li", { class: "wrong" }, refusal.message));
+  if (refusal.reason === "WOULD_NOT_HOLD") forced.hidden = false;
+  if (refusal.reason === "NO_SESSION") {
+    dialog.close();
+    openLogin();
+  }
+}
+
+function say(...lines) {
+  told.replaceChildren(...lines.filter(Boolean));
+}
+
+async function submit(event) {
+  event.preventDefault();
+  if (go.hidden) return dialog.close();
+  go.disabled = true;
+  try {
+    await (tried ? act() : tryOut());
+  } catch (refusal) {
+    refused(refusal);
+  } finally {
+    go.disabled = false;
+    (go.hidden ? leave : go).focus();
+  }
+}
+
+form.addEventListener("submit", submit);
+form.addEventListener("input", begin);
+leave.addEventListener("click", () => dialog.close());
