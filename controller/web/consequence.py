@@ -34,9 +34,11 @@ def _limits(shown: PowerDomain) -> Iterator[str]:
     if shown.mode != Mode.MODE_AUTO:
         yield "Nothing is capped outside auto."
     elif shown.power_w > shown.budget_w:
-        yield "Nodes are capped at once until it fits; if the controller falls silent they go to their floors by themselves."
+        yield "Nodes are capped at once, until it fits."
+    elif shown.counted_w > shown.budget_w:
+        yield f"Limits come down, since the worst that they allow now, {watts(shown.counted_w)}, does not fit."
     else:
-        yield "Limits follow within seconds; a raise waits until the power for it is certainly free."
+        yield "No limit has to come down; a raise waits until the power for it is certainly free."
 
 
 def _free(shown: PowerDomain) -> str:

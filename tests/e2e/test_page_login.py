@@ -1,15 +1,10 @@
 """A person with a real browser: logs in, changes a budget, sees it in the ledger and on the board, and logs out."""
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 from web.door import PASSWORDS, controlling, lines_by, page_config
 from web.witness import opened
-
-from gpuwarden.controller.main import ControllerShell
 
 
 def log_in(page: Page, name: str, password: str | None = None) -> None:
@@ -29,8 +24,8 @@ def test_an_operator_changes_a_budget_and_it_is_on_the_board_and_in_the_ledger(b
         page.get_by_label("Budget in kW").fill("48")
         page.keyboard.press("Enter")
         expect(page.locator("#change-told")).to_contain_text("of 48.0 kW")
-        page.get_by_role("button", name="Yes, row-a to 48.0 kW").dblclick()
-        expect(page.locator("#change-told")).to_contain_text("Done: row-a to 48.0 kW")
+        page.get_by_role("button", name="Yes, set row-a to 48.0 kW").dblclick()
+        expect(page.locator("#change-told")).to_contain_text("Done: set row-a to 48.0 kW")
         page.keyboard.press("Escape")
         expect(page.locator("#domains")).to_contain_text("of 48.0 kW")
         expect(page.locator("#ledger")).to_contain_text("budget set from 60,000 to 48,000 W (ada on the page)")

@@ -37,17 +37,17 @@ def write_users(path: Path, roles: Mapping[str, str] = ROLES) -> Path:
     return path
 
 
-def page_config(folder: Path, **changes: Any) -> ControllerConfig:
+def page_config(folder: Path, rating_w: float = 60e3, **changes: Any) -> ControllerConfig:
     """One row of four nodes in auto, and a page on a free port."""
-    row = DomainConfig("row-a", 60e3, (NodeClass("h100", NODES),), mode="auto")
+    row = DomainConfig("row-a", rating_w, (NodeClass("h100", NODES),), mode="auto")
     web = {"web_listen": ANYWHERE, "web_users_file": write_users(folder / "users")} | changes
     return ControllerConfig(ledger_file=folder / "ledger.sqlite", keys_dir=folder, domains=(row,), listen=ANYWHERE, **web)
 
 
 @contextmanager
-def controlling(config: ControllerConfig) -> Iterator[ControllerShell]:
+def controlling(config: ControllerConfig, events_dir: Path | None = None) -> Iterator[ControllerShell]:
     """Once it has published."""
-    with ControllerShell(config, dict.fromkeys(NODES, KEY)) as shell:
+    with ControllerShell(config, dict.fromkeys(NODES, KEY), None, events_dir) as shell:
         until_s = time.monotonic() + 10
         while shell.board.newest() is None:
             assert time.monotonic() < until_s
@@ -58,10 +58,9 @@ def controlling(config: ControllerConfig) -> Iterator[ControllerShell]:
 class Visitor:
     """One browser's cookies; sends what a browser sends with a request of the page itself."""
 
-    def __init__(self, shell: ControllerShell, **changes: Any) -> None:
-        assert shell.page_url is not None
-        self.client = httpx.Client(base_url=shell.page_url, trust_env=False, **changes)
-        self.origin = shell.page_url.rstrip("/")
+    def __init__(self, url: str, **changes: Any) -> None:
+        self.client = httpx.Client(base_url=url, trust_env=False, **changes)
+        self.origin = url.rstrip("/")
         self.csrf = ""
 
     def post(self, path: str, fields: object, **headers: str) -> httpx.Response:
@@ -82,7 +81,8 @@ class Visitor:
 @contextmanager
 def visiting(shell: ControllerShell, name: str | None = None, **changes: Any) -> Iterator[Visitor]:
     """A browser; with a name, logged in."""
-    visitor = Visitor(shell, **changes)
+    assert shell.page_url is not None
+    visitor = Visitor(shell.page_url, **changes)
     with visitor.client:
         if name is not None:
             assert visitor.log_in(name).status_code == 200

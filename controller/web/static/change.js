@@ -1,6 +1,6 @@
 // A change in three steps: what is wanted, what it leads to, what came of it.
 import { byId, make } from "./dom.js";
-import { watts } from "./format.js";
+import { unbroken, watts } from "./format.js";
 import { openLogin } from "./login.js";
 import { post } from "./session.js";
 
@@ -15,7 +15,9 @@ export function openChange(of) {
   budget.value = of.budget_w / 1000;
   mode.value = of.mode;
   byId("change-title").textContent = `Change ${of.name}`;
-  byId("change-now").textContent = `Now: budget ${watts(of.budget_w)}, mode ${of.mode}. The breaker carries ${watts(of.rating_w)}; all at their floors may draw ${watts(of.floors_w)}.`;
+  byId("change-now").textContent = unbroken(
+    `Now: budget ${watts(of.budget_w)}, mode ${of.mode}. The breaker carries ${watts(of.rating_w)}; all at their floors may draw ${watts(of.floors_w)}.`,
+  );
   begin();
   dialog.showModal();
   budget.focus();
@@ -46,21 +48,22 @@ async function tryOut() {
   const wanted = wish();
   const answer = await post(wanted.path, { ...wanted.fields, validate_only: true });
   tried = wanted;
-  say(answer.warning && make("li", { class: "wrong" }, answer.warning), ...answer.leads_to.map((line) => make("li", {}, line)));
-  go.textContent = `Yes, ${label(answer.domain)}`;
+  say(answer.warning && line(answer.warning, "wrong"), ...answer.leads_to.map((one) => line(one)));
+  go.textContent = `Yes, set ${wished(answer.domain)}`;
 }
 
 async function act() {
   const answer = await post(tried.path, { ...tried.fields, validate_only: false });
-  say(make("li", { class: "good" }, `Done: ${label(answer.domain)}. It is in the ledger under your name.`));
+  say(line(`Done: set ${wished(answer.domain)}. It is in the ledger under your name.`, "good"));
   go.hidden = true; // a second click finds nothing to click
   leave.textContent = "Close";
 }
 
-const label = (shown) => (what.value === "mode" ? `${shown.name} to ${shown.mode}` : `${shown.name} to ${watts(shown.budget_w)}`);
+const wished = (shown) => `${shown.name} to ${what.value === "mode" ? shown.mode : watts(shown.budget_w)}`;
+const line = (sentence, kind) => make("li", { class: kind }, unbroken(sentence));
 
 function refused(refusal) {
-  say(make("li", { class: "wrong" }, refusal.message));
+  say(line(refusal.message, "wrong"));
   if (refusal.reason === "WOULD_NOT_HOLD") forced.hidden = false;
   if (refusal.reason === "NO_SESSION") {
     dialog.close();

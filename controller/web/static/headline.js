@@ -1,5 +1,5 @@
 import { byId } from "./dom.js";
-import { clock, span } from "./format.js";
+import { clock, span, unbroken } from "./format.js";
 import { mayRead } from "./session.js";
 
 const MARKS = { safe: "✓", attention: "!", danger: "✕", silent: "?", waiting: "…" };
@@ -24,7 +24,7 @@ function level(name, sentence, freshness) {
   document.body.dataset.level = name;
   document.title = `${MARKS[name]} gpuwarden`;
   setText(byId("mark"), MARKS[name]);
-  setText(byId("sentence"), sentence.replace(/(\d) (?=[kM]?W\b|%)/g, "$1\u00a0")); // no line ends before a unit
+  setText(byId("sentence"), unbroken(sentence));
   setText(byId("freshness"), freshness);
 }
 
