@@ -84,7 +84,7 @@ class ControllerConfig:
         elif not self.web_listen.loopback:
             for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls)):
                 if not given:
-                    yield f"{key}: is missing, and web_listen ({self.web_listen}) is no loopback address: others would listen or look"
+                    yield f"{key}: is missing, and web_listen ({self.web_listen}) is no loopback address: others could listen in or look on"
 
     @property
     def timing(self) -> Timing:

@@ -9,9 +9,9 @@ Version: TypeAlias = tuple[int, int, int]
 
 
 def version_of(path: Path) -> Version:
-    """Another one after every write and every rename; OSError if the file is not there."""
+    """Another one after every write, rename and change of mode; OSError if the file is not there."""
     found = path.stat()
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def check_private(path: Path) -> None:

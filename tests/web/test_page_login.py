@@ -164,14 +164,17 @@ def test_who_is_struck_from_the_file_or_given_another_role_is_out_at_once(anybod
     assert anybody.log_in("ada").status_code == 401
 
 
-@pytest.mark.parametrize("spoil", [lambda file: file.chmod(0o644), lambda file: file.write_text("ada:boss:x\n"), lambda file: file.unlink()])
+SPOILED = {
+    "open to others": lambda file: file.chmod(0o644), "wrong": lambda file: file.write_text("ada:boss:x\n"), "gone": Path.unlink
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
 def test_while_the_file_is_bad_nobody_is_known_and_the_log_says_why(
-    anybody: Visitor, users_file: Path, caplog: pytest.LogCaptureFixture, spoil: object
+    anybody: Visitor, users_file: Path, caplog: pytest.LogCaptureFixture, spoiled: str
 ) -> None:
     anybody.log_in("ada")
-    assert callable(spoil)
-    spoil(users_file)
-    users_file.parent.touch()
+    SPOILED[spoiled](users_file)
     assert "name" not in anybody.client.get("/api/session").json()
     assert anybody.client.get("/api/session").status_code == 200
     assert caplog.text.count("nobody can log in to the page until this is mended") == 1
