@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 
 NODES = ("n0", "n1", "n2", "n3")
@@ -35,6 +37,18 @@ def write_users(path: Path, roles: Mapping[str, str] = ROLES) -> Path:
     path.touch(mode=0o600)
     path.write_text("# who may log in\n\n" + "".join(line(name, role, PASSWORDS[name]) for name, role in roles.items()))
     return path
+
+
+def make_certificate(folder: Path) -> WebTls:
+    """Another one with every call."""
+    folder.mkdir(exist_ok=True)
+    cert, key = folder / "page.crt", folder / "page.key"
+    subject = ["-subj", "/CN=row-a", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", *curve, *subject, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    key.chmod(0o600)
+    return WebTls(cert, key)
 
 
 def page_config(folder: Path, rating_w: float = 60e3, **changes: Any) -> ControllerConfig:

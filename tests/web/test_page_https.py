@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from web.door import Visitor, write_users
+from web.door import Visitor, make_certificate, write_users
 from web.snapshots import SCENES, snapshot
 
 from gpuwarden.controller.snapshot import Board
@@ -22,18 +22,6 @@ from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
 from gpuwarden.core.config import ConfigError
-
-
-def make_certificate(folder: Path) -> WebTls:
-    """Another one with every call."""
-    folder.mkdir(exist_ok=True)
-    cert, key = folder / "page.crt", folder / "page.key"
-    subject = ["-subj", "/CN=row-a", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command = ["openssl", "req", "-x509", *curve, *subject, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    key.chmod(0o600)
-    return WebTls(cert, key)
 
 
 @pytest.fixture(scope="module")
