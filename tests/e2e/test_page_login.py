@@ -1,12 +1,15 @@
 """A person with a real browser: logs in, changes a budget, sees it in the ledger and on the board, and logs out."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fakes.limiters import Limiter
 from playwright.sync_api import Browser, Page, Route, expect
-from web.door import PASSWORDS, controlling, lines_by, make_certificate, page_config, write_users
+from web.crew import working
+from web.door import NODES, PASSWORDS, controlling, lines_by, make_certificate, page_config, write_users
 from web.snapshots import SCENES
 from web.stage import playing
 from web.witness import Witness, opened
@@ -29,25 +32,31 @@ def fill_in(page: Page, name: str, password: str | None = None) -> None:
     page.keyboard.press("Enter")
 
 
-def test_an_operator_changes_a_budget_and_it_is_on_the_board_and_in_the_ledger(browser: Browser, tmp_path: Path) -> None:
-    config = page_config(tmp_path)
-    with controlling(config) as shell, opened(browser, shell.page_url) as (page, witness):
+def test_an_operator_changes_a_budget_and_the_row_obeys(browser: Browser, tmp_path: Path) -> None:
+    """Four nodes draw 33 kW; the new budget carries 28. On the board, in the ledger, and at the limiters."""
+    config, limiters = page_config(tmp_path), [Limiter(node, demand_w=5400.0) for node in NODES]
+    with controlling(config) as shell, working(shell, *limiters), opened(browser, shell.page_url) as (page, witness):
         expect(page.locator(".change")).to_be_hidden()
         log_in(page, "ada")
         expect(page.locator("#who")).to_contain_text("ada · operator")
+        expect(page.locator("#domains .big")).to_have_text("33.0 kW", timeout=10_000)
+        expect(page.locator("#domains")).to_contain_text("nodes live 4 of 4")
         page.get_by_role("button", name="change budget or mode of row-a").click()
-        page.get_by_label("Budget in kW").fill("48")
+        page.get_by_label("Budget in kW").fill("28")
         page.keyboard.press("Enter")
-        expect(page.locator("#change-told")).to_contain_text("of 48.0 kW")
-        page.get_by_role("button", name="Yes, set row-a to 48.0 kW").dblclick()
-        expect(page.locator("#change-told")).to_contain_text("Done: set row-a to 48.0 kW")
+        expect(page.locator("#change-told")).to_contain_text("118 % of 28.0 kW: 5.0 kW too much.")
+        page.get_by_role("button", name="Yes, set row-a to 28.0 kW").dblclick()
+        expect(page.locator("#change-told")).to_contain_text("Done: set row-a to 28.0 kW")
         page.keyboard.press("Escape")
-        expect(page.locator("#domains")).to_contain_text("of 48.0 kW")
-        expect(page.locator("#ledger")).to_contain_text("budget set from 60,000 to 48,000 W (ada on the page)")
+        expect(page.locator("#domains")).to_contain_text("of 28.0 kW")
+        expect(page.locator("#ledger")).to_contain_text("budget set from 60,000 to 28,000 W (ada on the page)")
+        expect(page.locator("#ledger .kind.cap").first).to_be_visible(timeout=10_000)
+        expect(page.locator("#domains .big")).to_have_text(re.compile(r"^2\d\.\d kW$"), timeout=10_000)
         page.get_by_role("button", name="log out").click()
         expect(page.locator(".change")).to_be_hidden()
         assert witness.complaints == []
-    assert [kind for kind, *_ in lines_by(config)] == ["budget"]
+    assert [(kind, actor) for kind, actor, _ in lines_by(config) if kind == "budget"] == [("budget", "ada on the page")]
+    assert sum(limiter.limit_w for limiter in limiters) < 4 * 5400
 
 
 @pytest.fixture(scope="module")

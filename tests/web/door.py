@@ -51,9 +51,9 @@ def make_certificate(folder: Path) -> WebTls:
     return WebTls(cert, key)
 
 
-def page_config(folder: Path, rating_w: float = 60e3, **changes: Any) -> ControllerConfig:
-    """One row of four nodes in auto, and a page on a free port."""
-    row = DomainConfig("row-a", rating_w, (NodeClass("h100", NODES),), mode="auto")
+def page_config(folder: Path, rating_w: float = 60e3, nodes: tuple[str, ...] = NODES, **changes: Any) -> ControllerConfig:
+    """One row in auto, and a page on a free port."""
+    row = DomainConfig("row-a", rating_w, (NodeClass("h100", nodes),), mode="auto")
     web = {"web_listen": ANYWHERE, "web_users_file": write_users(folder / "users")} | changes
     return ControllerConfig(ledger_file=folder / "ledger.sqlite", keys_dir=folder, domains=(row,), listen=ANYWHERE, **web)
 
@@ -61,7 +61,7 @@ def page_config(folder: Path, rating_w: float = 60e3, **changes: Any) -> Control
 @contextmanager
 def controlling(config: ControllerConfig, events_dir: Path | None = None) -> Iterator[ControllerShell]:
     """Once it has published."""
-    with ControllerShell(config, dict.fromkeys(NODES, KEY), None, events_dir) as shell:
+    with ControllerShell(config, dict.fromkeys(config.nodes(), KEY), None, events_dir) as shell:
         until_s = time.monotonic() + 10
         while shell.board.newest() is None:
             assert time.monotonic() < until_s
