@@ -1,9 +1,11 @@
 """The controller's configuration."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
 
@@ -16,6 +18,8 @@ from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.config import ConfigError, option, read_key
+
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class ControllerConfig:
         yield from self._page()
 
     def _page(self) -> Iterator[str]:
+        for host in self.web_hosts:
+            if not _HOST_NAME.fullmatch(host):
+                yield f"web_hosts: is {host!r}, should be a host's name, without scheme and port"
         if self.web_listen is None:
             for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls), ("web_hosts", self.web_hosts)):
                 if given:

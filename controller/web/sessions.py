@@ -11,6 +11,7 @@ from gpuwarden.controller.web.users import Role, User, Users
 
 TOKEN_BYTES: Final = 32
 MOST_SESSIONS: Final = 256
+MOST_OF_ONE: Final = 16  # so that one user's browsers cannot drive out all others'
 LIFE_S: Final = 12 * 3600.0
 # Whoever may change something and has not for so long is logged out; somebody who only looks may look all day.
 IDLE_S: Final = {Role.OPERATOR: 1800.0, Role.VIEWER: LIFE_S}
@@ -31,7 +32,7 @@ class Session:
 
 
 class Sessions:
-    """Bounded: the one that was opened or used longest ago goes first. Tokens are kept as digests only."""
+    """Bounded, each user's and all: the one that was opened or used longest ago goes first. Tokens are kept as digests only."""
 
     def __init__(self, users: Users) -> None:
         self._users = users
@@ -40,9 +41,12 @@ class Sessions:
     def open(self, user: User) -> str:
         """The token that the user's browser is to show."""
         token, now_s = secrets.token_urlsafe(TOKEN_BYTES), time.monotonic()
-        self._sessions[_digest(token)] = Session(user, secrets.token_urlsafe(TOKEN_BYTES), now_s, now_s)
-        if len(self._sessions) > MOST_SESSIONS:
+        mine = [key for key, session in self._sessions.items() if session.user.name == user.name]
+        if len(mine) >= MOST_OF_ONE:
+            del self._sessions[mine[0]]
+        elif len(self._sessions) >= MOST_SESSIONS:
             self._sessions.popitem(last=False)
+        self._sessions[_digest(token)] = Session(user, secrets.token_urlsafe(TOKEN_BYTES), now_s, now_s)
         return token
 
     def find(self, token: str) -> Session | None:

@@ -48,6 +48,7 @@ def test_what_is_left_out_is_safe() -> None:
         (document(web_listen="controller:80"), "web_tls: is missing, and web_listen (controller:80) is no loopback address"),
         (document(web_listen="0.0.0.0:80", web_tls=TLS), "web_users_file: is missing, and web_listen (0.0.0.0:80) is no loopback"),
         (document(web_listen="0.0.0.0:80", web_users_file="/x"), "web_tls: is missing, and web_listen (0.0.0.0:80) is no loopback"),
+        (document(web_listen="127.0.0.1:80", web_hosts=["https://x"]), "web_hosts: is 'https://x', should be a host's name"),
         (document(web_users_file="/x"), "web_users_file: is for the page, and there is no web_listen"),
         (document(web_listen="127.0.0.1:80", web_tls={"cert_file": "/x"}), "web_tls.key_file: is missing"),
         (document(lease_s=1.0), "lease_s: is 1, should be 2 to 60"),

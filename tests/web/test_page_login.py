@@ -141,6 +141,16 @@ def test_sessions_are_bounded_and_the_oldest_goes_first(users_file: Path, monkey
     assert [opened.find(token) is not None for token in (first, second, third, fourth)] == [True, False, True, True]
 
 
+def test_one_users_sessions_drive_out_nobody_elses(users_file: Path) -> None:
+    users = Users(users_file)
+    opened, ada, vic = Sessions(users), users.find("ada"), users.find("vic")
+    assert ada is not None and vic is not None
+    hers = opened.open(ada)
+    his = [opened.open(vic) for _ in range(sessions.MOST_SESSIONS + 1)]
+    assert opened.find(hers) and opened.find(his[-1])
+    assert sum(opened.find(token) is not None for token in his) == sessions.MOST_OF_ONE
+
+
 def test_using_a_session_keeps_an_operator_but_not_beyond_its_age(users_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
