@@ -2,6 +2,7 @@
 
 let session = { can_login: false, needed_to_read: false };
 let ending = 0;
+let asked = 0; // an answer that was overtaken by a later one counts no more
 const watchers = [];
 
 export const mayRead = () => !session.needed_to_read || Boolean(session.name);
@@ -32,8 +33,10 @@ export async function post(path, fields) {
 }
 
 export async function loadSession() {
+  const mine = (asked += 1);
   const answer = await fetch("/api/session").catch(() => null);
-  if (answer?.ok) tell(await answer.json());
+  const said = answer?.ok ? await answer.json() : null;
+  if (said && mine === asked) tell(said);
 }
 
 export async function logIn(name, password) {
@@ -45,6 +48,7 @@ export async function logOut() {
 }
 
 function tell(now) {
+  asked += 1;
   const before = session;
   session = now;
   clearTimeout(ending);
