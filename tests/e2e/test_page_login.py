@@ -104,6 +104,35 @@ def test_what_the_api_refuses_is_said_with_its_field_and_reason(browser: Browser
         expect(page.locator("#change-told")).to_be_empty()
 
 
+def test_a_held_enter_key_tries_out_and_does_not_confirm(browser: Browser, shell: ControllerShell) -> None:
+    with operator(browser, shell) as (page, _):
+        page.get_by_label("Budget in kW").fill("25")
+        for _ in range(20):
+            page.keyboard.down("Enter")  # the same key again without its release is a repeat
+            page.wait_for_timeout(30)
+        page.keyboard.up("Enter")
+        expect(page.get_by_role("button", name="Yes, set row-a to 25.0 kW")).to_be_visible()
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+
+
+def test_an_answer_that_comes_when_something_else_is_wanted_is_not_shown(browser: Browser, shell: ControllerShell) -> None:
+    with operator(browser, shell) as (page, _):
+        late = list[Route]()
+        page.route("**/api/budget", lambda route: late.append(route))
+        page.get_by_label("Budget in kW").fill("25")
+        page.keyboard.press("Enter")
+        expect(page.locator("#change-form")).to_have_attribute("inert", "")
+        page.keyboard.press("Escape")
+        page.locator(".change").click()
+        page.get_by_label("Budget in kW").fill("26")
+        with page.expect_response("**/api/budget"):
+            late[0].continue_()
+        page.wait_for_timeout(100)
+        expect(page.get_by_role("button", name="See what it leads to")).to_be_enabled()
+        expect(page.locator("#change-told")).to_be_empty()
+
+
 def test_keys_alone_open_and_leave_the_dialog_and_come_back_to_where_they_were(browser: Browser, shell: ControllerShell) -> None:
     with operator(browser, shell) as (page, witness):
         expect(page.get_by_label("Budget in kW")).to_be_focused()

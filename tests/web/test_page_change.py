@@ -203,10 +203,9 @@ def test_a_body_that_does_not_come_is_not_waited_for(ada: Visitor, monkeypatch: 
     assert ada.client.post("/api/budget", content=drip(), headers=headers).status_code == 408
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/api/budget", "/api/mode", "/login", "/logout"])
-def test_only_a_post_changes_anything(ada: Visitor, method: str, path: str) -> None:
-    assert ada.client.request(method, path).status_code == 405
+def test_only_a_post_changes_anything(ada: Visitor) -> None:
+    for path in ("/api/budget", "/api/mode", "/login", "/logout"):
+        assert {ada.client.request(method, path).status_code for method in ("GET", "PUT", "DELETE", "PATCH")} == {405}
 
 
 def test_without_a_users_file_there_is_nothing_to_post_to(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ const dialog = byId("change"), form = byId("change-form"), go = byId("change-go"
 const { what, budget, mode, force } = form.elements;
 let domain = null;
 let tried = null; // what was tried out, with the id that makes it happen once
+let turn = 0; // an answer to what was wanted before is not shown
 
 export function openChange(of) {
   domain = of;
@@ -30,6 +31,8 @@ function begin(event) {
     forced.hidden = true;
   }
   tried = null;
+  turn += 1;
+  form.inert = false;
   byId("change-budget").hidden = budget.disabled = what.value !== "budget";
   byId("change-mode").hidden = mode.disabled = what.value !== "mode";
   told.replaceChildren();
@@ -44,27 +47,33 @@ function wish() {
   return { path: "/api/budget", fields: { domain: domain.name, budget_w: Math.round(Number(budget.value) * 1e6) / 1e3, request_id } };
 }
 
-async function tryOut() {
-  const wanted = wish();
+async function tryOut(wanted) {
   const answer = await post(wanted.path, { ...wanted.fields, validate_only: true });
-  tried = wanted;
-  say(answer.warning && line(answer.warning, "wrong"), ...answer.leads_to.map((one) => line(one)));
-  go.textContent = `Yes, set ${wished(answer.domain)}`;
+  return () => {
+    tried = wanted;
+    say(answer.warning && line(answer.warning, "wrong"), ...answer.leads_to.map((one) => line(one)));
+    go.textContent = `Yes, set ${wished(answer.domain)}`;
+    told.focus(); // and not the button: a key that is held down must not confirm
+  };
 }
 
-async function act() {
-  const answer = await post(tried.path, { ...tried.fields, validate_only: false });
-  say(line(`Done: set ${wished(answer.domain)}. It is in the ledger under your name.`, "good"));
-  go.hidden = true; // a second click finds nothing to click
-  leave.textContent = "Close";
+async function act(wanted) {
+  const answer = await post(wanted.path, { ...wanted.fields, validate_only: false });
+  return () => {
+    say(line(`Done: set ${wished(answer.domain)}. It is in the ledger under your name.`, "good"));
+    go.hidden = true; // a second click finds nothing to click
+    leave.textContent = "Close";
+    leave.focus();
+  };
 }
 
 const wished = (shown) => `${shown.name} to ${what.value === "mode" ? shown.mode : watts(shown.budget_w)}`;
 const line = (sentence, kind) => make("li", { class: kind }, unbroken(sentence));
 
 function refused(refusal) {
-  say(line(refusal.message, "wrong"));
+  say(line(refusal.reason === "UNHEARD" && !tried ? "No answer from the server." : refusal.message, "wrong"));
   if (refusal.reason === "WOULD_NOT_HOLD") forced.hidden = false;
+  (what.value === "mode" ? mode : budget).focus();
   if (refusal.reason === "NO_SESSION") {
     dialog.close();
     openLogin();
@@ -78,15 +87,12 @@ function say(...lines) {
 async function submit(event) {
   event.preventDefault();
   if (go.hidden) return dialog.close();
-  go.disabled = true;
-  try {
-    await (tried ? act() : tryOut());
-  } catch (refusal) {
-    refused(refusal);
-  } finally {
-    go.disabled = false;
-    (go.hidden ? leave : go).focus();
-  }
+  const mine = turn;
+  form.inert = true;
+  const show = await (tried ? act(tried) : tryOut(wish())).catch((refusal) => () => refused(refusal));
+  if (mine !== turn) return;
+  form.inert = false;
+  show();
 }
 
 form.addEventListener("submit", submit);
