@@ -7,7 +7,14 @@ from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
-from gpuwarden.proto.control_pb2 import GetClusterResponse, LimiterCounts, Node, NodeState, PowerDomain, WatchResponse
+from gpuwarden.proto.control_pb2 import (
+    GetClusterResponse,
+    LimiterCounts,
+    Node,
+    NodeState,
+    PowerDomain,
+    WatchResponse,
+)
 from gpuwarden.proto.lease_pb2 import Mode
 
 
