@@ -19,7 +19,7 @@ class Examiner:
     """The child's side."""
 
     def __init__(self, config_dir: str, root: str) -> None:
-        logging.disable()  # what a library has to say of a dead broker is in what the check found
+        logging.getLogger().addHandler(logging.NullHandler())  # what a library says of a dead broker is in what is found
         self._place = Place(Path(config_dir), Path(root))
 
     def examine(self, name: str) -> tuple[Found, ...]:

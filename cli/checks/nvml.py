@@ -52,17 +52,16 @@ def _persistence(cards: dict[int, dict[str, float]]) -> Iterator[Found]:
 
 
 def _limits(cards: dict[int, dict[str, float]], floor_w: float) -> Iterator[Found]:
-    found = [one for index, card in cards.items() for one in _card(index, *(card.get(_LIMIT.format(w), math.nan) for w in _WHICH), floor_w)]
+    found = [one for index, card in cards.items() for one in _card(index, card, floor_w)]
     yield from found
     if cards and not found:
         enforced_w = [card.get(_LIMIT.format("enforced"), math.nan) for card in cards.values()]
         yield ok(f"limits of {len(cards)} cards are within their ranges, {min(enforced_w):.0f} to {max(enforced_w):.0f} W enforced")
 
 
-def _card(
-    index: int, requested_w: float, enforced_w: float, default_w: float, min_w: float, max_w: float, floor_w: float
-) -> Iterator[Found]:
+def _card(index: int, card: dict[str, float], floor_w: float) -> Iterator[Found]:
     """NaN where the card does not tell; it then compares as neither."""
+    requested_w, enforced_w, default_w, min_w, max_w = (card.get(_LIMIT.format(which), math.nan) for which in _WHICH)
     look = f"nvidia-smi -i {index} -q -d POWER"
     if math.isnan(max_w):
         yield wrong(f"GPU {index}: does not tell the range of its limits, so it cannot be capped", look)

@@ -11,7 +11,7 @@ from gpuwarden.cli.checks.place import Place
 
 _SETS: Final = re.compile(r"nvidia-smi\b.*\s(-pl|--power-limit)\b|dcgmi\s+config\b.*(-P|--powerlimit)\b")
 _WHERE: Final = (
-    "etc/crontab", "etc/cron.d/*", "etc/cron.*/*", "var/spool/cron/*", "var/spool/cron/crontabs/*", "etc/rc.local",
+    "etc/crontab", "etc/cron.*/*", "var/spool/cron/*", "var/spool/cron/crontabs/*", "etc/rc.local",
     "etc/systemd/system/*.service", "etc/systemd/system/*.timer", "usr/local/lib/systemd/system/*.service",
 )
 _LARGEST_BYTES: Final = 1 << 20

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from gpuwarden.agent.config import AgentConfig
     from gpuwarden.agent.limiter.config import LimiterConfig
     from gpuwarden.controller.config import ControllerConfig
+    from gpuwarden.core.address import Address
     from gpuwarden.core.bus import BusConfig
-    from gpuwarden.detector.config import DetectorConfig
 
 CONFIG_DIR: Final = Path("/etc/gpuwarden")
 STATE_DIR: Final = Path("/var/lib/gpuwarden")
@@ -34,29 +34,30 @@ class Place:
 
     @property
     def agent(self) -> "AgentConfig | None":
-        return self._good("agent")
+        config: AgentConfig | None = self._good("agent")
+        return config
 
     @property
     def limiter(self) -> "LimiterConfig | None":
-        return self._good("limiter")
-
-    @property
-    def detector(self) -> "DetectorConfig | None":
-        return self._good("detector")
+        config: LimiterConfig | None = self._good("limiter")
+        return config
 
     @property
     def controller(self) -> "ControllerConfig | None":
-        return self._good("controller")
+        config: ControllerConfig | None = self._good("controller")
+        return config
 
     def buses(self) -> dict[str, "BusConfig"]:
         """By daemon, of those that have one."""
-        configs = ((daemon, self._good(daemon)) for daemon in self.daemons())
-        return {daemon: config.bus for daemon, config in configs if getattr(config, "bus", None) is not None}
+        return self._of_each("bus")
 
-    def metrics_pages(self) -> dict[str, Any]:
+    def metrics_pages(self) -> dict[str, "Address"]:
         """Address by daemon, of those that serve one."""
-        configs = ((daemon, self._good(daemon)) for daemon in self.daemons())
-        return {daemon: config.metrics_listen for daemon, config in configs if getattr(config, "metrics_listen", None) is not None}
+        return self._of_each("metrics_listen")
+
+    def _of_each(self, key: str) -> dict[str, Any]:
+        values = ((daemon, getattr(self._good(daemon), key, None)) for daemon in self.daemons())
+        return {daemon: value for daemon, value in values if value is not None}
 
     def _good(self, daemon: str) -> Any:
         try:
