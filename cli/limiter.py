@@ -14,6 +14,6 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.agent.limiter.config import LimiterConfig
     from gpuwarden.agent.limiter.main import run as run_limiter
-    from gpuwarden.core.config import load
+    from gpuwarden.core.reload import load_watched
 
-    return run_limiter(load(args.config, LimiterConfig), events_dir=args.events)
+    return run_limiter(load_watched(args.config, LimiterConfig), events_dir=args.events)
