@@ -1,4 +1,4 @@
-"""How the command reaches a controller: every verb's channel is opened here, and every error is put into words here."""
+"""What the verbs that ask a controller share: where it is, whether it decides, and its errors in words."""
 
 from typing import Final
 
@@ -11,11 +11,6 @@ DEADLINE_S: Final = 10.0
 _DETAILS_KEY: Final = "grpc-status-details-bin"  # the controller's own words come with it
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _SERVING: Final = b"\x08\x01"  # HealthCheckResponse{status: SERVING}; the plain install has no stubs of it
-
-
-def dial(server: Address) -> grpc.Channel:
-    """A channel to the controller; nothing is sent before the first call."""
-    return grpc.insecure_channel(str(server))
 
 
 def serving(channel: grpc.Channel, timeout_s: float) -> bool:

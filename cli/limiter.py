@@ -8,11 +8,17 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     limiter = verbs.add_parser("limiter", help="set this node's power limits, under the controller's leases (root)")
     limiter.add_argument("--config", type=Path, default=Path("/etc/gpuwarden/limiter.toml"), metavar="FILE")
     limiter.add_argument("--events", type=Path, metavar="DIR", help="write every event to a log that `replay` reads")
+    limiter.add_argument("--floor", action="store_true", help="set every card to its floor, if this node is in auto, and end")
     limiter.set_defaults(run=run, verb="limiter")
 
 
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.agent.limiter.config import LimiterConfig
+    if args.floor:
+        from gpuwarden.agent.limiter.floor import run as set_floors
+        from gpuwarden.core.config import load
+
+        return set_floors(load(args.config, LimiterConfig))
     from gpuwarden.agent.limiter.main import run as run_limiter
     from gpuwarden.core.reload import load_watched
 

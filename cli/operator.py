@@ -10,8 +10,9 @@ from typing import Final
 import grpc
 from google.protobuf.json_format import MessageToDict
 
-from gpuwarden.cli.client import DEADLINE_S, SERVER, dial, explained
+from gpuwarden.cli.client import DEADLINE_S, SERVER, explained
 from gpuwarden.core.address import Address, parse_address
+from gpuwarden.core.channel import open_channel
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 from gpuwarden.proto.lease_pb2 import Mode
@@ -56,7 +57,7 @@ def _address(text: str) -> Address:
 
 def run(args: argparse.Namespace) -> int:
     ask: Ask = args.ask
-    with dial(args.server) as channel:
+    with open_channel(args.server, None) as channel:
         try:
             return ask(channel, args)
         except grpc.RpcError as why:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from gpuwarden.cli.checks.found import Found, absent, ok, warning, wrong
-from gpuwarden.cli.checks.place import STATE_DIR, Place
+from gpuwarden.cli.checks.place import Place
 
 LEAST_BYTES: Final = 64 << 20  # a write-ahead log and a day of ledger lines
 ENOUGH_BYTES: Final = 2 << 30  # the spool's 256 MiB, and a million lines of the ledger
-HISTORY: Final = STATE_DIR / "history"
+HISTORY: Final = "var/lib/gpuwarden-recorder"  # StateDirectory of the recorder's unit
 
 
 def check(place: Place) -> Iterator[Found]:
@@ -28,8 +28,8 @@ def _files(place: Place) -> Iterator[tuple[str, Path]]:
         yield "spool_file", agent.spool_file
     if (limiter := place.limiter) is not None:
         yield "state_file", limiter.state_file
-    if (place.root / HISTORY.relative_to("/")).exists():
-        yield "history", place.root / HISTORY.relative_to("/") / "."
+    if (place.root / HISTORY).exists():
+        yield "history", place.root / HISTORY / "gpu"
 
 
 def _room(what: str, file: Path) -> Found:

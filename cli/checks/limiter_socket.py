@@ -38,8 +38,8 @@ def _socket(place: Place, path: Path, group: str) -> Found:
     if group and owner != group:
         return wrong(f"{path}: its group is {owner}, socket_group says {group}", "systemctl restart gpuwarden-limiter")
     if not os.access(path, os.W_OK):
-        return warning(f"{path}: a limiter listens; this user may not connect, group {owner} may", f"usermod -aG {owner} gpuwarden")
-    return ok(f"{path}: a limiter listens, group {owner}, mode {stat.S_IMODE(state.st_mode):o}")
+        return warning(f"{path}: it is listened at; this user may not connect, group {owner} may", f"usermod -aG {owner} gpuwarden")
+    return ok(f"{path}: it is listened at, group {owner}, mode {stat.S_IMODE(state.st_mode):o}")
 
 
 def _somebody_listens(place: Place, path: Path) -> bool:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gpuwarden.core.bus import BusConfig
 
 CONFIG_DIR: Final = Path("/etc/gpuwarden")
-STATE_DIR: Final = Path("/var/lib/gpuwarden")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def test_a_socket_is_absent_then_left_over_then_listened_at_and_nobody_is_cut_of
     with socket.socket(socket.AF_UNIX) as agent:
         agent.connect(str(path))
         agent.settimeout(0.3)
-        assert "a limiter listens" in told(limiter_socket.check(place))["ok"]
+        assert "it is listened at" in told(limiter_socket.check(place))["ok"]
         with pytest.raises(TimeoutError):
             agent.recv(1)  # a second connection would have ended this one
     limiter.close()

@@ -85,7 +85,7 @@ def control_plane(folder: Path, plan: Plan) -> Iterator[Stack]:
     """The controller, and the detector if there is a Kafka. Logs, keys and configurations lie in `folder`."""
     made = Stack(plan, folder, free_port())
     try:
-        _write_keys(folder / "keys", plan.nodes)
+        write_keys(folder / "keys", plan.nodes)
         (folder / "controller.toml").write_text(_controller(made))
         made.start_controller()
         if plan.bootstrap:
@@ -109,7 +109,7 @@ def running(folder: Path, plan: Plan) -> Iterator[Stack]:
         yield made
 
 
-def _write_keys(folder: Path, nodes: Sequence[str]) -> None:
+def write_keys(folder: Path, nodes: Sequence[str]) -> None:
     folder.mkdir(mode=0o700)
     for node in nodes:
         path = folder / f"{node}.key"
