@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from fakes.nvml.steer import FakeNode
 from services.port import free_port
 
 from gpuwarden.core.address import Address
@@ -97,6 +98,24 @@ def test_a_daemon_tells_what_differs_then_what_is_wrong_then_that_nothing_does(
     agent.hang_up()
     agent.says("is as what runs: there is nothing to take effect")
     assert agent.end() == 0
+
+
+def test_a_limiter_does_not_die_of_a_hangup(start: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its death would leave its last limits in the driver."""
+    key, file = tmp_path / "n1.key", tmp_path / "limiter.toml"
+    key.write_text("1" * 64, encoding="ascii")
+    key.chmod(0o600)
+    text = f'node = "n1"\nkey_file = "{key}"\nfloor_w = 200.0\nsocket = "{tmp_path}/sock"\nstate_file = "{tmp_path}/state"\n'
+    file.write_text(text, encoding="utf-8")
+    with FakeNode(tmp_path / "cards", gpus=2) as node:
+        for name, value in node.env().items():
+            monkeypatch.setenv(name, value)
+        limiter = start("limiter", "--config", str(file))
+        limiter.says("2 cards, mode")
+        file.write_text(text.replace("200.0", "250.0"), encoding="utf-8")
+        limiter.hang_up()
+        limiter.says("floor_w differ from what runs; nothing takes effect before a restart")
+        assert limiter.end() == 0
 
 
 @pytest.mark.parametrize("verb", ["detector", "record", "controller"])

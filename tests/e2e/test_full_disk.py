@@ -96,21 +96,21 @@ def test_an_event_log_that_cannot_be_written_ends_and_the_daemon_goes_on(start: 
     agent = start(60_000, "agent", "--config", str(tmp_path / "agent.toml"), "--events", str(tmp_path / "events"))
     log = tmp_path / "events" / "agent-n1.jsonl"
     agent.says(f"event log {log}: File too large: it ends here, and the daemon goes on without it")
-    before = passes(page)
+    before_j = energy_j(page)
     time.sleep(0.6)
-    assert passes(page) > before
+    assert energy_j(page) > before_j
     agent.process.send_signal(signal.SIGTERM)
     assert agent.process.wait(10) == 0
     replayed = subprocess.run([*COMMAND, "replay", str(log)], capture_output=True, text=True, timeout=30, check=False)
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
-def passes(page: int) -> float:
-    """How many passes the agent has made."""
+def energy_j(page: int) -> float:
+    """What the first card has taken by the newest pass."""
     with urllib.request.urlopen(f"http://127.0.0.1:{page}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    (count,) = [line for line in lines if line.startswith("gpuwarden_collect_duration_seconds_count")]
-    return float(count.split()[-1])
+    (said,) = [line for line in lines if line.startswith("gpuwarden_gpu_energy_joules_total{") and 'gpu="0"' in line]
+    return float(said.split()[-1])
 
 
 def test_a_recorder_that_cannot_write_says_so_and_the_next_one_reads_the_same_again(
