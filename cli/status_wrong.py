@@ -57,19 +57,19 @@ def _domain(domain: PowerDomain) -> Iterator[Trouble]:
 def _nodes(seen: WatchResponse) -> Iterator[Trouble]:
     for state, says, then in _SILENT:
         if names := [node.name for node in seen.nodes if node.state == state]:
-            yield Trouble(True, f"{_are(names)} {says}", f"on {names[0]}: {then}")
+            yield Trouble(True, f"{who(names)}: {says}", f"on {names[0]}: {then}")
     modes = {domain.name: domain.mode for domain in seen.cluster.domains}
     fresh = [node for node in seen.nodes if node.state == NodeState.NODE_STATE_LIVE]
     if names := [node.name for node in fresh if modes.get(node.domain) == Mode.MODE_AUTO != node.mode]:
-        yield Trouble(True, f"{_are(names)} not in auto though the domain is: no cap is set there",
+        yield Trouble(True, f"{who(names)}: not in auto though the domain is; no cap is set there",
                       f"on {names[0]}: journalctl -u gpuwarden-limiter -n 50")
 
 
 _SILENT: Final = (
-    (NodeState.NODE_STATE_UNKNOWN, "never heard of since the controller started: counted at the driver's default",
+    (NodeState.NODE_STATE_UNKNOWN, "never heard of since the controller started; counted at the driver's default",
      "systemctl status gpuwarden-limiter gpuwarden-agent; gpuwarden doctor"),
-    (NodeState.NODE_STATE_STALE, "silent: neither healthy nor faulty", "journalctl -u gpuwarden-agent -u gpuwarden-limiter -n 50"),
-    (NodeState.NODE_STATE_HUNG, "without an answer from the driver", "dmesg | grep -i -e nvrm -e xid"),
+    (NodeState.NODE_STATE_STALE, "silent, neither healthy nor faulty", "journalctl -u gpuwarden-agent -u gpuwarden-limiter -n 50"),
+    (NodeState.NODE_STATE_HUNG, "no answer from the driver", "dmesg | grep -i -e nvrm -e xid"),
 )
 
 
@@ -96,7 +96,7 @@ def _versions(seen: WatchResponse) -> Iterator[Trouble]:
     ours = seen.cluster.controller_version
     others = [node.name for node in seen.nodes if {node.agent_version, node.limiter_version} - {"", ours}]
     if others:
-        yield Trouble(False, f"{_are(others)} at another version than the controller's {ours}", f"on {others[0]}: gpuwarden --version")
+        yield Trouble(False, f"{who(others)}: another version than the controller's {ours}", f"on {others[0]}: gpuwarden --version")
 
 
 def _findings(seen: WatchResponse) -> Iterator[Trouble]:
@@ -104,10 +104,6 @@ def _findings(seen: WatchResponse) -> Iterator[Trouble]:
     for finding in words.urgent_first(firing):
         said = f"{words.subject(finding.subject)}: {finding.summary}"
         yield Trouble(True, f"{words.severity(finding.severity)}: {said}", finding.suggested_action)
-
-
-def _are(names: list[str]) -> str:
-    return f"{who(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 _FINDS: Final[tuple[Callable[[WatchResponse], Iterable[Trouble]], ...]] = (_nodes, _domains, _findings, _limiters, _versions)

@@ -50,7 +50,7 @@ def _compare(path: Path, into: type[T], running: T) -> None:
         _log.error("SIGHUP: nothing has changed here, and a restart would fail: %s", why)
         return
     if keys:
-        _log.warning("SIGHUP: %s: %s differ from what runs; nothing takes effect before a restart", path, ", ".join(keys))
+        _log.warning("SIGHUP: %s differs from what runs in %s; nothing takes effect before a restart", path, ", ".join(keys))
     else:
         _log.info("SIGHUP: %s is as what runs: there is nothing to take effect", path)
 

@@ -24,7 +24,7 @@ def check(place: Place) -> Iterator[Found]:
     asked = subprocess.run([systemctl, "is-active", *units], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     states = asked.stdout.split()
     if len(states) != len(units):
-        yield absent(f"systemctl does not tell: {asked.stderr.strip() or asked.stdout.strip()}")
+        yield absent(f"systemctl does not tell: {'; '.join((asked.stderr or asked.stdout).splitlines())}")
         return
     yield from map(_unit, units, states)
 

@@ -100,7 +100,7 @@ def test_a_node_that_is_silent_is_exit_status_1_with_the_line_to_type(
     assert main(["status", "--controller", str(shell.address)]) == 1
     said = capsys.readouterr().out
     assert "row-a   observe" in said
-    assert "wrong  n0 is never heard of since the controller started" in said
+    assert "wrong  n0: never heard of since the controller started" in said
     assert "next: on n0: systemctl status gpuwarden-limiter gpuwarden-agent" in said
     assert "\x1b" not in said
     assert main(["status", "--controller", str(shell.address), "--json"]) == 1
@@ -129,13 +129,13 @@ def test_a_cluster_that_is_well_is_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("of_node", "wrong", "says", "then"),
     [
-        ({"state": pb.NodeState.NODE_STATE_STALE}, True, "n0 is silent", "on n0: journalctl -u gpuwarden-agent"),
-        ({"state": pb.NodeState.NODE_STATE_HUNG}, True, "n0 is without an answer from the driver", "on n0: dmesg"),
-        ({"mode": Mode.MODE_OBSERVE}, True, "n0 is not in auto though the domain is", "on n0: journalctl -u gpuwarden-limiter"),
+        ({"state": pb.NodeState.NODE_STATE_STALE}, True, "n0: silent", "on n0: journalctl -u gpuwarden-agent"),
+        ({"state": pb.NodeState.NODE_STATE_HUNG}, True, "n0: no answer from the driver", "on n0: dmesg"),
+        ({"mode": Mode.MODE_OBSERVE}, True, "n0: not in auto though the domain is", "on n0: journalctl -u gpuwarden-limiter"),
         ({"refusal": "epoch: is old"}, True, "n0: its limiter refuses: epoch: is old", "on n0: gpuwarden doctor"),
         ({"counts": pb.LimiterCounts(guard_trips=3)}, False, "(guard trips): n0 3", "on n0: journalctl"),
         ({"counts": pb.LimiterCounts(foreign_changes=1)}, False, "somebody else changed limits", "on n0: gpuwarden doctor"),
-        ({"limiter_version": "0"}, False, "n0 is at another version than the controller's 1", "on n0: gpuwarden --version"),
+        ({"limiter_version": "0"}, False, "n0: another version than the controller's 1", "on n0: gpuwarden --version"),
     ],
 )
 def test_what_is_wrong_with_a_node_has_its_words_and_its_next_line(of_node: dict[str, object], wrong: bool, says: str, then: str) -> None:

@@ -89,7 +89,7 @@ def test_a_daemon_tells_what_differs_then_what_is_wrong_then_that_nothing_does(
     agent.says("reads fake")
     file.write_text(FAKE_AGENT.replace("1.0", "2.0") + "[fake]\nseed = 7\n", encoding="utf-8")
     agent.hang_up()
-    agent.says(f"SIGHUP: {file}: period_s, fake.seed differ from what runs; nothing takes effect before a restart")
+    agent.says(f"SIGHUP: {file} differs from what runs in period_s, fake.seed; nothing takes effect before a restart")
     file.write_text("perod_s = 1\n", encoding="utf-8")
     agent.hang_up()
     agent.says("SIGHUP: nothing has changed here, and a restart would fail: ")
@@ -114,7 +114,7 @@ def test_a_limiter_does_not_die_of_a_hangup(start: Callable[..., Daemon], tmp_pa
         limiter.says("2 cards, mode")
         file.write_text(text.replace("200.0", "250.0"), encoding="utf-8")
         limiter.hang_up()
-        limiter.says("floor_w differ from what runs; nothing takes effect before a restart")
+        limiter.says("differs from what runs in floor_w; nothing takes effect before a restart")
         assert limiter.end() == 0
 
 
