@@ -26,7 +26,7 @@ def explained(why: grpc.Call, server: Address) -> str:
         return f"refused ({why.code().name}): {said}"
     match why.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return f"no controller answers at {server}; is it running, and is --server its `listen` address? ({said})"
+            return f"no controller answers at {server}; is it running, is --server its `listen` address, does it take the certificate of --tls? ({said})"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return f"{server} did not answer within {DEADLINE_S:.0f} s; what was asked may still take effect: see gpuwarden status"
         case grpc.StatusCode.UNIMPLEMENTED:

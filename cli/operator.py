@@ -5,6 +5,7 @@ import json
 import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -17,6 +18,7 @@ from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 from gpuwarden.proto.lease_pb2 import Mode
 
+TLS_DIR: Final = Path("~/.config/gpuwarden/tls").expanduser()
 MODES: Final = {"observe": Mode.MODE_OBSERVE, "notify": Mode.MODE_NOTIFY, "auto": Mode.MODE_AUTO}
 
 Ask = Callable[[grpc.Channel, argparse.Namespace], int]
@@ -44,6 +46,10 @@ def controller_verb(
         "--server", "--controller", dest="server", type=_address, default=SERVER, metavar="HOST:PORT",
         help=f"the controller; default {SERVER}",
     )
+    verb.add_argument(
+        "--tls", type=Path, default=TLS_DIR if TLS_DIR.exists() else None, metavar="DIR",
+        help=f"folder with ca.crt, tls.crt and tls.key to show who you are; default {TLS_DIR} if it is there",
+    )
     verb.set_defaults(run=run, ask=ask, unanswered=unanswered, verb=name)
     return verb
 
@@ -57,7 +63,7 @@ def _address(text: str) -> Address:
 
 def run(args: argparse.Namespace) -> int:
     ask: Ask = args.ask
-    with open_channel(args.server, None) as channel:
+    with open_channel(args.server, args.tls) as channel:
         try:
             return ask(channel, args)
         except grpc.RpcError as why:

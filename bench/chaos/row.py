@@ -38,6 +38,8 @@ class Row:
     period_s: float = 0.5
     """From one pass of an agent to the next."""
     logs_events: bool = True
+    down_s: float = 0.0
+    """How long the controller was away when it was last restarted."""
     steady_load: threading.Event = field(default_factory=threading.Event)
     """While it is set no demand changes."""
 
