@@ -35,7 +35,9 @@ class Chassis:
         self._kept: dict[str, Json] = {}
         self._fresh: dict[str, Json] = {}
 
-    def begin(self) -> None:
+    def begin(self, get: Get) -> None:
+        """A new pass."""
+        self._get = get
         self._fresh.clear()
 
     def fixed(self, path: str) -> Json:
@@ -112,14 +114,19 @@ def find_chassis(get: Get) -> Chassis:
     for path in _members(get(collection)):
         chassis = Chassis(get, path)
         try:
-            if any(True for _ in supply_metrics(chassis)) or any(True for _ in power_supplies(chassis)):
-                return chassis
-            second = second or (chassis if any(chassis.link(name) for name in _TELLING) else None)
+            if any(chassis.link(name) for name in _TELLING):
+                second = second or chassis
+                if _has_supplies(chassis):
+                    return chassis
         except NotTold as why:
             reasons.append(str(why))
     if second is None:
         raise RedfishFailed("; ".join((f"{collection}: no chassis there tells of power or air", *reasons)))
     return second
+
+
+def _has_supplies(chassis: Chassis) -> bool:
+    return any(one.value is not None for source in SOURCES[SUPPLIES] for one in ask(source, chassis))
 
 
 def supply_metrics(chassis: Chassis) -> Iterator[Found]:
@@ -169,19 +176,39 @@ def environment_power(chassis: Chassis) -> Iterator[Found]:
         yield chassis.reading(path, "PowerWatts", "Reading")
 
 
+def environment_limit(chassis: Chassis) -> Iterator[Found]:
+    if path := chassis.link("EnvironmentMetrics"):
+        limit = chassis.fresh(path).get("PowerLimitWatts")
+        if isinstance(limit, Mapping) and limit.get("ControlMode") == "Disabled":
+            yield Found(None, f"{path}: PowerLimitWatts is disabled")
+        else:
+            yield chassis.reading(path, "PowerLimitWatts", "SetPoint")
+
+
 def power_control(chassis: Chassis) -> Iterator[Found]:
-    for where, control in chassis.entries("Power", "PowerControl")[:1]:  # the first is the chassis, others are parts of it
+    for where, control in _whole(chassis):
         yield number(where, control, "PowerConsumedWatts")
+
+
+def power_control_limit(chassis: Chassis) -> Iterator[Found]:
+    for where, control in _whole(chassis):
+        yield number(where, control, "PowerLimit", "LimitInWatts")
+
+
+def _whole(chassis: Chassis) -> list[tuple[str, Json]]:
+    """The first PowerControl is the chassis, others are parts of it."""
+    return chassis.entries("Power", "PowerControl")[:1]
 
 
 Source = Callable[[Chassis], Iterable[Found]]
 
-SUPPLIES, FANS, INTAKE, POWER = "supplies", "fans", "intake", "power"
+SUPPLIES, FANS, INTAKE, POWER, LIMIT = "supplies", "fans", "intake", "power", "limit"
 SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
     SUPPLIES: (supply_metrics, power_supplies),
     FANS: (thermal_subsystem_fans, thermal_fans),
     INTAKE: (thermal_metrics_intake, thermal_intake, intake_sensors),
     POWER: (environment_power, power_control),
+    LIMIT: (environment_limit, power_control_limit),
 }
 
 

@@ -1,0 +1,173 @@
+"""The node's own BMC over Redfish: supplies, fans, the air it takes in, and what the whole chassis draws.
+
+A BMC is slow, and busy with other things: it is asked in a thread of its own, at most every PERIOD_S and at most half of the time.
+A pass gets the newest answer and waits for none; `host_bmc_age_seconds` tells how old it is.
+"""
+
+import ssl
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gpuwarden.agent.chassis import FANS, INTAKE, LIMIT, POWER, SUPPLIES, Chassis, Found, Get, Source, ask, choose, find_chassis
+from gpuwarden.agent.config import AgentConfig, BmcConfig
+from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
+from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed
+from gpuwarden.core.config import KEY_FILE_MODE
+from gpuwarden.proto.catalogue import BMC, Device
+
+Values = dict[str, float]
+
+_METRICS: Final = {
+    SUPPLIES: f"{BMC}supply_input_watts",
+    FANS: f"{BMC}fan_min_rpm",
+    INTAKE: f"{BMC}inlet_celsius",
+    POWER: f"{BMC}power_watts",
+    LIMIT: f"{BMC}power_limit_watts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the BMC may take, and how often it is asked."""
+
+    period_s: float = 5.0  # from the beginning of one reading to the next
+    call_s: float = 10.0
+    reading_s: float = 20.0  # all calls of one
+    probe_s: float = 120.0  # all calls of the first one, which looks for what there is
+    probe_again_s: float = 600.0  # a supply may have been put in
+    locked_s: float = 300.0  # after a refused login: a BMC locks an account that keeps trying
+    open_s: float = 3.0  # that the agent's start waits for the first reading
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One reading of the BMC, begun at `began_s`."""
+
+    began_s: float
+    values: Values
+    lacks: tuple[str, ...]
+
+
+class Bmc:
+    """Fails while the BMC does, with the reason; what it told before is not shown as if it were so now."""
+
+    name = "bmc"
+
+    def __init__(self, node: str, redfish: Redfish, pace: Pace) -> None:
+        self._node, self._redfish, self._pace = node, redfish, pace
+        self._thread = ThreadPoolExecutor(1, "bmc")
+        self._chassis: tuple[Chassis, dict[str, Source]] | None = None
+        self._found_s = 0.0
+        self._newest: Future[Told] | None = None
+        self._order(time.monotonic())
+        wait([self._under_way], pace.open_s)
+
+    def collect(self) -> Reading:
+        """The newest reading. Raises RedfishFailed with the reason where that failed."""
+        now_s = time.monotonic()
+        if self._under_way is not self._newest and self._under_way.done():
+            self._newest = self._under_way
+            self._due_s = self._began_s + self._pause_s(self._newest, now_s)
+        if self._under_way is self._newest and now_s >= self._due_s:
+            self._order(now_s)
+        if self._newest is None:
+            raise RedfishFailed("the BMC is slow: its first reading is still under way")
+        if (why := self._newest.exception()) is not None:
+            raise why.with_traceback(None)
+        told = self._newest.result()
+        values = {**told.values, "host_bmc_age_seconds": now_s - told.began_s}
+        return Reading((DeviceReading(Device.HOST, self._node, 0, values),), lacks=told.lacks)
+
+    def close(self) -> None:
+        self._redfish.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _order(self, now_s: float) -> None:
+        self._began_s = now_s
+        self._under_way = self._thread.submit(self._read)
+
+    def _pause_s(self, done: Future[Told], now_s: float) -> float:
+        if isinstance(done.exception(), LoginRefused):
+            return self._pace.locked_s
+        return max(self._pace.period_s, 2 * (now_s - self._began_s))
+
+    def _read(self) -> Told:
+        """In the thread."""
+        began_s = time.monotonic()
+        known, self._chassis = self._chassis, None  # after a failure all is looked for anew: it may have been a reboot
+        if known is None or began_s > self._found_s + self._pace.probe_again_s:
+            chassis = find_chassis(self._get(began_s + self._pace.probe_s))
+            known, self._found_s = (chassis, choose(chassis)), began_s
+        else:
+            known[0].begin(self._get(began_s + self._pace.reading_s))
+        values, lacks = _read(*known)
+        self._chassis = known
+        return Told(began_s, values, lacks)
+
+    def _get(self, until_s: float) -> Get:
+        return lambda path: self._redfish.get(path, until_s)
+
+
+def _read(chassis: Chassis, sources: Mapping[str, Source]) -> tuple[Values, tuple[str, ...]]:
+    values: Values = {}
+    lacks: list[str] = []
+    state = chassis.fresh(chassis.path).get("PowerState")
+    if isinstance(state, str):
+        values["host_bmc_power_on"] = float(state == "On")
+    else:
+        lacks.append(f"host_bmc_power_on: {chassis.path}: PowerState is no text or absent")
+    for quantity, name in _METRICS.items():
+        found = ask(sources[quantity], chassis) if quantity in sources else (Found(None, "this BMC has no such resource"),)
+        values |= _metrics(quantity, found)
+        lacks += [f"{name}: {one.why}" for one in found if one.value is None]
+    return values, tuple(lacks)
+
+
+def _metrics(quantity: str, found: tuple[Found, ...]) -> Values:
+    known = [one.value for one in found if one.value is not None]
+    if not known:
+        return {}
+    name = _METRICS[quantity]
+    if quantity != SUPPLIES:
+        return {name: min(known) if quantity == FANS else max(known)}
+    total = {name: sum(known)} if len(known) == len(found) else {}  # a part of the sum would pass for the whole
+    return {**total, f"{BMC}supply_input_min_watts": min(known), f"{BMC}supplies": float(len(known))}
+
+
+def open(config: AgentConfig) -> Bmc:
+    """Raises Unsupported where no BMC is configured, or what the configuration names cannot be used."""
+    if config.bmc is None:
+        raise Unsupported("not configured: there is no table bmc")
+    return connect(config.node, config.bmc, Pace())
+
+
+def connect(node: str, bmc: BmcConfig, pace: Pace) -> Bmc:
+    """Waits `pace.open_s` for the first reading, so that a look at the node shows it."""
+    redfish = Redfish(bmc.url, bmc.user, _password(bmc.password_file), _tls(bmc), pace.call_s)
+    return Bmc(node, redfish, pace)
+
+
+def _password(path: Path) -> str:
+    try:
+        password, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as why:
+        raise Unsupported(f"bmc.password_file: {why}") from None
+    if mode & KEY_FILE_MODE:
+        raise Unsupported(f"bmc.password_file: others may read it; chmod 600 {path}")
+    if not password:
+        raise Unsupported(f"bmc.password_file: {path} is empty")
+    return password
+
+
+def _tls(bmc: BmcConfig) -> ssl.SSLContext:
+    try:
+        tls = ssl.create_default_context(cafile=bmc.ca_file)
+    except OSError as why:  # SSLError is one
+        raise Unsupported(f"bmc.ca_file: {bmc.ca_file}: {why.strerror or 'holds no certificate'}") from None
+    if not bmc.verify:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return tls
