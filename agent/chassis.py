@@ -42,7 +42,7 @@ class Chassis:
 
     def fixed(self, path: str) -> Json:
         if path not in self._kept:
-            self._kept[path] = self._get(path)
+            self._kept[path] = self.fresh(path)
         return self._kept[path]
 
     def fresh(self, path: str) -> Json:

@@ -48,7 +48,7 @@ class BmcConfig:
             yield "url: holds a user or password, which belong into user and password_file"
         elif url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
             yield f"url: is {self.url!r}, should be https://host or https://host:port"
-        elif url.scheme == "http" and not Address(url.hostname, url.port or 80).loopback:
+        elif not Address(url.hostname, url.port or 443).loopback and url.scheme == "http":
             yield f"url: is {self.url!r}, should be https: the password would be there for all to read"
 
 

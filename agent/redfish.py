@@ -53,7 +53,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Redfish:
-    """One thread at a time may call; any may close. `tls` is for an https `url`, which has a host and perhaps a port."""
+    """One thread at a time may call. `tls` is for an https `url`, which has a host and perhaps a port."""
 
     def __init__(self, url: str, user: str, password: str, tls: ssl.SSLContext, call_s: float) -> None:
         parts = urlsplit(url)
@@ -62,27 +62,33 @@ class Redfish:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = {"Accept": "application/json", "OData-Version": "4.0", "Authorization": f"Basic {login}"}
         self._call_s = call_s
-        self._cut = self._closed = False
+        self._cut = self._stopped = False
 
     def get(self, path: str, until_s: float) -> Json:
         """The resource's JSON object, by `until_s` of the monotonic clock or RedfishFailed."""
         if not _PATH.fullmatch(path):
             raise NotTold(f"{path[:80]!r} is not a path of Redfish")
-        left_s = min(self._call_s, until_s - time.monotonic())
-        if left_s <= 0.0 or self._closed:
-            raise RedfishFailed(f"{path}: no time was left for it")
+        left_s = until_s - time.monotonic()
+        late = f"no answer within {self._call_s:g} s" if self._call_s <= left_s else "the reading as a whole took too long"
+        if left_s <= 0.0 or self._stopped:
+            self._connection.close()
+            raise RedfishFailed(f"{path}: {late}")
         try:
-            with self._deadline(left_s):
+            with self._deadline(min(self._call_s, left_s)):
                 status, body = self._exchange(path)
         except (OSError, http.client.HTTPException) as why:
             self._connection.close()
-            raise RedfishFailed(f"{path}: {self._said(why)}") from None
-        return self._object(path, status, body)
+            raise RedfishFailed(f"{path}: {late if self._cut or isinstance(why, TimeoutError) else _said(why)}") from None
+        return _object(path, status, body)
+
+    def stop(self) -> None:
+        """A call that is under way fails, and every later one. Any thread may call it."""
+        self._stopped = True
+        self._cut_off()
 
     def close(self) -> None:
-        """A call that is under way fails."""
-        self._closed = True
-        self._cut_off()
+        """When no call is under way."""
+        self._connection.close()
 
     @contextmanager
     def _deadline(self, left_s: float) -> Iterator[None]:
@@ -125,30 +131,30 @@ class Redfish:
                 self._connection.close()  # the rest is not wanted
             return response.status, body
 
-    def _said(self, why: OSError | http.client.HTTPException) -> str:
-        match why:
-            case _ if self._cut or isinstance(why, TimeoutError):
-                return f"no answer within {self._call_s:g} s"
-            case ssl.SSLCertVerificationError():
-                return f"its certificate is not trusted: {why.verify_message}"
-            case ssl.SSLError():
-                return f"TLS failed: {why.reason}"
-            case OSError() if why.strerror:
-                return why.strerror
-            case _:
-                return f"not HTTP: {type(why).__name__}"
 
-    def _object(self, path: str, status: int, body: bytes) -> Json:
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise LoginRefused(f"{path}: 401, user or password is refused")
-        if status != HTTPStatus.OK:
-            raise NotTold(f"{path}: answered {status}")
-        if len(body) > MAX_ANSWER_BYTES:
-            raise NotTold(f"{path}: has more than {MAX_ANSWER_BYTES} bytes")
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            raise NotTold(f"{path}: is not JSON") from None
-        if not isinstance(document, dict):
-            raise NotTold(f"{path}: is not a JSON object")
-        return document
+def _said(why: OSError | http.client.HTTPException) -> str:
+    match why:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {why.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {why.reason}"
+        case OSError() if why.strerror:
+            return why.strerror
+        case _:
+            return f"not HTTP: {type(why).__name__}"
+
+
+def _object(path: str, status: int, body: bytes) -> Json:
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise LoginRefused(f"{path}: 401, user or password is refused")
+    if status != HTTPStatus.OK:
+        raise NotTold(f"{path}: answered {status}")
+    if len(body) > MAX_ANSWER_BYTES:
+        raise NotTold(f"{path}: has more than {MAX_ANSWER_BYTES} bytes")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotTold(f"{path}: is not JSON") from None
+    if not isinstance(document, dict):
+        raise NotTold(f"{path}: is not a JSON object")
+    return document

@@ -5,14 +5,27 @@ A pass gets the newest answer and waits for none; `host_bmc_age_seconds` tells h
 """
 
 import ssl
+import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.agent.chassis import FANS, INTAKE, LIMIT, POWER, SUPPLIES, Chassis, Found, Get, Source, ask, choose, find_chassis
+from gpuwarden.agent.chassis import (
+    FANS,
+    INTAKE,
+    LIMIT,
+    POWER,
+    SUPPLIES,
+    Chassis,
+    Found,
+    Get,
+    Source,
+    ask,
+    choose,
+    find_chassis,
+)
 from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
 from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed
@@ -20,6 +33,8 @@ from gpuwarden.core.config import KEY_FILE_MODE
 from gpuwarden.proto.catalogue import BMC, Device
 
 Values = dict[str, float]
+
+_CLOSE_S: Final = 0.3
 
 _METRICS: Final = {
     SUPPLIES: f"{BMC}supply_input_watts",
@@ -52,6 +67,22 @@ class Told:
     lacks: tuple[str, ...]
 
 
+class _Asking(threading.Thread):
+    """One reading under way. A daemon thread: a BMC that is switched off must not hold up the agent's end."""
+
+    def __init__(self, read: Callable[[], Told]) -> None:
+        super().__init__(name="bmc", daemon=True)
+        self._read, self.began_s = read, time.monotonic()
+        self.answer: Told | RedfishFailed = RedfishFailed("the reading broke off, which it never should: stderr says why")
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self._read()
+        except RedfishFailed as why:
+            self.answer = why
+
+
 class Bmc:
     """Fails while the BMC does, with the reason; what it told before is not shown as if it were so now."""
 
@@ -59,41 +90,35 @@ class Bmc:
 
     def __init__(self, node: str, redfish: Redfish, pace: Pace) -> None:
         self._node, self._redfish, self._pace = node, redfish, pace
-        self._thread = ThreadPoolExecutor(1, "bmc")
         self._chassis: tuple[Chassis, dict[str, Source]] | None = None
-        self._found_s = 0.0
-        self._newest: Future[Told] | None = None
-        self._order(time.monotonic())
-        wait([self._under_way], pace.open_s)
+        self._found_s = self._due_s = 0.0
+        self._newest: Told | RedfishFailed = RedfishFailed("the BMC is slow: its first reading is still under way")
+        self._asking: _Asking | None = _Asking(self._read)
+        self._asking.join(pace.open_s)
 
     def collect(self) -> Reading:
         """The newest reading. Raises RedfishFailed with the reason where that failed."""
         now_s = time.monotonic()
-        if self._under_way is not self._newest and self._under_way.done():
-            self._newest = self._under_way
-            self._due_s = self._began_s + self._pause_s(self._newest, now_s)
-        if self._under_way is self._newest and now_s >= self._due_s:
-            self._order(now_s)
-        if self._newest is None:
-            raise RedfishFailed("the BMC is slow: its first reading is still under way")
-        if (why := self._newest.exception()) is not None:
-            raise why.with_traceback(None)
-        told = self._newest.result()
-        values = {**told.values, "host_bmc_age_seconds": now_s - told.began_s}
-        return Reading((DeviceReading(Device.HOST, self._node, 0, values),), lacks=told.lacks)
+        if self._asking is not None and not self._asking.is_alive():
+            self._newest = self._asking.answer
+            self._due_s = self._asking.began_s + self._pause_s(now_s - self._asking.began_s)
+            self._asking = None
+        if self._asking is None and now_s >= self._due_s:
+            self._asking = _Asking(self._read)
+        if isinstance(self._newest, RedfishFailed):
+            raise self._newest.with_traceback(None)  # raised anew at each pass, it would collect them
+        values = {**self._newest.values, "host_bmc_age_seconds": now_s - self._newest.began_s}
+        return Reading((DeviceReading(Device.HOST, self._node, 0, values),), lacks=self._newest.lacks)
 
     def close(self) -> None:
-        self._redfish.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._redfish.stop()
+        if self._asking is not None:
+            self._asking.join(_CLOSE_S)
+        if self._asking is None or not self._asking.is_alive():
+            self._redfish.close()
 
-    def _order(self, now_s: float) -> None:
-        self._began_s = now_s
-        self._under_way = self._thread.submit(self._read)
-
-    def _pause_s(self, done: Future[Told], now_s: float) -> float:
-        if isinstance(done.exception(), LoginRefused):
-            return self._pace.locked_s
-        return max(self._pace.period_s, 2 * (now_s - self._began_s))
+    def _pause_s(self, took_s: float) -> float:
+        return self._pace.locked_s if isinstance(self._newest, LoginRefused) else max(self._pace.period_s, 2 * took_s)
 
     def _read(self) -> Told:
         """In the thread."""
@@ -168,6 +193,7 @@ def _tls(bmc: BmcConfig) -> ssl.SSLContext:
         tls = ssl.create_default_context(cafile=bmc.ca_file)
     except OSError as why:  # SSLError is one
         raise Unsupported(f"bmc.ca_file: {bmc.ca_file}: {why.strerror or 'holds no certificate'}") from None
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's default; what BMCs make for themselves seldom keeps all of RFC 5280
     if not bmc.verify:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     return tls
