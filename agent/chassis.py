@@ -13,6 +13,7 @@ from gpuwarden.agent.redfish import Json, NotTold, RedfishFailed
 MAX_MEMBERS: Final = 64  # of one collection: no node has more supplies, fans, chassis, or sensors worth asking for
 HIGHEST: Final = 1e6  # no supply, fan or thermometer of a node reads more
 _ROOT: Final = "/redfish/v1/"
+_SUPPLIED: Final = 3
 _TELLING: Final = ("PowerSubsystem", "ThermalSubsystem", "Power", "Thermal")
 
 Get = Callable[[str], Json]
@@ -106,27 +107,33 @@ def _members(collection: Json) -> list[str]:
 
 
 def find_chassis(get: Get) -> Chassis:
-    """The first chassis with supplies, which feeds the node; else the first with readings at all. RedfishFailed where there is none."""
+    """The first chassis whose supplies can be read: it feeds the node. Where there is none, the next best; RedfishFailed without any."""
     collection = _linked(get(_ROOT), "Chassis")
     if not collection:
         raise RedfishFailed(f"{_ROOT}: has no Chassis")
-    reasons, second = [], None
+    reasons, best, best_rank = [], None, 0
     for path in _members(get(collection)):
         chassis = Chassis(get, path)
         try:
-            if any(chassis.link(name) for name in _TELLING):
-                second = second or chassis
-                if _has_supplies(chassis):
-                    return chassis
+            rank = _rank(chassis)
         except NotTold as why:
             reasons.append(str(why))
-    if second is None:
+            continue
+        if rank > best_rank:
+            best, best_rank = chassis, rank
+        if rank == _SUPPLIED:
+            break
+    if best is None:
         raise RedfishFailed("; ".join((f"{collection}: no chassis there tells of power or air", *reasons)))
-    return second
+    return best
 
 
-def _has_supplies(chassis: Chassis) -> bool:
-    return any(one.value is not None for source in SOURCES[SUPPLIES] for one in ask(source, chassis))
+def _rank(chassis: Chassis) -> int:
+    """3: its supplies can be read. 2: it lists some. 1: it tells of power or air. 0: it does not, as an adapter or a drive bay."""
+    if not any(chassis.link(name) for name in _TELLING):
+        return 0
+    found = [one for source in SOURCES[SUPPLIES] for one in ask(source, chassis)]
+    return _SUPPLIED if any(one.value is not None for one in found) else 2 if found else 1
 
 
 def supply_metrics(chassis: Chassis) -> Iterator[Found]:

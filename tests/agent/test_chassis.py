@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from fakes.redfish.tree import tree
+from fakes.redfish.tree import NODE, ROOT, SUPPLY_W, link, resource, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,3 +54,17 @@ def test_each_quantity_has_a_source_of_the_present_schema_first() -> None:
     made = tree(present=True, before=True)
     chosen = choose(find_chassis(made.__getitem__))
     assert [chosen[quantity] for quantity in SOURCES] == [sources[0] for sources in SOURCES.values()]
+
+
+def test_a_node_whose_supplies_say_nothing_now_is_still_told_from_its_boards() -> None:
+    made = copy.deepcopy(BOTH)
+    board = f"{ROOT}/Chassis/Board"
+    made[board]["ThermalSubsystem"] = link(f"{board}/ThermalSubsystem")
+    made[f"{board}/ThermalSubsystem"] = resource("ThermalSubsystem.v1_3_0.ThermalSubsystem", f"{board}/ThermalSubsystem")
+    for supply in made[f"{NODE}/Power"]["PowerSupplies"]:
+        supply["PowerInputWatts"] = None
+    for i in range(len(SUPPLY_W)):
+        made[f"{NODE}/PowerSubsystem/PowerSupplies/{i}/Metrics"]["InputPowerWatts"] = None
+    assert find_chassis(made.__getitem__).path == NODE
+    made[NODE] = {}
+    assert find_chassis(made.__getitem__).path == board

@@ -1,5 +1,6 @@
 """One suite for every BMC: somebody else's emulator, and ours with the present schema, the one before, and both. Then ours, failing."""
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -343,6 +344,12 @@ def test_an_answer_that_does_not_end_is_cut_off(how: str, ours: FakeBmc, opened:
     start_s = time.monotonic()
     assert "/redfish/v1/: no answer within 0.3 s" in reason(opened(ours, replace(QUICK, call_s=0.3)))
     assert time.monotonic() - start_s < 3.0
+
+
+def test_a_port_that_takes_connections_and_says_nothing_is_cut_off(tmp_path: Path, proof: Certificate, opened: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        config = reach(f"https://127.0.0.1:{mute.getsockname()[1]}", tmp_path, proof)
+        assert "no answer within 0.3 s" in reason(opened(config, replace(QUICK, call_s=0.3)))
 
 
 def test_a_reading_that_takes_too_long_as_a_whole_fails(ours: FakeBmc, opened: Open) -> None:
