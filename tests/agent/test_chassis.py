@@ -7,7 +7,8 @@ from fakes.redfish.tree import NODE, ROOT, SUPPLY_W, link, resource, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuwarden.agent.chassis import HIGHEST, SOURCES, ask, choose, find_chassis
+from gpuwarden.agent.chassis import HIGHEST
+from gpuwarden.agent.chassis_sources import SOURCES, ask, choose, find_chassis
 from gpuwarden.agent.redfish import Json, NotTold, RedfishFailed
 
 BOTH = tree(present=True, before=True)

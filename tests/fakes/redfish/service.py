@@ -30,6 +30,7 @@ class FakeBmc:
     drops: bool = False  # closes the connection after every answer, without saying so
     asked: list[str] = field(default_factory=list)  # "GET /redfish/v1/", in order
     connections: int = 0
+    sent_bytes: int = 0
     url: str = ""
 
 
@@ -107,8 +108,10 @@ class _Conversation(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        for part in (body[i : i + 1] for i in range(len(body))) if self.fake.drips else (body,):
+        size = 1 if self.fake.drips else 1 << 20
+        for part in (body[i : i + size] for i in range(0, len(body), size)):
             self.wfile.write(part)
+            self.fake.sent_bytes += len(part)
             time.sleep(0.05 if self.fake.drips else 0.0)
         self.close_connection = self.close_connection or self.fake.drops
 
