@@ -12,20 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.agent.chassis import (
-    FANS,
-    INTAKE,
-    LIMIT,
-    POWER,
-    SUPPLIES,
-    Chassis,
-    Found,
-    Get,
-    Source,
-    ask,
-    choose,
-    find_chassis,
-)
+from gpuwarden.agent.chassis import Chassis, Found, Get
+from gpuwarden.agent.chassis_sources import FANS, INTAKE, LIMIT, POWER, SUPPLIES, Source, ask, choose, find_chassis
 from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
 from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed
