@@ -46,6 +46,7 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
+        self.sock.settimeout(None)  # from here on the deadline cuts
         if self._tls is not None:
             wrapped = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
             self.sock = wrapped
@@ -92,10 +93,8 @@ class Redfish:
 
     @contextmanager
     def _deadline(self, left_s: float) -> Iterator[None]:
-        """A socket's own timeout begins anew with every byte; this does not."""
+        """A socket's own timeout, used for the connection only, begins anew with every byte; this does not."""
         self._cut, self._connection.timeout = False, left_s
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(left_s)
         timer = threading.Timer(left_s, self._cut_off)
         timer.daemon = True
         timer.start()

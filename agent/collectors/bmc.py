@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from gpuwarden.agent.chassis import Chassis, Found, Get
-from gpuwarden.agent.chassis_sources import FANS, INTAKE, LIMIT, POWER, SUPPLIES, Source, ask, choose, find_chassis
+from gpuwarden.agent.chassis_sources import (
+    FANS,
+    INTAKE,
+    LIMIT,
+    POWER,
+    SUPPLIES,
+    Source,
+    ask,
+    choose,
+    find_chassis,
+)
 from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
 from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed

@@ -1,5 +1,6 @@
 """One suite for every BMC: somebody else's emulator, and ours with the present schema, the one before, and both. Then ours, failing."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -378,6 +379,15 @@ def test_a_bmc_that_reboots_is_named_and_read_again_and_what_it_told_is_not_show
     until(collector, lambda outcome: isinstance(outcome, CollectFailed) and "503" in outcome.reason)
     ours.status.clear()
     until(collector, lambda outcome: isinstance(outcome, Collected))
+
+
+def test_a_bmc_that_names_its_chassis_anew_is_looked_through_again(ours: FakeBmc, opened: Open) -> None:
+    collector = opened(ours)
+    assert values(collector.collect())
+    ours.tree = json.loads(json.dumps(ours.tree).replace("Chassis/Node", "Chassis/1"))
+    until(collector, lambda outcome: isinstance(outcome, CollectFailed) and f"{NODE}: answered 404" in outcome.reason)
+    again = until(collector, lambda outcome: isinstance(outcome, Collected))
+    assert isinstance(again, Collected) and values(again.reading).items() >= WHOLE.items()
 
 
 def test_a_port_where_nobody_listens_or_no_http_is_spoken_is_named(tmp_path: Path, proof: Certificate, opened: Open) -> None:
