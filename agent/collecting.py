@@ -71,6 +71,10 @@ class Collecting:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._orders)
+
     def order(self, names: Iterable[str]) -> None:
         for name in names:
             self._orders[name].put_nowait(True)

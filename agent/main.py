@@ -26,6 +26,7 @@ from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
+from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
 
 INBOX_EVENTS: Final = 1000
@@ -38,20 +39,30 @@ def run(config: AgentConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM."""
     log_to_stderr()
     stop = stop_on_signals()
-    collect_and_relay(named(config), partial(connect, config.bus) if config.bus is not None else None, stop, events_dir)
+    connect_bus = partial(connect, config.bus) if config.bus is not None else None
+    collect_and_relay(named(config), connect_bus, stop, events_dir, Supervisor())
     return 0
 
 
 def collect_and_relay(
-    config: AgentConfig, connect_bus: Connect | None, stop: threading.Event, events_dir: Path | None = None
+    config: AgentConfig,
+    connect_bus: Connect | None,
+    stop: threading.Event,
+    events_dir: Path | None = None,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Until `stop`. Without a bus telemetry is only served as metrics. `config.node` is the node's name."""
     with ExitStack() as opened:
-        _run(config, connect_bus, events_dir, stop, opened)
+        _run(config, connect_bus, events_dir, stop, opened, supervisor or Supervisor({}))
 
 
 def _run(
-    config: AgentConfig, connect_bus: Connect | None, events_dir: Path | None, stop: threading.Event, opened: ExitStack
+    config: AgentConfig,
+    connect_bus: Connect | None,
+    events_dir: Path | None,
+    stop: threading.Event,
+    opened: ExitStack,
+    supervisor: Supervisor,
 ) -> None:
     collectors, left_out = open_collectors(config)
     for name, why in left_out.items():
@@ -63,11 +74,12 @@ def _run(
     inbox = Inbox[Event](INBOX_EVENTS)
     collecting = Collecting(collectors, _outcomes(config, inbox, opened))
     opened.callback(collecting.close, COLLECTORS_STOP_S)
-    performer = _Performer(config, connect_bus, collecting, inbox, opened)
+    performer = _Performer(config, connect_bus, collecting, inbox, opened, supervisor)
     ticker = Ticker(config.period_s, lambda: Tick(time.time_ns()), inbox, time.monotonic)
     opened.callback(ticker.close)
-    _log.info("%s: reads %s", setup.node, ", ".join(collectors) or "nothing")
-    serve(Agent(setup), inbox, performer.perform, time.monotonic, stop, log)
+    _log.info("%s: reads %s", setup.node, ", ".join(collecting.names) or "nothing")
+    opened.callback(supervisor.stopping)
+    serve(Agent(setup), inbox, performer.perform, time.monotonic, stop, log, supervisor.turned)
 
 
 def _outcomes(config: AgentConfig, inbox: Inbox[Event], opened: ExitStack) -> Callable[[Outcome], None]:
@@ -88,11 +100,18 @@ class _Performer:
     """Does what the machine orders. Bus, session and relay are there if they are configured."""
 
     def __init__(
-        self, config: AgentConfig, connect_bus: Connect | None, collecting: Collecting, inbox: Inbox[Event], opened: ExitStack
+        self,
+        config: AgentConfig,
+        connect_bus: Connect | None,
+        collecting: Collecting,
+        inbox: Inbox[Event],
+        opened: ExitStack,
+        supervisor: Supervisor,
     ) -> None:
-        self._collecting = collecting
+        self._collecting, self._supervisor = collecting, supervisor
+        self._works = f"{config.node}: reads {', '.join(collecting.names) or 'nothing'}"
         self._sender = Sender(connect_bus, config.node, Spool(config.spool_file, config.spool_bytes)) if connect_bus is not None else None
-        self._session = ControllerSession(config.controller, config.node, inbox.put) if config.controller is not None else None
+        self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
         for part in (self._sender, self._session, self._relay):
             if part is not None:
@@ -102,7 +121,8 @@ class _Performer:
         match action:
             case Collect():
                 self._collecting.order(action.collectors)
-            case SendTelemetry():
+            case SendTelemetry():  # a pass is done
+                self._supervisor.ready(self._works)
                 if self._sender is not None:
                     self._sender.send(action.payload, action.events)
             case ToController():

@@ -17,7 +17,6 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from profile_of import profile
 from services import kafka, stack
 from services.cache import cached
 from services.port import free_port, wait_until_open
@@ -70,14 +70,14 @@ def _measured(duration_s: float) -> dict[str, object]:
                 time.sleep(SETTLE_S)
                 roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
                 costs = _costs({name: _family(pid) for name, pid in roots.items()}, duration_s)
-                profile = _profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder)
+                top_five = profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder, PROFILE_S)
     ours = [costs["agent"], costs["limiter"]]
     return {
         "duration_s": duration_s,
         "pss_mib": round(sum(cost.pss_mib for cost in ours), 1),
         "cpu_percent": round(sum(cost.cpu_percent for cost in ours), 2),
         **{f"{name}_{key}": value for name, cost in costs.items() for key, value in _plain(cost).items()},
-        "profile_top_five": profile,
+        "profile_top_five": top_five,
     }
 
 
@@ -108,23 +108,6 @@ def _cpu_s(pid: int) -> float:
 def _pss_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
-def _profile(pids: list[int], folder: Path) -> list[str]:
-    """The five functions in which Python spends most of its time, over all processes; what the driver takes is not in it."""
-    outs = [folder / f"{pid}.profile" for pid in pids]
-    tool = str(Path(sys.executable).with_name("py-spy"))
-    command = [[tool, "record", "-p", str(pid), "-d", str(PROFILE_S), "-r", "200", "--gil", "-f", "raw", "-o", str(out)]
-               for pid, out in zip(pids, outs, strict=True)]
-    running = [subprocess.Popen(one, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for one in command]
-    for one in running:
-        one.wait(PROFILE_S + 30)
-    samples = Counter[str]()
-    for line in (line for out in outs if out.exists() for line in out.read_text().splitlines()):
-        stack_text, _, count = line.rpartition(" ")
-        samples[stack_text.rpartition(";")[2]] += int(count)
-    total = sum(samples.values())
-    return [f"{100 * count / total:.0f} % {name}" for name, count in samples.most_common(5)]
 
 
 @contextmanager

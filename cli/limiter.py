@@ -8,12 +8,19 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     limiter = verbs.add_parser("limiter", help="set this node's power limits, under the controller's leases (root)")
     limiter.add_argument("--config", type=Path, default=Path("/etc/gpuwarden/limiter.toml"), metavar="FILE")
     limiter.add_argument("--events", type=Path, metavar="DIR", help="write every event to a log that `replay` reads")
+    limiter.add_argument("--floor", action="store_true", help="set every card to its floor, if this node is in auto, and end")
     limiter.set_defaults(run=run, verb="limiter")
 
 
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.agent.limiter.config import LimiterConfig
-    from gpuwarden.agent.limiter.main import run as run_limiter
     from gpuwarden.core.config import load
 
-    return run_limiter(load(args.config, LimiterConfig), events_dir=args.events)
+    config = load(args.config, LimiterConfig)
+    if args.floor:
+        from gpuwarden.agent.limiter.floor import run as set_floors
+
+        return set_floors(config)
+    from gpuwarden.agent.limiter.main import run as run_limiter
+
+    return run_limiter(config, events_dir=args.events)

@@ -12,6 +12,7 @@ from gpuwarden.core.config import ConfigError
 
 if TYPE_CHECKING:
     from gpuwarden.core.bus import BusConfig, Consumer
+    from gpuwarden.core.notify import Supervisor
     from gpuwarden.detector.history import Recorder
 
 GROUP: Final = "gpuwarden-recorder"
@@ -67,23 +68,30 @@ def run(args: argparse.Namespace) -> int:
 def _record(config: "BusConfig", recorder: "Recorder", flush_s: float, stop: threading.Event) -> None:
     """Until `stop`. What is read by then is durable and committed."""
     from gpuwarden.core.connect import connect
+    from gpuwarden.core.notify import Supervisor
     from gpuwarden.proto import topics
 
-    consumer = connect(config, stop).consumer((topics.TELEMETRY,), GROUP)
+    supervisor = Supervisor()
+    consumer = connect(config, stop, supervisor.waits).consumer((topics.TELEMETRY,), GROUP)
     _log.info("group %s reads %s", GROUP, topics.TELEMETRY)
+    supervisor.ready(f"group {GROUP} reads {topics.TELEMETRY}")
     try:
         while not stop.is_set():
-            _read(consumer, recorder, time.monotonic() + flush_s, stop)
+            _read(consumer, recorder, time.monotonic() + flush_s, stop, supervisor)
             offsets = {(topics.TELEMETRY, partition): offset for partition, offset in recorder.flush().items()}
             consumer.commit(offsets)
     finally:
+        supervisor.stopping()
         consumer.close()
 
 
-def _read(consumer: "Consumer", recorder: "Recorder", until_s: float, stop: threading.Event) -> None:
+def _read(
+    consumer: "Consumer", recorder: "Recorder", until_s: float, stop: threading.Event, supervisor: "Supervisor"
+) -> None:
     from gpuwarden.core.bus import BusError
 
     while not stop.is_set() and (left_s := until_s - time.monotonic()) > 0:
+        supervisor.turned()
         try:
             records = consumer.poll(min(left_s, POLL_S), POLL_RECORDS)
         except BusError as why:

@@ -44,6 +44,7 @@ class ControllerConfig:
     keys_dir: Path = option("folder with the key of every node, NODE.key; `gpuwarden config node-keys` makes them")
     domains: tuple[DomainConfig, ...] = option("the power domains; a node is in one of them")
     listen: Address = option("gRPC for agents and operators", default=Address("127.0.0.1", 7443))
+    tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key; with it every caller of `listen` shows a certificate", default=None)
     metrics_listen: Address | None = option("Prometheus metrics; without it none", default=None)
     web_listen: Address | None = option("the web page; without it none", default=None)
     lease_s: float = option("how long a grant holds without the next; then the node goes to its floor", default=5.0)
@@ -65,9 +66,11 @@ class ControllerConfig:
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
 
     def _listening(self) -> Iterator[str]:
-        for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen), ("web_listen", self.web_listen)):
+        if not self.listen.loopback and self.tls_dir is None:
+            yield f"listen: is {self.listen}, should be a loopback address such as 127.0.0.1 where there is no tls_dir"
+        for key, address in (("metrics_listen", self.metrics_listen), ("web_listen", self.web_listen)):
             if address is not None and not address.loopback:
-                yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1: there are no certificates yet"
+                yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1: nothing protects it"
 
     @property
     def timing(self) -> Timing:

@@ -41,7 +41,9 @@ from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr, say
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
+from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.tls import Rotating
 
 TICK_S: Final = 0.1
 INBOX_LIMIT: Final = 10_000
@@ -53,7 +55,7 @@ def run(config: ControllerConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM or SIGINT: 0; 1 if it had to stop by itself. ConfigError if it cannot start."""
     log_to_stderr()
     stop = stop_on_signals()
-    with ControllerShell(config, read_keys(config), _way_to_bus(config.bus), events_dir, stop) as shell:
+    with ControllerShell(config, read_keys(config), _way_to_bus(config.bus), events_dir, stop, Supervisor()) as shell:
         stop.wait()
     return 1 if shell.failed else 0
 
@@ -76,17 +78,21 @@ class ControllerShell:
         connect_bus: Connect | None = None,
         events_dir: Path | None = None,
         stop: threading.Event | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.stop = stop or threading.Event()
         self.failed = False
         self.board = Board()
         self.page_url: str | None = None
+        self._supervisor = supervisor or Supervisor({})
+        self._serves, self._epoch_is_durable = threading.Event(), False
         self._edges_closed = threading.Event()
         with ExitStack() as opened:  # closed in reverse: first who puts events in, then the loop, then what it acts on
             inbox = self._open(config, keys, events_dir, opened)
             self.address: Address = self._open_rpc(opened)
             self._open_edges(config, connect_bus, inbox, opened)
             self._opened = opened.pop_all()
+        self._serves.set()
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +103,7 @@ class ControllerShell:
     def close(self) -> None:
         """Within a few seconds, whatever hangs outside."""
         self.stop.set()
+        self._supervisor.stopping()
         self._opened.close()
 
     def _open(
@@ -114,7 +121,8 @@ class ControllerShell:
         if log is not None:
             opened.callback(log.close)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
-        self._rpc = Rpc(config.listen, config.nodes(), self.board, self._ledger, inbox.offer)
+        tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
+        self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer)
         opened.callback(self._rpc.close)
         self._through = Through(Controller(setup, keys))
         loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
@@ -151,10 +159,15 @@ class ControllerShell:
 
     def _loop(self, inbox: Inbox[Event], log: EventLog | None) -> None:
         try:
-            serve(self._through, inbox, self._perform, time.monotonic, self._edges_closed, log)
+            serve(self._through, inbox, self._perform, time.monotonic, self._edges_closed, log, self._turned)
         finally:
             if not self._edges_closed.is_set():
                 self._end("the decider has ended")
+
+    def _turned(self) -> None:
+        if self._serves.is_set() and self._epoch_is_durable:
+            self._supervisor.ready(f"agents and operators are served on {self.address}")
+        self._supervisor.turned()
 
     def _end(self, why: str) -> None:
         """Grants stop here; every node returns to its floor by itself."""
@@ -187,6 +200,7 @@ class ControllerShell:
                 self._webhooks.tell(action)
             case RememberEpoch():
                 self._ledger.remember_epoch(action.epoch)
+                self._epoch_is_durable = True
             case RememberDomain():
                 self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
             case Say():

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
-from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import unquote
-
-import grpc
+from typing import Final, TypeVar
 
 from gpuwarden.controller import events
+from gpuwarden.controller.access import Context, caller_of, check
 from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
@@ -24,7 +22,6 @@ WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
 MAX_TEXT_CHARS: Final = 253  # of a domain's name or a request's id
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -32,11 +29,12 @@ Method = Callable[[Servicer, Request, Context], Awaitable[Response]]
 
 
 def _refusing(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
-    """Turns Refused into the call's rich error."""
+    """Denies who may not call it, and turns Refused into the call's rich error."""
 
     @wraps(method)
     async def call(servicer: Servicer, request: Request, context: Context) -> Response:
         try:
+            check(context, method.__name__)
             return await method(servicer, request, context)
         except Refused as refused:
             await abort(context, refused.why)
@@ -87,7 +85,7 @@ class Operators(ControlServiceServicer):
     async def SetBudget(self, request: pb.SetBudgetRequest, context: Context) -> pb.SetBudgetResponse:
         _check_texts(request)
         event = partial(
-            events.SetBudget, actor=_actor(context), request_id=request.request_id, domain=request.domain,
+            events.SetBudget, actor=caller_of(context).told, request_id=request.request_id, domain=request.domain,
             budget_w=request.budget_w, validate_only=request.validate_only,
         )
         return pb.SetBudgetResponse.FromString(await self._replies.ask(event, _patience_s(context)))
@@ -95,13 +93,18 @@ class Operators(ControlServiceServicer):
     @_refusing
     async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
         _check_texts(request)
+        check(context, "SetMode", force=request.force)
         event = partial(
-            events.SetMode, actor=_actor(context), request_id=request.request_id, domain=request.domain,
+            events.SetMode, actor=caller_of(context).told, request_id=request.request_id, domain=request.domain,
             mode=request.mode, force=request.force, validate_only=request.validate_only,
         )
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        try:
+            check(context, "Watch")
+        except Refused as denied:
+            await abort(context, denied.why)
         if self._watchers >= MAX_WATCHERS:
             await abort(context, Refuse("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", "", f"{MAX_WATCHERS} are watching already"))
         self._watchers += 1
@@ -129,12 +132,6 @@ def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
     for field, text in (("domain", request.domain), ("request_id", request.request_id)):
         if len(text) > MAX_TEXT_CHARS:
             raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")
-
-
-def _actor(context: Context) -> str:
-    """Who asked, as far as the connection tells: its host, the same for a repeat on a new connection."""
-    host, _, _ = unquote(context.peer()).rpartition(":")
-    return f"operator at {host.partition(':')[2]}"
 
 
 def _patience_s(context: Context) -> float:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from gpuwarden.core.bus import Bus, BusConfig, BusError
@@ -17,23 +18,26 @@ SAY_AGAIN_S: Final = 10.0
 _log = logging.getLogger("gpuwarden.bus")
 
 
-def connect(config: BusConfig, stop: threading.Event | None = None) -> Bus:
+def connect(
+    config: BusConfig, stop: threading.Event | None = None, waits: Callable[[str], object] = lambda why: None
+) -> Bus:
     """The bus, with gpuwarden's topics on it. Waits as long as it takes, and says what for; BusError once `stop` is set.
 
-    A memory bus is a new one: parts that are to meet on it are given the same object.
+    `waits` is told after every attempt, some seconds apart, why there is no bus yet. A memory bus is a new one: parts that are to meet on it are given the same object.
     """
     if config.kind == "memory":
         return MemoryBus()
-    return _wait_for_kafka(config, stop or threading.Event())
+    return _wait_for_kafka(config, stop or threading.Event(), waits)
 
 
-def _wait_for_kafka(config: BusConfig, stop: threading.Event) -> KafkaBus:
+def _wait_for_kafka(config: BusConfig, stop: threading.Event, waits: Callable[[str], object]) -> KafkaBus:
     _log.info("connecting to Kafka at %s", ", ".join(config.bootstrap))
     say_s = time.monotonic()
     while not stop.is_set():
         try:
             return KafkaBus(config, topics.ALL, PATIENCE_S)
         except BusError as why:
+            waits(str(why))
             if time.monotonic() >= say_s:
                 _log.warning("waiting for Kafka: %s", why)
                 say_s = time.monotonic() + SAY_AGAIN_S

@@ -58,9 +58,14 @@ def serve(
     clock: Clock,
     stop: threading.Event,
     events: EventLog | None = None,
+    turned: Callable[[], object] = lambda: None,
 ) -> None:
-    """Runs until `stop` is set and the inbox is empty. `clock` is the machine's."""
+    """Runs until `stop` is set and the inbox is empty. `clock` is the machine's.
+
+    `turned` is called before every step, and ten times a second while there is nothing to do.
+    """
     while (event := inbox.take(0.0 if stop.is_set() else 0.1)) is not None or not stop.is_set():
+        turned()
         if event is None:
             continue
         now_s = clock()

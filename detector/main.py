@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.metrics import serve_metrics
+from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
 from gpuwarden.detector.adoption import still_firing
 from gpuwarden.detector.config import DetectorConfig
@@ -30,50 +31,59 @@ TICK_S: Final = 1.0
 FIRST_POLL_S: Final = 5.0  # brokers as installed let the first member of a group wait 3 s
 NEXT_POLL_S: Final = 1.0
 
+Turned = Callable[[], object]
+
 _log = logging.getLogger("gpuwarden.detector")
 
 
 def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM or SIGINT."""
     log_to_stderr()
-    stop = stop_on_signals()
+    stop, supervisor = stop_on_signals(), Supervisor()
     with ExitStack() as open_parts:
         if config.metrics_listen is not None:
             open_parts.callback(serve_metrics("detector", config.metrics_listen))
         try:
-            bus = connect(config.bus, stop)
-            setup = replace(config.setup, firing=left_firing(bus, stop))
+            bus = connect(config.bus, stop, supervisor.waits)
+            setup = replace(config.setup, firing=left_firing(bus, stop, supervisor.turned))
             detector = Detector(setup)
             open_parts.callback(register(detector))
-            detect(bus, config, setup, detector, stop, events_dir)
+            detect(bus, config, setup, detector, stop, events_dir, supervisor)
         except BusError as why:
             _log.warning("%s", why)
             return 0 if stop.is_set() else 1
     return 0
 
 
-def left_firing(bus: Bus, stop: threading.Event) -> tuple[bytes, ...]:
+def left_firing(bus: Bus, stop: threading.Event, turned: Turned = lambda: None) -> tuple[bytes, ...]:
     """What the findings topic tells is still firing. Read by a group of this process's own, which commits nothing."""
     reader = bus.consumer((topics.FINDINGS,), f"gpuwarden-detector-starts-{secrets.token_hex(8)}")
     try:
-        firing = still_firing(_all_of(reader, stop))
+        firing = still_firing(_all_of(reader, stop, turned))
     finally:
         reader.close()
     return tuple(firing.values())
 
 
-def _all_of(reader: Consumer, stop: threading.Event) -> Iterator[bytes]:
+def _all_of(reader: Consumer, stop: threading.Event, turned: Turned) -> Iterator[bytes]:
     patience_s = FIRST_POLL_S
     while not stop.is_set() and (records := reader.poll(patience_s, 1000)):
         patience_s = NEXT_POLL_S
+        turned()
         yield from (record.value for record in records)
 
 
 def detect(
-    bus: Bus, config: DetectorConfig, setup: DetectorSetup, detector: Detector, stop: threading.Event, events_dir: Path | None
+    bus: Bus,
+    config: DetectorConfig,
+    setup: DetectorSetup,
+    detector: Detector,
+    stop: threading.Event,
+    events_dir: Path | None,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Serves until `stop` is set and what was read is done with."""
-    inbox = Inbox[Event](INBOX_EVENTS)
+    inbox, supervisor = Inbox[Event](INBOX_EVENTS), supervisor or Supervisor({})
     with ExitStack() as open_parts:
         producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY,), config.group)
         open_parts.callback(producer.close)
@@ -87,4 +97,7 @@ def detect(
         ticker = Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic)
         open_parts.callback(ticker.close)
         _log.info("detector of group %s reads %s", config.group, topics.TELEMETRY)
-        serve(detector, inbox, Outlet(producer, consumer, stop).perform, time.monotonic, stop, events)
+        outlet = Outlet(producer, consumer, stop, supervisor.turned)
+        supervisor.ready(f"group {config.group} judges {topics.TELEMETRY}")
+        open_parts.callback(supervisor.stopping)
+        serve(detector, inbox, outlet.perform, time.monotonic, stop, events, supervisor.turned)

@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from gpuwarden.core.bus import BusError, Consumer, NotYet, Producer
@@ -22,8 +23,10 @@ _log = logging.getLogger("gpuwarden.detector")
 class Outlet:
     """What is sent is kept until the brokers have acknowledged it, and sent again if they have not: the machine says it once."""
 
-    def __init__(self, producer: Producer, consumer: Consumer, stop: threading.Event) -> None:
-        self._producer, self._consumer, self._stop = producer, consumer, stop
+    def __init__(
+        self, producer: Producer, consumer: Consumer, stop: threading.Event, turned: Callable[[], object] = lambda: None
+    ) -> None:
+        self._producer, self._consumer, self._stop, self._turned = producer, consumer, stop, turned
         self._unsettled: list[tuple[str, str, bytes]] = []
 
     def perform(self, action: Action) -> None:
@@ -53,6 +56,7 @@ class Outlet:
     def settle(self, again: bool = False) -> None:
         """Returns when everything sent is durable; BusError if the daemon is told to stop before that."""
         while True:
+            self._turned()  # brokers that are away are waited for here, and a restart would not bring them back
             try:
                 if again:
                     for topic, key, value in self._unsettled:

@@ -21,11 +21,14 @@ _log = logging.getLogger("gpuwarden.limiter")
 class AgentSocket:
     """Listens from construction to `close`. Frames that come are given to `on_frame`, from a thread of their own."""
 
-    def __init__(self, path: Path, group: str, on_frame: Callable[[bytes], object]) -> None:
-        self._path, self._on_frame = path, on_frame
+    def __init__(
+        self, path: Path, group: str, on_frame: Callable[[bytes], object], listener: socket.socket | None = None
+    ) -> None:
+        """`listener`: one that somebody else has made and keeps; then `path` and `group` are his."""
+        self._own_path, self._on_frame = path if listener is None else None, on_frame
         self._agent: socket.socket | None = None
         self._lock = threading.Lock()  # guards _agent
-        self._listener = _listen(path, group)
+        self._listener = listener or _listen(path, group)
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
     def send(self, body: bytes) -> None:
@@ -42,7 +45,8 @@ class AgentSocket:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        if self._own_path is not None:
+            self._own_path.unlink(missing_ok=True)
         with self._lock:
             self._hang_up("the limiter stops")
 

@@ -19,3 +19,13 @@ class CardState:
 
     requested_w: float
     enforced_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class CardFloor:
+    """A card that was told to go to its floor. `problem` is '' where its driver confirms that it enforces no more."""
+
+    card: str
+    floor_w: float
+    requested_w: float
+    problem: str

@@ -26,6 +26,14 @@ class Session:
         """Unsupported where the limits of one cannot be vouched for."""
         return tuple(map(self._card, self._nvml.gpus))
 
+    def ids(self) -> Ids:
+        return tuple(gpu.id for gpu in self._nvml.gpus)
+
+    def card(self, card: str) -> Card:
+        """One of `ids`; Unsupported where its limits cannot be vouched for."""
+        (gpu,) = (gpu for gpu in self._nvml.gpus if gpu.id == card)
+        return self._card(gpu)
+
     def power_w(self, ids: Ids) -> tuple[float, ...]:
         """NaN where a card does not answer."""
         return tuple(self._read(card, _POWER).get(_POWER, math.nan) for card in ids)

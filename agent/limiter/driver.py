@@ -111,7 +111,8 @@ class Driver:
             self._say_silent("set limits" if to_set is not None else "read limits", why)
             return
         self._silent = False
-        self._put(LimitsRead(read, self._cards.driver_loads, ordered=to_set is not None))
+        refused = tuple(self._refused) if any(self._refused) else ()
+        self._put(LimitsRead(read, self._cards.driver_loads, to_set is not None, refused))
 
     def _read_power(self) -> None:
         if self._silent:

@@ -17,11 +17,15 @@ class PowerRead:
 
 @dataclass(frozen=True, slots=True)
 class LimitsRead:
-    """A readback: after every SetLimits (`ordered` true) and once a second. `driver_loads` grows when the driver was reloaded."""
+    """A readback: after every SetLimits (`ordered` true) and once a second. `driver_loads` grows when the driver was reloaded.
+
+    `refused` is '' or the driver's reason per card, empty where it refused nothing.
+    """
 
     cards: tuple[CardState, ...]
     driver_loads: int
     ordered: bool
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from gpuwarden.agent.limiter.events import (
     SetLimits,
 )
 from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
+from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.proto.lease_pb2 import Applied, CardReport, GrantInForce, Mode, PowerReport
@@ -33,7 +34,6 @@ URGENT_S = 0.05  # reports that do not wait are at least this far apart
 STEP_RATIO = 0.05  # a change of the node's power by this share of its default limits does not wait
 READBACK_S = 1.0
 RETRY_S = 0.5  # between attempts to set what the driver did not take
-SAME_W = 1.0  # the driver rounds limits to less than this
 GUARD_RATIO = 1.15  # drawing this much above what the limits allow for GUARD_S, a card does not obey
 GUARD_S = 2.0
 
@@ -67,6 +67,8 @@ class Limiter:
         self._driver_loads = -1
         self._sequence = self._guard_trips = self._foreign_changes = 0
         self._hung = False
+        self._hung_call = ""
+        self._refused: tuple[str, ...] = ()
         self._news = True  # something that the controller should not wait a second for
         self._refusal = ""
         self._applied: Applied | None = None
@@ -86,6 +88,19 @@ class Limiter:
                 return self._driver_hung(event)
             case _:
                 assert_never(event)
+
+    @property
+    def standing(self) -> Standing:
+        """Ready: in auto every card enforces what is wanted, first the floor; outside auto the driver has told its limits."""
+        if self._hung:
+            return Standing(False, f"the driver does not answer: {self._hung_call}")
+        if self._driver_loads < 0:
+            return Standing(False, "waits for the driver to tell its limits")
+        if self._wanted_w is None or self.mode != Mode.MODE_AUTO:
+            return Standing(True, f"{len(self._limits)} cards are read, and none is touched")
+        if self._confirmed_s is None:
+            return Standing(False, unmet(self._limits, self._wanted_w, self._refused) or "limits are being set")
+        return Standing(True, f"{len(self._limits)} cards obey {'their floor' if self._wanted_w == self._floors() else 'a lease'}")
 
     def _tick(self, now_s: float, event: PowerRead) -> Iterator[Action]:
         assert len(event.power_w) == len(self._setup.cards)
@@ -140,7 +155,7 @@ class Limiter:
 
     def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
         assert len(event.cards) == len(self._setup.cards)
-        self._limits, self._hung, self._read_s = event.cards, False, now_s
+        self._limits, self._refused, self._hung, self._read_s = event.cards, event.refused, False, now_s
         yield from self._driver_came_up(event)
         if self._wanted_w is not None and self._enforced():
             self._confirm(now_s)
@@ -168,12 +183,8 @@ class Limiter:
         self._driver_loads = event.driver_loads
 
     def _enforced(self) -> bool:
-        """The driver was told what is wanted, and enforces no more. Another limit beside ours may enforce less."""
         assert self._wanted_w is not None
-        return all(
-            abs(card.requested_w - limit_w) <= SAME_W and card.enforced_w <= limit_w + SAME_W
-            for card, limit_w in zip(self._limits, self._wanted_w, strict=True)
-        )
+        return all(enforces(card, limit_w) for card, limit_w in zip(self._limits, self._wanted_w, strict=True))
 
     def _shown(self) -> str:
         return ", ".join(f"{card.requested_w:.0f} W" for card in self._limits)
@@ -211,7 +222,7 @@ class Limiter:
     def _driver_hung(self, event: DriverHung) -> list[Action]:
         if self._hung:
             return []
-        self._hung, self._confirmed_s, self._news = True, None, True
+        self._hung, self._hung_call, self._confirmed_s, self._news = True, event.call, None, True
         self._limits = (CardState(math.nan, math.nan),) * len(self._setup.cards)
         return [Say(f"the driver does not answer: {event.call}", Level.ERROR)]
 

@@ -23,17 +23,21 @@ from gpuwarden.agent.limiter.events import (
     SetLimits,
 )
 from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
+from gpuwarden.agent.limiter.memory import lock_memory
 from gpuwarden.agent.limiter.state import Remembered, load_state, save_state
 from gpuwarden.agent.reading import Unsupported
 from gpuwarden.core.config import read_key
 from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.handed import handed_sockets
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
+from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, serve, stop_on_signals
 from gpuwarden.proto.lease_pb2 import Mode
 
 INBOX_EVENTS: Final = 1000
-STOP_S: Final = 4.0  # a service stops within 5 s
+STOP_S: Final = 2.0  # a service stops within 5 s, and the floor is set once more after it
+STACK_BYTES: Final = 1 << 20  # of each thread: locked memory is there whether used or not
 
 _log = logging.getLogger("gpuwarden.limiter")
 
@@ -46,25 +50,34 @@ def boottime_s() -> float:
 def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM. 1 if this node has no card to limit."""
     log_to_stderr()
-    stop = stop_on_signals()
+    stop, supervisor = stop_on_signals(), Supervisor()
+    threading.stack_size(STACK_BYTES)
+    if refused := lock_memory():
+        _log.warning("memory is not locked, so it may be swapped out: %s", refused)
     key, remembered = read_key(config.key_file), load_state(config.state_file)
     try:
         cards = Cards()
     except (Unsupported, Hung, ChildFailed) as why:
         _log.error("no card to limit: %s", why)
         return 1
-    limit(config, key, remembered, cards, stop, events_dir)
+    limit(config, key, remembered, cards, stop, events_dir, supervisor)
     return 0
 
 
 def limit(
-    config: LimiterConfig, key: bytes, remembered: Remembered, cards: Cards, stop: threading.Event, events_dir: Path | None = None
+    config: LimiterConfig,
+    key: bytes,
+    remembered: Remembered,
+    cards: Cards,
+    stop: threading.Event,
+    events_dir: Path | None = None,
+    supervisor: Supervisor | None = None,
 ) -> bool:
     """Until `stop`; closes `cards`. False if the driver did not answer at the end, so that the limits are as they were."""
     setup = _setup(config, cards, remembered)
     log = EventLog(events_dir, "limiter", setup.node, setup) if events_dir is not None else None
     try:
-        return _run(Limiter(setup, key), setup, config, cards, stop, log)
+        return _run(Limiter(setup, key), setup, config, cards, stop, log, supervisor or Supervisor({}))
     finally:
         if log is not None:
             log.close()
@@ -82,20 +95,33 @@ def _setup(config: LimiterConfig, cards: Cards, remembered: Remembered) -> Limit
 
 
 def _run(
-    machine: Limiter, setup: LimiterSetup, config: LimiterConfig, cards: Cards, stop: threading.Event, log: EventLog | None
+    machine: Limiter,
+    setup: LimiterSetup,
+    config: LimiterConfig,
+    cards: Cards,
+    stop: threading.Event,
+    log: EventLog | None,
+    supervisor: Supervisor,
 ) -> bool:
     inbox = Inbox[Event](INBOX_EVENTS)
 
     def offer(event: Event) -> bool:
         return not stop.is_set() and inbox.offer(event)  # the loop ends when the inbox is empty, and readings never cease
 
-    agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)))
+    def turned() -> None:
+        standing = machine.standing
+        (supervisor.ready if standing.ready else supervisor.status)(standing.sentence)
+        supervisor.turned()
+
+    listener = next(iter(handed_sockets()), None)
+    agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)), listener)
     driver = Driver(cards, len(setup.cards), offer, boottime_s)
     _log.info("%s: %d cards, mode %s, epoch %d", setup.node, len(setup.cards), Mode.Name(setup.mode), setup.epoch)
     performer = _Performer(agent, driver, config.state_file, Remembered(setup.epoch, setup.mode))
     try:
-        serve(machine, inbox, performer.perform, boottime_s, stop, log)
+        serve(machine, inbox, performer.perform, boottime_s, stop, log, turned)
     finally:
+        supervisor.stopping()
         agent.close()
         leave_w = setup.floors_w if machine.mode == Mode.MODE_AUTO else None
         if answered := driver.close(leave_w, STOP_S):

@@ -24,6 +24,7 @@ class Limiter:
     sequence: int = 0
     start: str = "start-1"
     grant: Grant | None = None
+    key: bytes = KEY
 
     @property
     def enforced_w(self) -> float:
@@ -43,10 +44,10 @@ class Limiter:
                 epoch=self.grant.epoch, sequence=self.grant.sequence, controller_id=self.grant.controller_id,
                 limits_w=self.grant.limits_w, ends_in_s=self.grant.echo_stamp_s + self.grant.lease_s - now_s,
             ))
-        return seal(KEY, Way.UP, self.node, made.SerializeToString())
+        return seal(self.key, Way.UP, self.node, made.SerializeToString())
 
     def obey(self, now_s: float, sealed: bytes) -> None:
-        grant = Grant.FromString(unseal(KEY, Way.DOWN, self.node, sealed))
+        grant = Grant.FromString(unseal(self.key, Way.DOWN, self.node, sealed))
         if (grant.mode, sum(grant.limits_w)) != (self.mode, self.limit_w):
             self.since_s = now_s
         self.mode, self.limit_w, self.grant = grant.mode, sum(grant.limits_w), grant

@@ -18,7 +18,8 @@ from gpuwarden.agent.limiter.events import (
     SendReport,
     SetLimits,
 )
-from gpuwarden.agent.limiter.machine import SAME_W, Limiter, LimiterSetup
+from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
+from gpuwarden.agent.limiter.standing import SAME_W
 from gpuwarden.core.machine import Say
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport

@@ -1,0 +1,212 @@
+"""How many agents one controller core carries: real gRPC sessions with sealed reports up and sealed grants down.
+
+    python bench/controller.py [--rates 1 10] [--duration 20] [--json FILE]
+
+The controller has one core to itself, and the other end another: there, every node is a session on a connection of its own with a
+limiter's sealed reports, 1 or 10 a second, under a load that wanders, in rows of 64 nodes. The number of nodes grows until the
+controller no longer carries them: carried is what leaves no report unanswered for a second and half, with a p99 from report to directive of
+at most 300 ms. A report that is not urgent is answered by the next decision, 100 ms at most after it came.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from fakes.limiters import Limiter
+from services import stack
+from services.port import free_port, wait_until_open
+
+from gpuwarden.core.config import read_key
+from gpuwarden.core.version import VERSION
+from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
+from gpuwarden.proto.control_pb2_grpc import AgentServiceStub
+from gpuwarden.proto.lease_pb2 import Grant, Sealed
+
+ROW = 64
+SIZES = {1: (250, 500, 1000, 1500, 2000, 2500), 10: (100, 200, 300, 400, 500)}
+P99_LIMIT_MS, ANSWERED_WITHIN_S = 300.0, 1.5
+SETTLE_S = 12.0  # until leases are granted in steady state
+DEMANDS_W = (1200.0, 5000.0)
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Tally:
+    """What one run has seen. Latencies are s, from a report written to its directive read."""
+
+    reports: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+
+
+class Node:
+    """One agent's end of a session, and its limiter."""
+
+    def __init__(self, name: str, key: bytes, period_s: float, tally: Tally) -> None:
+        self._limiter, self._period_s, self._tally = Limiter(name, key=key), period_s, tally
+        self._chance = random.Random(name)
+        self._limiter.demand_w = self._chance.uniform(*DEMANDS_W)
+        self._answered_s = 0.0
+
+    async def run(self, server: str, until_s: float) -> None:
+        options = (("grpc.use_local_subchannel_pool", 1), ("grpc.keepalive_time_ms", 2000), ("grpc.keepalive_timeout_ms", 1000))
+        async with grpc.aio.insecure_channel(server, options) as channel:
+            call = AgentServiceStub(channel).Session(self._requests(until_s))
+            try:
+                async for response in call:
+                    self._obey(response)
+            except grpc.aio.AioRpcError as why:
+                self._tally.failures[f"{why.code().name}: {why.details()}"] += 1
+
+    async def _requests(self, until_s: float) -> AsyncIterator[SessionRequest]:
+        yield SessionRequest(hello=Hello(version=1, node=self._limiter.node, agent_version=VERSION))
+        due_s = time.monotonic() + self._chance.uniform(0.0, self._period_s)
+        while due_s < until_s:
+            await asyncio.sleep(due_s - time.monotonic())
+            self._wander()
+            self._tally.reports += 1
+            yield SessionRequest(report=Sealed.FromString(self._limiter.report(time.monotonic())))
+            due_s += self._period_s
+        await asyncio.sleep(ANSWERED_WITHIN_S)
+
+    def _wander(self) -> None:
+        low_w, high_w = DEMANDS_W
+        self._limiter.demand_w = min(max(self._limiter.demand_w * self._chance.gauss(1.0, 0.01), low_w), high_w)
+
+    def _obey(self, response: SessionResponse) -> None:
+        if response.WhichOneof("message") == "grant":
+            now_s = time.monotonic()
+            echo_s = Grant.FromString(response.grant.payload).echo_stamp_s
+            self._limiter.obey(now_s, response.grant.SerializeToString())
+            if echo_s > self._answered_s:  # a limit that changes later echoes the same report
+                self._answered_s = echo_s
+                self._tally.latencies_s.append(now_s - echo_s)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rates", type=int, nargs="+", choices=sorted(SIZES), default=sorted(SIZES), help="reports a second and node")
+    parser.add_argument("--duration", type=float, default=20.0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    result: dict[str, object] = {}
+    for rate in args.rates:
+        runs = list(_growing(rate, args.duration))
+        carried = [run for run in runs if run["carried"]]
+        result[f"at_{rate}_hz"] = {"sessions_carried": carried[-1]["sessions"] if carried else 0, "runs": runs}
+    print(json.dumps(result, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(result) + "\n")
+    return 0
+
+
+def _growing(rate: int, duration_s: float) -> Sequence[dict[str, object]]:
+    runs: list[dict[str, object]] = []
+    for size in SIZES[rate]:
+        runs.append(_measured(size, rate, duration_s))
+        print(json.dumps(runs[-1]), file=sys.stderr)
+        if not runs[-1]["carried"]:
+            break
+    return runs
+
+
+def _measured(size: int, rate: int, duration_s: float) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as made, ExitStack() as opened:
+        folder, names = Path(made), [f"n{number:05d}" for number in range(size)]
+        port, metrics_port = free_port(), free_port()
+        stack.write_keys(folder / "keys", names)
+        (folder / "controller.toml").write_text(_config(folder, port, metrics_port, names))
+        cores = sorted(os.sched_getaffinity(0))
+        controller = opened.enter_context(_controller(folder, port, cores[0]))
+        os.sched_setaffinity(0, set(cores[1:]) or set(cores))
+        opened.callback(os.sched_setaffinity, 0, cores)
+        keys = {name: read_key(folder / "keys" / f"{name}.key") for name in names}
+        tally, cpu_s = asyncio.run(_load(f"127.0.0.1:{port}", keys, 1 / rate, duration_s, controller.pid))
+        controller.terminate()
+        controller.wait()
+    return _told(size, rate, duration_s, tally, cpu_s)
+
+
+def _told(size: int, rate: int, duration_s: float, tally: Tally, cpu_s: float) -> dict[str, object]:
+    p99_ms = 1e3 * statistics.quantiles(tally.latencies_s, n=100)[98] if len(tally.latencies_s) > 100 else float("inf")
+    answered_ratio = len(tally.latencies_s) / max(tally.reports, 1)
+    return {
+        "sessions": size,
+        "reports_a_second": round(tally.reports / duration_s),
+        "answered_ratio": round(answered_ratio, 3),
+        "report_to_directive_p50_ms": round(1e3 * statistics.median(tally.latencies_s), 1) if tally.latencies_s else None,
+        "report_to_directive_p99_ms": round(p99_ms, 1),
+        "controller_cpu_percent": round(100 * cpu_s / duration_s, 1),
+        "us_a_report": round(1e6 * cpu_s / max(tally.reports, 1)),
+        "failures": dict(tally.failures.most_common(3)),
+        "carried": p99_ms <= P99_LIMIT_MS and not tally.failures and answered_ratio >= (0.98 if rate == 1 else 0.5),
+    }
+
+
+async def _load(server: str, keys: dict[str, bytes], period_s: float, duration_s: float, pid: int) -> tuple[Tally, float]:
+    """Counts begin once all are settled."""
+    tally = Tally()
+    end_s = time.monotonic() + SETTLE_S + len(keys) / 500 + duration_s
+    nodes = [asyncio.create_task(Node(name, key, period_s, tally).run(server, end_s)) for name, key in keys.items()]
+    await asyncio.sleep(end_s - duration_s - time.monotonic())
+    tally.reports, tally.latencies_s, before_s = 0, [], _cpu_s(pid)
+    await asyncio.sleep(end_s - time.monotonic())
+    spent_s = _cpu_s(pid) - before_s
+    await asyncio.gather(*nodes)
+    return tally, spent_s
+
+
+def _controller(folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
+    """On one core from its first thread on."""
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gpuwarden.cli", "controller", "--config", str(folder / "controller.toml")],
+            stdout=log, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no thread runs here yet
+        )
+    wait_until_open(port, process, folder / "log", 60.0)
+    return process
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def _config(folder: Path, port: int, metrics_port: int, names: Sequence[str]) -> str:
+    head = f'listen = "127.0.0.1:{port}"\nmetrics_listen = "127.0.0.1:{metrics_port}"\nledger_file = "{folder}/ledger.sqlite"\nkeys_dir = "{folder}/keys"\n'
+    return head + "".join(_row(number, names[begin : begin + ROW]) for number, begin in enumerate(range(0, len(names), ROW)))
+
+
+def _row(number: int, names: Sequence[str]) -> str:
+    nodes = ", ".join(f'"{name}"' for name in names)
+    return f"""
+[[domains]]
+name = "row-{number}"
+rating_w = {6500.0 * len(names)}
+mode = "auto"
+dead_nodes = 1
+[[domains.classes]]
+name = "hgx"
+gpus = 8
+nodes = [{nodes}]
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
