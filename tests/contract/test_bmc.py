@@ -29,6 +29,7 @@ from gpuwarden.agent.events import Collected, CollectFailed
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.once import look
 from gpuwarden.agent.reading import Reading, Unsupported
+from gpuwarden.agent.redfish import Redfish
 from gpuwarden.core.config import ConfigError, parse
 from gpuwarden.proto.catalogue import BMC, COLUMNS, Device
 from gpuwarden.proto.decode import decode
@@ -381,6 +382,15 @@ def test_a_bmc_that_reboots_is_named_and_read_again_and_what_it_told_is_not_show
     until(collector, lambda outcome: isinstance(outcome, Collected))
 
 
+def test_a_call_has_its_own_deadline_not_that_of_the_one_that_connected(ours: FakeBmc, proof: Certificate) -> None:
+    redfish = Redfish(ours.url, USER, PASSWORD, ssl.create_default_context(cafile=proof.certificate), call_s=5.0)
+    redfish.get(f"{ROOT}/", time.monotonic() + 0.3)
+    ours.slow_s = 0.5
+    assert redfish.get(NODE, time.monotonic() + 5.0)["PowerState"] == "On"
+    assert ours.connections == 1
+    redfish.close()
+
+
 def test_a_bmc_that_names_its_chassis_anew_is_looked_through_again(ours: FakeBmc, opened: Open) -> None:
     collector = opened(ours)
     assert values(collector.collect())
@@ -424,6 +434,16 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, proof: Certificate)
             ca_file.write_text(content)
         with pytest.raises(Unsupported, match=r"bmc\.ca_file"):
             bmc.open(replace(config, bmc=replace(good, ca_file=ca_file)))
+
+
+def test_a_password_that_systemd_hands_over_may_show_its_group(ours: FakeBmc, tmp_path: Path, proof: Certificate, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = reach(ours.url, tmp_path, proof)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    config.password_file.chmod(0o440)
+    assert values(opened(config).collect())
+    config.password_file.chmod(0o444)
+    with pytest.raises(Unsupported, match="others may read it"):
+        opened(config)
 
 
 @pytest.mark.parametrize(
