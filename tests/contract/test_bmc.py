@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fakes.redfish.reach import reach
 from fakes.redfish.service import PASSWORD, USER, FakeBmc, running
 from fakes.redfish.tree import CHASSIS_W, FAN_RPM, INTAKE_CELSIUS, LIMIT_W, NODE, ROOT, SUPPLY_W, tree
 from prometheus_client import CollectorRegistry
@@ -28,9 +29,8 @@ from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.events import Collected, CollectFailed
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.once import look
-from gpuwarden.agent.reading import Reading, Unsupported
+from gpuwarden.agent.reading import Reading
 from gpuwarden.agent.redfish import Redfish
-from gpuwarden.core.config import ConfigError, parse
 from gpuwarden.proto.catalogue import BMC, COLUMNS, Device
 from gpuwarden.proto.decode import decode
 
@@ -83,13 +83,6 @@ def opened(tmp_path: Path, proof: Certificate) -> Iterator[Open]:
             return made
 
         yield make
-
-
-def reach(url: str, folder: Path, proof: Certificate, password: str = PASSWORD) -> BmcConfig:
-    file = folder / "password"
-    file.write_text(password + "\n")
-    file.chmod(0o600)
-    return BmcConfig(url=url, user=USER, password_file=file, ca_file=proof.certificate)
 
 
 def values(reading: Reading) -> dict[str, float]:
@@ -405,66 +398,3 @@ def test_a_port_where_nobody_listens_or_no_http_is_spoken_is_named(tmp_path: Pat
     assert "Connection refused" in reason(opened(nobody))
     with running(FakeBmc(tree(present=True, before=False))) as plain:
         assert "TLS failed" in reason(opened(reach(plain.url.replace("http:", "https:"), tmp_path, proof), replace(QUICK, call_s=1.0)))
-
-
-# Configuration.
-
-
-def test_without_a_table_it_is_left_out() -> None:
-    with pytest.raises(Unsupported, match="not configured"):
-        bmc.open(AgentConfig(collectors=("bmc",)))
-
-
-def test_files_that_cannot_be_used_are_named(tmp_path: Path, proof: Certificate) -> None:
-    config = AgentConfig(collectors=("bmc",), bmc=(good := reach("https://127.0.0.1", tmp_path, proof)))
-    good.password_file.chmod(0o640)
-    with pytest.raises(Unsupported, match=r"bmc\.password_file: others may read it; chmod 600"):
-        bmc.open(config)
-    good.password_file.write_text("\n")
-    good.password_file.chmod(0o600)
-    with pytest.raises(Unsupported, match="is empty"):
-        bmc.open(config)
-    good.password_file.unlink()
-    with pytest.raises(Unsupported, match=r"bmc\.password_file: .*No such file"):
-        bmc.open(config)
-    reach("https://127.0.0.1", tmp_path, proof)
-    for content in (None, "no certificate"):
-        ca_file = tmp_path / "ca"
-        if content is not None:
-            ca_file.write_text(content)
-        with pytest.raises(Unsupported, match=r"bmc\.ca_file"):
-            bmc.open(replace(config, bmc=replace(good, ca_file=ca_file)))
-
-
-def test_a_password_that_systemd_hands_over_may_show_its_group(ours: FakeBmc, tmp_path: Path, proof: Certificate, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = reach(ours.url, tmp_path, proof)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    config.password_file.chmod(0o440)
-    assert values(opened(config).collect())
-    config.password_file.chmod(0o444)
-    with pytest.raises(Unsupported, match="others may read it"):
-        opened(config)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"url": "bmc.example"}, "bmc.url: is 'bmc.example', should be https"),
-        ({"url": "http://10.0.0.1"}, "bmc.url: .* the password would be there for all to read"),
-        ({"url": "https://a:b@10.0.0.1"}, "bmc.url: holds a user or password"),
-        ({"url": "https://10.0.0.1:99999"}, "bmc.url: Port out of range"),
-        ({"url": "https://10.0.0.1/redfish/v1"}, "bmc.url: .* should be https://host"),
-        ({"user": "a:b"}, "bmc.user"),
-        ({"verify": False, "ca_file": "/ca"}, "bmc.ca_file: is of no use"),
-        ({"pasword": "x"}, "bmc.pasword: unknown key"),
-    ],
-)
-def test_a_table_that_cannot_be_is_refused_by_key(change: dict[str, object], says: str) -> None:
-    table = {"url": "https://10.0.0.1", "user": "watcher", "password_file": "/p", **change}
-    with pytest.raises(ConfigError, match=says):
-        parse({"collectors": ["bmc"], "bmc": table}, AgentConfig)
-
-
-def test_a_table_without_its_collector_is_refused() -> None:
-    with pytest.raises(ConfigError, match="bmc: is of no use without bmc among the collectors"):
-        parse({"bmc": {"url": "https://10.0.0.1", "user": "watcher", "password_file": "/p"}}, AgentConfig)
