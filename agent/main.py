@@ -111,7 +111,7 @@ class _Performer:
         self._collecting, self._supervisor = collecting, supervisor
         self._works = f"{config.node}: reads {', '.join(collecting.names) or 'nothing'}"
         self._sender = Sender(connect_bus, config.node, Spool(config.spool_file, config.spool_bytes)) if connect_bus is not None else None
-        self._session = ControllerSession(config.controller, config.node, inbox.put) if config.controller is not None else None
+        self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
         for part in (self._sender, self._session, self._relay):
             if part is not None:

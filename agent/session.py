@@ -3,12 +3,15 @@
 import random
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
 from gpuwarden.agent.events import ControllerLink, Event, FromController
 from gpuwarden.core.address import Address
+from gpuwarden.core.channel import open_channel
+from gpuwarden.core.config import ConfigError
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
 from gpuwarden.proto.control_pb2_grpc import AgentServiceStub
@@ -31,8 +34,9 @@ _OPTIONS: Final = (
 class ControllerSession:
     """Open or trying, from construction to `close`."""
 
-    def __init__(self, controller: Address, node: str, put: Callable[[Event], object]) -> None:
-        self._controller, self._node, self._put = controller, node, put
+    def __init__(self, controller: Address, tls_dir: Path | None, node: str, put: Callable[[Event], object]) -> None:
+        """`tls_dir` is read anew for every session."""
+        self._controller, self._tls_dir, self._node, self._put = controller, tls_dir, node, put
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the two below
         self._requests: _Requests | None = None
@@ -66,7 +70,11 @@ class ControllerSession:
 
     def _converse(self) -> str:
         """One session, and why it ended."""
-        with grpc.insecure_channel(str(self._controller), _OPTIONS) as channel:
+        try:
+            channel = open_channel(self._controller, self._tls_dir, _OPTIONS)
+        except ConfigError as why:
+            return f"tls_dir: {why}"
+        with channel:
             hello = Hello(version=SESSION_VERSION, node=self._node, agent_version=VERSION)
             requests = _Requests(SessionRequest(hello=hello))
             call = AgentServiceStub(channel).Session(requests)

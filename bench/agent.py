@@ -70,14 +70,14 @@ def _measured(duration_s: float) -> dict[str, object]:
                 time.sleep(SETTLE_S)
                 roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
                 costs = _costs({name: _family(pid) for name, pid in roots.items()}, duration_s)
-                profile = profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder, PROFILE_S)
+                top_five = profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder, PROFILE_S)
     ours = [costs["agent"], costs["limiter"]]
     return {
         "duration_s": duration_s,
         "pss_mib": round(sum(cost.pss_mib for cost in ours), 1),
         "cpu_percent": round(sum(cost.cpu_percent for cost in ours), 2),
         **{f"{name}_{key}": value for name, cost in costs.items() for key, value in _plain(cost).items()},
-        "profile_top_five": profile,
+        "profile_top_five": top_five,
     }
 
 

@@ -59,7 +59,7 @@ class Field:
         self._acknowledged = threading.Semaphore(0)
         self.nodes = [self._node(name, row, chance, read_key(keys / f"{name}.key")) for row, name in enumerate(load.nodes)]
         for node in self.nodes:
-            session = ControllerSession(Address("127.0.0.1", int(server.rpartition(":")[2])), node.name, partial(self._hear, node))
+            session = ControllerSession(Address("127.0.0.1", int(server.rpartition(":")[2])), None, node.name, partial(self._hear, node))
             opened.callback(session.close)
             node.wires = Wires(session.send, partial(self._send, node.name), lambda who, say: None)
             node.connect()

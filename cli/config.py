@@ -1,4 +1,4 @@
-"""`gpuwarden config`: checks a file before a daemon meets it, tells every key, makes the keys that seal grants."""
+"""`gpuwarden config`: checks a file before a daemon meets it, tells every key, makes keys, certificates and the page's users."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from gpuwarden.cli import certs, web_user
 from gpuwarden.core.config import keys, load
 from gpuwarden.core.seal import KEY_BYTES
 
@@ -22,7 +23,7 @@ CONFIGS = {
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    config = verbs.add_parser("config", help="check a configuration, list its keys, make node keys")
+    config = verbs.add_parser("config", help="check a configuration, list its keys, make keys, certificates and the page's users")
     steps = config.add_subparsers(metavar="STEP", required=True)
     check = steps.add_parser("check", help="say everything that is wrong with a file")
     check.add_argument("daemon", choices=CONFIGS)
@@ -36,6 +37,8 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     made.add_argument("nodes", nargs="+", help="node names; `gpu[01-64]` is a range")
     made.add_argument("--out", type=Path, required=True, help="folder; a node's key is NODE.key")
     made.set_defaults(run=_node_keys)
+    certs.add(steps)
+    web_user.add(steps)
     config.set_defaults(verb="config")
 
 

@@ -33,7 +33,7 @@ from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
-from gpuwarden.controller.web.serve import Page
+from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.config import ConfigError
@@ -43,6 +43,7 @@ from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.tls import Rotating
 
 TICK_S: Final = 0.1
 INBOX_LIMIT: Final = 10_000
@@ -120,7 +121,8 @@ class ControllerShell:
         if log is not None:
             opened.callback(log.close)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
-        self._rpc = Rpc(config.listen, config.nodes(), self.board, self._ledger, inbox.offer)
+        tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
+        self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer)
         opened.callback(self._rpc.close)
         self._through = Through(Controller(setup, keys))
         loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
@@ -146,10 +148,10 @@ class ControllerShell:
         if config.metrics_listen is not None:
             opened.callback(_listening("metrics_listen", config.metrics_listen, partial(serve_metrics, "controller")))
         if config.web_listen is not None:
-            opened.callback(_listening("web_listen", config.web_listen, self._show_page))
+            opened.callback(_listening("web_listen", config.web_listen, partial(self._show_page, config)))
 
-    def _show_page(self, listen: Address) -> Callable[[], None]:
-        page = Page(listen, self.board)
+    def _show_page(self, config: ControllerConfig, listen: Address) -> Callable[[], None]:
+        page = Page(listen, self.board, Door(config.web_users_file, config.web_tls, config.web_hosts), self._rpc.ask)
         page.start()
         self.page_url = page.url
         _log.info("the page is at %s", page.url)

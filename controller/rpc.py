@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import Future
 from threading import Thread
 from typing import Any, Final, TypeVar
 
@@ -15,11 +16,14 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from gpuwarden.controller.events import Event, Refuse
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.rpc_agent import AgentSessions
+from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S
 from gpuwarden.controller.rpc_operator import Operators
 from gpuwarden.controller.rpc_replies import Replies
+from gpuwarden.controller.rpc_tls import server_credentials
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.core.address import Address
 from gpuwarden.core.config import ConfigError
+from gpuwarden.core.tls import Rotating
 from gpuwarden.proto.control_pb2 import DESCRIPTOR
 from gpuwarden.proto.control_pb2_grpc import (
     add_AgentServiceServicer_to_server,
@@ -57,8 +61,17 @@ class Rpc:
     """Serves from `start` to `stop`. `grant` and `answer` may be called from any thread, until `close`."""
 
     def __init__(
-        self, listen: Address, nodes: Collection[str], board: Board, ledger: Ledger, offer: Callable[[Event], bool]
+        self,
+        listen: Address,
+        tls: Rotating | None,
+        nodes: Collection[str],
+        board: Board,
+        ledger: Ledger,
+        offer: Callable[[Event], bool],
     ) -> None:
+        """Without `tls` whoever reaches `listen` may do everything."""
+        assert tls is not None or listen.loopback, f"{listen} is beyond loopback"
+        self._tls = tls
         self._listen, self._node_count, self._board, self._ledger = listen, len(nodes), board, ledger
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="rpc", daemon=True)
@@ -81,6 +94,10 @@ class Rpc:
     def answer(self, token: int, response: bytes | Refuse) -> None:
         self._replies.answer(token, response)
 
+    def ask(self, make_event: Callable[[int], Event]) -> Future[bytes]:
+        """The page's way to the machine, which is that of every call: the serialised response, or Refused."""
+        return asyncio.run_coroutine_threadsafe(self._replies.ask(make_event, ANSWER_WITHIN_S), self._loop)
+
     def stop(self) -> None:
         """Says NOT_SERVING, ends the sessions and gives open calls a second."""
         self._call(self._stop())
@@ -99,7 +116,10 @@ class Rpc:
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await self._set_health(HealthCheckResponse.NOT_SERVING)
-        port = server.add_insecure_port(str(self._listen))
+        if self._tls is None:
+            port = server.add_insecure_port(str(self._listen))
+        else:
+            port = server.add_secure_port(str(self._listen), server_credentials(self._tls))
         await server.start()
         self._readiness = asyncio.create_task(self._follow_decider())
         return port

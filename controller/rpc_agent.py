@@ -4,11 +4,11 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Collection
 from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import grpc
 from prometheus_client import Counter, Gauge
 
+from gpuwarden.controller.access import Context, check, check_node
 from gpuwarden.controller.events import Event, Refuse, ReportArrived, SessionClosed, SessionOpened
 from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
 from gpuwarden.core.version import VERSION
@@ -28,7 +28,6 @@ REPORTS: Final = Counter("gpuwarden_controller_reports_total", "Power reports th
 GRANTS: Final = Counter("gpuwarden_controller_grants_total", "Grants ordered, by what became of them", ["outcome"])
 
 Offer = Callable[[Event], bool]
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class _Session:
@@ -90,7 +89,10 @@ class AgentSessions(AgentServiceServicer):
 
     async def Session(self, request_iterator: AsyncIterator[SessionRequest], context: Context) -> None:  # type: ignore[override]  # the stub knows only generators; grpc.aio takes a coroutine that writes
         try:
-            session = self._open(await _hello(request_iterator))
+            caller = check(context, "Session")
+            hello = await _hello(request_iterator)
+            check_node(caller, hello.node)
+            session = self._open(hello)
             await self._converse(session, request_iterator, context)
         except Refused as refused:
             await abort(context, refused.why)

@@ -2,29 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial, wraps
-from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import unquote
+from functools import wraps
+from typing import Final, TypeVar
 
-import grpc
-
-from gpuwarden.controller import events
+from gpuwarden.controller.access import Context, caller_of, check
 from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
+from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S, budget_event, mode_event
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
-from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
+from gpuwarden.controller.rpc_refusal import Refused, abort
 from gpuwarden.controller.rpc_replies import Replies
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceServicer
 from gpuwarden.proto.finding_pb2 import FindingState
 
-ANSWER_WITHIN_S: Final = 10.0
 WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
-MAX_TEXT_CHARS: Final = 253  # of a domain's name or a request's id
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -32,11 +27,12 @@ Method = Callable[[Servicer, Request, Context], Awaitable[Response]]
 
 
 def _refusing(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
-    """Turns Refused into the call's rich error."""
+    """Denies who may not call it, and turns Refused into the call's rich error."""
 
     @wraps(method)
     async def call(servicer: Servicer, request: Request, context: Context) -> Response:
         try:
+            check(context, method.__name__)
             return await method(servicer, request, context)
         except Refused as refused:
             await abort(context, refused.why)
@@ -85,23 +81,20 @@ class Operators(ControlServiceServicer):
 
     @_refusing
     async def SetBudget(self, request: pb.SetBudgetRequest, context: Context) -> pb.SetBudgetResponse:
-        _check_texts(request)
-        event = partial(
-            events.SetBudget, actor=_actor(context), request_id=request.request_id, domain=request.domain,
-            budget_w=request.budget_w, validate_only=request.validate_only,
-        )
+        event = budget_event(request, caller_of(context).told)
         return pb.SetBudgetResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
-        _check_texts(request)
-        event = partial(
-            events.SetMode, actor=_actor(context), request_id=request.request_id, domain=request.domain,
-            mode=request.mode, force=request.force, validate_only=request.validate_only,
-        )
+        check(context, "SetMode", force=request.force)
+        event = mode_event(request, caller_of(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        try:
+            check(context, "Watch")
+        except Refused as denied:
+            await abort(context, denied.why)
         if self._watchers >= MAX_WATCHERS:
             await abort(context, Refuse("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", "", f"{MAX_WATCHERS} are watching already"))
         self._watchers += 1
@@ -125,16 +118,6 @@ class Operators(ControlServiceServicer):
         return newest
 
 
-def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
-    for field, text in (("domain", request.domain), ("request_id", request.request_id)):
-        if len(text) > MAX_TEXT_CHARS:
-            raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")
-
-
-def _actor(context: Context) -> str:
-    """Who asked, as far as the connection tells: its host, the same for a repeat on a new connection."""
-    host, _, _ = unquote(context.peer()).rpartition(":")
-    return f"operator at {host.partition(':')[2]}"
 
 
 def _patience_s(context: Context) -> float:

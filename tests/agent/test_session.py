@@ -54,7 +54,7 @@ def port() -> int:
 
 @pytest.fixture
 def session(port: int, told: "queue.Queue[Event]") -> Iterator[ControllerSession]:
-    made = ControllerSession(Address("127.0.0.1", port), "n1", told.put)
+    made = ControllerSession(Address("127.0.0.1", port), None, "n1", told.put)
     yield made
     start_s = time.monotonic()
     made.close()

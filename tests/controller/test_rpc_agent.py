@@ -30,7 +30,7 @@ class Server:
     def __init__(self, ledger: Ledger) -> None:
         self.events: list[Event] = []
         self.has_room = True
-        self.rpc = Rpc(Address("127.0.0.1", 0), tuple(f"n{i}" for i in range(200)), Board(), ledger, self._offer)
+        self.rpc = Rpc(Address("127.0.0.1", 0), None, tuple(f"n{i}" for i in range(200)), Board(), ledger, self._offer)
         self.channel = grpc.insecure_channel(str(self.rpc.start()))
 
     def _offer(self, event: Event) -> bool:

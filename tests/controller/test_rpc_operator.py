@@ -29,7 +29,7 @@ class Server:
     def __init__(self, ledger: Ledger) -> None:
         self.board = Board()
         self.decide: Callable[[Event], bool] = lambda event: True
-        self.rpc = Rpc(Address("127.0.0.1", 0), (), self.board, ledger, lambda event: self.decide(event))
+        self.rpc = Rpc(Address("127.0.0.1", 0), None, (), self.board, ledger, lambda event: self.decide(event))
         self.address = self.rpc.start()
         self.channel = grpc.insecure_channel(str(self.address))
         self.control = ControlServiceStub(self.channel)
@@ -281,7 +281,7 @@ def test_reflection_lists_the_services(server: Server) -> None:
 
 
 def test_a_port_that_is_taken_is_named(server: Server, ledger: Ledger) -> None:
-    second = Rpc(server.address, (), Board(), ledger, lambda event: True)
+    second = Rpc(server.address, None, (), Board(), ledger, lambda event: True)
     with pytest.raises(CannotListen, match=f"listen: {server.address} cannot be had"):
         second.start()
     second.close()

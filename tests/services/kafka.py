@@ -1,7 +1,7 @@
 """A real Apache Kafka broker in KRaft mode, on free loopback ports with its log in a folder of the caller's."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from services.port import free_port, wait_until_open
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 START_S = 60.0
+CLUSTER = "gpuwarden-in-the-testA"  # 16 bytes in base64, as Kafka wants it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,19 @@ def _fetch(folder: Path) -> None:
 
 @contextmanager
 def running(
-    folder: Path, port: int = 0, protocol: str = "PLAINTEXT", more: Mapping[str, str] | None = None
+    folder: Path, port: int = 0, protocol: str = "PLAINTEXT", more: Mapping[str, str] | None = None, scram: Sequence[str] = ()
 ) -> Iterator[Broker]:
     """A broker whose files are all in `folder`; a free port if none is named. `protocol` is its listener's.
 
-    `more` are server properties. A second call with the same folder finds the records of the first one.
+    `more` are server properties, `scram` users as --add-scram wants them. A second call with the same folder finds the records of the first one.
     """
     port = port or free_port()
     settings = folder / "server.properties"
-    settings.write_text("".join(f"{key}={value}\n" for key, value in _properties(folder, port, protocol, more or {}).items()))
+    write_properties(settings, _properties(folder, port, protocol, more or {}))
     if not (folder / "log" / "meta.properties").exists():
-        _format(settings)
+        format_storage(settings, scram)
     with (folder / "out").open("ab") as out:
-        server = subprocess.Popen(_java("kafka.Kafka", str(settings)), stdout=out, stderr=out, cwd=folder)
+        server = subprocess.Popen(java("kafka.Kafka", str(settings)), stdout=out, stderr=out, cwd=folder)
     try:
         wait_until_open(port, server, folder / "out", START_S)
         yield Broker(f"127.0.0.1:{port}", server)
@@ -59,13 +60,19 @@ def running(
         server.wait()
 
 
-def _format(settings: Path) -> None:
-    cluster = subprocess.run(_java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True)
-    command = _java("kafka.tools.StorageTool", "format", "-t", cluster.stdout.strip(), "-c", str(settings))
-    subprocess.run(command, check=True, capture_output=True)
+def write_properties(settings: Path, properties: Mapping[str, str]) -> None:
+    """The file that a broker is started with."""
+    settings.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
 
 
-def _java(main: str, *arguments: str) -> list[str]:
+def format_storage(settings: Path, scram: Sequence[str] = ()) -> None:
+    """Makes the empty log that the properties in `settings` name. `scram` are users as --add-scram wants them."""
+    command = java("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(settings))
+    subprocess.run([*command, *(part for user in scram for part in ("--add-scram", user))], check=True, capture_output=True)
+
+
+def java(main: str, *arguments: str) -> list[str]:
+    """The command that runs one of Kafka's programs."""
     heap = ["-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     return ["java", *heap, "-cp", f"{install()}/*", main, *arguments]
 

@@ -1,0 +1,96 @@
+"""Who may do what: the role in a caller's certificate against the least role of each method. What is not listed is denied to all.
+
+A certificate names its holder by a URI among its subject alternative names: `spiffe://gpuwarden/ROLE/NAME`. Without TLS the
+server listens on loopback only, and whoever is on this machine may do everything.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+from prometheus_client import Counter
+
+from gpuwarden.controller.events import Refuse
+from gpuwarden.controller.rpc_refusal import Refused
+
+TRUST_DOMAIN: Final = "spiffe://gpuwarden/"
+DENIED: Final = Counter("gpuwarden_controller_denied_total", "Calls denied for want of a role, by reason", ["reason"])
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Role(IntEnum):
+    """Each may do what those before it may; an agent may only hold its node's session."""
+
+    AGENT = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+LEAST: Final[Mapping[str, Role]] = {
+    "Session": Role.AGENT,
+    "GetCluster": Role.VIEWER,
+    "ListNodes": Role.VIEWER,
+    "ListFindings": Role.VIEWER,
+    "ListActions": Role.VIEWER,
+    "ListPowerDomains": Role.VIEWER,
+    "Watch": Role.VIEWER,
+    "SetBudget": Role.OPERATOR,
+    "SetMode": Role.OPERATOR,
+}
+FORCE: Final = Role.ADMIN
+"""To do what the controller has just refused as unsafe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`name` of an agent is its node; `told` is how the ledger names the caller."""
+
+    role: Role
+    name: str
+    told: str
+
+
+def caller_of(context: Context) -> Caller:
+    """Refused where the certificate names no role."""
+    if context.auth_context().get("transport_security_type") != [b"ssl"]:
+        host, _, _ = unquote(context.peer()).rpartition(":")  # the same for a repeat on a new connection
+        return Caller(Role.ADMIN, "", f"operator at {host.partition(':')[2]}")
+    return _named(name.decode(errors="replace") for name in context.auth_context().get("x509_subject_alternative_name", ()))
+
+
+def check(context: Context, method: str, *, force: bool = False) -> Caller:
+    """The caller, if it may call `method` of either service; else Refused."""
+    caller, least = caller_of(context), FORCE if force else LEAST[method]
+    fits = caller.role is Role.AGENT if least is Role.AGENT else caller.role >= least
+    if not fits and not _local(caller):
+        what = f"{method} with force" if force else method
+        raise _denied("ROLE_TOO_LOW", f"{caller.told} may not call {what}: that is for {least.name.lower()}s")
+    return caller
+
+
+def check_node(caller: Caller, node: str) -> None:
+    """An agent speaks for its own node only."""
+    if caller.name != node and not _local(caller):
+        raise _denied("OTHER_NODE", f"hello.node: is {node!r}, this certificate is {caller.name!r}'s", "hello.node")
+
+
+def _local(caller: Caller) -> bool:
+    return not caller.name
+
+
+def _named(names: Iterable[str]) -> Caller:
+    for name in names:
+        role, slash, holder = name.removeprefix(TRUST_DOMAIN).partition("/")
+        if name.startswith(TRUST_DOMAIN) and slash and holder and role.upper() in Role.__members__:
+            return Caller(Role[role.upper()], holder, f"{role} {holder}")
+    raise _denied("NO_ROLE", f"the certificate names no role: one of its URIs should be {TRUST_DOMAIN}ROLE/NAME")
+
+
+def _denied(reason: str, message: str, field: str = "") -> Refused:
+    DENIED.labels(reason).inc()
+    return Refused(Refuse("PERMISSION_DENIED", reason, field, message))
