@@ -12,12 +12,11 @@ from gpuwarden.agent.events import ControllerLink, Event, FromController
 from gpuwarden.core.address import Address
 from gpuwarden.core.channel import open_channel
 from gpuwarden.core.config import ConfigError
-from gpuwarden.core.version import VERSION
+from gpuwarden.core.version import SESSION, VERSION
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
 from gpuwarden.proto.control_pb2_grpc import AgentServiceStub
 from gpuwarden.proto.lease_pb2 import Sealed
 
-SESSION_VERSION: Final = 1
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 1.0  # a controller that restarts within a lease hears of all its nodes before it ends
 _OPTIONS: Final = (
@@ -75,7 +74,7 @@ class ControllerSession:
         except ConfigError as why:
             return f"tls_dir: {why}"
         with channel:
-            hello = Hello(version=SESSION_VERSION, node=self._node, agent_version=VERSION)
+            hello = Hello(version=SESSION.highest, lowest_version=SESSION.lowest, node=self._node, agent_version=VERSION)
             requests = _Requests(SessionRequest(hello=hello))
             call = AgentServiceStub(channel).Session(requests)
             self._attach(requests, call)
@@ -98,8 +97,8 @@ class ControllerSession:
         for response in call:
             match response.WhichOneof("message"):
                 case "welcome":
-                    if response.welcome.version != SESSION_VERSION:
-                        return f"welcome.version: is {response.welcome.version}, this agent speaks {SESSION_VERSION}"
+                    if response.welcome.version not in SESSION:
+                        return f"welcome.version: is {response.welcome.version}, this agent speaks {SESSION}"
                     self._tell(ControllerLink(True))
                 case "grant":
                     self._put(FromController(response.grant.SerializeToString()))

@@ -11,12 +11,11 @@ from prometheus_client import Counter, Gauge
 from gpuwarden.controller.access import Context, check, check_node
 from gpuwarden.controller.events import Event, Refuse, ReportArrived, SessionClosed, SessionOpened
 from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
-from gpuwarden.core.version import VERSION
+from gpuwarden.core.version import SESSION, VERSION, Versions
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse, Welcome
 from gpuwarden.proto.control_pb2_grpc import AgentServiceServicer
 from gpuwarden.proto.lease_pb2 import Sealed
 
-SESSION_VERSION: Final = 1
 HELLO_WITHIN_S: Final = 10.0
 MAX_NAME_CHARS: Final = 253  # a DNS name's
 _SAY_AGAIN_S: Final = 0.05
@@ -33,9 +32,8 @@ Offer = Callable[[Event], bool]
 class _Session:
     """What waits to go down one stream: a single slot, since a newer grant makes the older one worthless."""
 
-    def __init__(self, number: int, node: str) -> None:
-        self.number = number
-        self.node = node
+    def __init__(self, number: int, node: str, version: int) -> None:
+        self.number, self.node, self.version = number, node, version
         self._grant: bytes | None = None
         self._ended: Refuse | None = None
         self._changed = asyncio.Event()
@@ -121,7 +119,9 @@ class AgentSessions(AgentServiceServicer):
                 "NOT_FOUND", "NODE_UNKNOWN", "hello.node",
                 f"hello.node: {hello.node!r} is in no power domain of this controller; add it to its configuration",
             ))
-        session = _Session(next(self._numbers), hello.node)
+        version = _version(hello)
+        assert version is not None, "the hello was checked"
+        session = _Session(next(self._numbers), hello.node, version)
         if (older := self._by_node.get(hello.node)) is not None:
             self._forget(older, "a newer session of this node replaced it")
             older.end(Refuse("ABORTED", "SESSION_REPLACED", "", f"node {hello.node} opened a newer session"))
@@ -163,7 +163,7 @@ class AgentSessions(AgentServiceServicer):
 
 
 async def _write(session: _Session, context: Context) -> None:
-    await context.write(SessionResponse(welcome=Welcome(version=SESSION_VERSION, controller_version=VERSION)))
+    await context.write(SessionResponse(welcome=Welcome(version=session.version, controller_version=VERSION)))
     async for sealed in session.grants():
         await context.write(SessionResponse(grant=Sealed.FromString(sealed)))
         GRANTS.labels("sent").inc()
@@ -178,12 +178,16 @@ async def _hello(requests: AsyncIterator[SessionRequest]) -> Hello:
     if first is None or first.WhichOneof("message") != "hello":
         raise invalid("hello", "HELLO_FIRST", "hello: the first message of a session must be hello")
     hello = first.hello
-    if hello.version != SESSION_VERSION:
-        raise invalid("hello.version", "VERSION_UNKNOWN", f"hello.version: is {hello.version}, this controller speaks {SESSION_VERSION}")
+    if _version(hello) is None:
+        raise invalid("hello.version", "VERSION_UNKNOWN", f"hello.version: is {hello.version}, this controller speaks {SESSION}")
     for field, text in (("node", hello.node), ("agent_version", hello.agent_version)):
         if not 0 < len(text) <= MAX_NAME_CHARS:
             raise invalid(f"hello.{field}", "BAD_LENGTH", f"hello.{field}: has {len(text)} characters, 1 to {MAX_NAME_CHARS} may come")
     return hello
+
+
+def _version(hello: Hello) -> int | None:
+    return SESSION.agree(Versions(hello.lowest_version or hello.version, hello.version))
 
 
 def _report(node: str, request: SessionRequest) -> Sealed:

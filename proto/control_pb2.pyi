@@ -83,19 +83,24 @@ class Hello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    LOWEST_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    """The highest version of the session that this agent speaks."""
     node: _builtins.str
     agent_version: _builtins.str
+    lowest_version: _builtins.int
+    """The lowest; 0: only the highest."""
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         node: _builtins.str = ...,
         agent_version: _builtins.str = ...,
+        lowest_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "node", b"node", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "lowest_version", b"lowest_version", "node", b"node", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,6 +139,7 @@ class Welcome(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CONTROLLER_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    """The highest that both speak: the session's."""
     controller_version: _builtins.str
     def __init__(
         self,

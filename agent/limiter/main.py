@@ -37,7 +37,6 @@ from gpuwarden.proto.lease_pb2 import Mode
 
 INBOX_EVENTS: Final = 1000
 STOP_S: Final = 2.0  # a service stops within 5 s, and the floor is set once more after it
-STACK_BYTES: Final = 1 << 20  # of each thread: locked memory is there whether used or not
 
 _log = logging.getLogger("gpuwarden.limiter")
 
@@ -51,7 +50,6 @@ def run(config: LimiterConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM. 1 if this node has no card to limit."""
     log_to_stderr()
     stop, supervisor = stop_on_signals(), Supervisor()
-    threading.stack_size(STACK_BYTES)
     if refused := lock_memory():
         _log.warning("memory is not locked, so it may be swapped out: %s", refused)
     key, remembered = read_key(config.key_file), load_state(config.state_file)

@@ -13,6 +13,7 @@ from services.port import free_port
 from gpuwarden.agent.events import ControllerLink, Event, FromController
 from gpuwarden.agent.session import ControllerSession
 from gpuwarden.core.address import Address
+from gpuwarden.core.version import Versions
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse, Welcome
 from gpuwarden.proto.control_pb2_grpc import AgentServiceServicer, add_AgentServiceServicer_to_server
 from gpuwarden.proto.lease_pb2 import Sealed
@@ -117,3 +118,17 @@ def test_without_a_controller_it_says_so_once(port: int, session: ControllerSess
     time.sleep(2.5)
     events = [told.get_nowait() for _ in range(told.qsize())]
     assert 1 <= len(events) <= 2 and all(isinstance(e, ControllerLink) and not e.up for e in events)
+
+
+def test_an_agent_of_the_next_release_says_that_it_also_speaks_the_one_before(
+    port: int, told: "queue.Queue[Event]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuwarden.agent.session.SESSION", Versions(1, 2))
+    echo = Echo()
+    server = serving(echo, port)
+    session = ControllerSession(Address("127.0.0.1", port), None, "n1", told.put)
+    link(told, True)
+    hello = echo.hellos.get(timeout=5.0)
+    assert (hello.lowest_version, hello.version) == (1, 2)
+    session.close()
+    server.stop(0.2).wait()

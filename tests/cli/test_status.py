@@ -111,7 +111,7 @@ def test_a_node_that_is_silent_is_exit_status_1_with_the_line_to_type(
 
 def test_no_controller_is_exit_status_2_with_what_to_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--controller", f"127.0.0.1:{free_port()}"]) == 2
-    assert "is it running, and is --server its `listen` address?" in capsys.readouterr().err
+    assert "is it running, is --server its `listen` address" in capsys.readouterr().err
 
 
 def snapshot(**of_node: object) -> pb.WatchResponse:

@@ -30,8 +30,9 @@ class AgentLine:
         self._up: queue.SimpleQueue[SessionRequest | None] = queue.SimpleQueue()
         self._down = AgentServiceStub(channel).Session(iter(self._up.get, None), timeout=30)
 
-    def hello(self, node: str, version: int = 1) -> None:
-        self._up.put(SessionRequest(hello=Hello(version=version, node=node, agent_version="0.1.0")))
+    def hello(self, node: str, version: int = 1, lowest_version: int = 0) -> None:
+        hello = Hello(version=version, lowest_version=lowest_version, node=node, agent_version="0.1.0")
+        self._up.put(SessionRequest(hello=hello))
 
     def report(self, sealed: bytes) -> None:
         self._up.put(SessionRequest(report=Sealed.FromString(sealed)))

@@ -17,7 +17,7 @@ from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.core.address import Address
 from gpuwarden.core.seal import Way, seal
-from gpuwarden.core.version import VERSION
+from gpuwarden.core.version import VERSION, Versions
 from gpuwarden.proto.lease_pb2 import PowerReport
 
 Open = Callable[[grpc.Channel], "object"]
@@ -83,6 +83,16 @@ def test_a_version_that_is_not_known_is_refused(server: Server, open_line: Open,
     assert refusal(line.hear) == (
         "INVALID_ARGUMENT", "VERSION_UNKNOWN", "hello.version", "hello.version: is 2, this controller speaks 1",
     )
+
+
+@pytest.mark.parametrize("ours, lowest, highest, agreed", [((1, 1), 1, 2, 1), ((1, 2), 0, 1, 1), ((1, 2), 1, 3, 2)])
+def test_agents_of_the_release_before_and_after_are_welcomed_in_a_version_that_both_speak(
+    server: Server, open_line: Open, monkeypatch: pytest.MonkeyPatch, ours: tuple[int, int], lowest: int, highest: int, agreed: int
+) -> None:
+    monkeypatch.setattr("gpuwarden.controller.rpc_agent.SESSION", Versions(*ours))
+    line = open_line(server.channel)
+    line.hello("n0", highest, lowest)
+    assert line.hear().welcome.version == agreed
 
 
 def test_a_node_of_no_domain_is_refused_by_name(server: Server, open_line: Open, refusal: Callable) -> None:

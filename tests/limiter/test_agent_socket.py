@@ -113,3 +113,16 @@ def test_the_agents_relay_comes_back_when_the_limiter_does(tmp_path: Path, arriv
         limiter.close()
         assert told.get(timeout=5.0) == LimiterLink(False)
     relay.close()
+
+
+def test_a_socket_that_somebody_else_made_is_used_and_left_in_place(tmp_path: Path, arrived: "queue.Queue[bytes]") -> None:
+    path = tmp_path / "limiter.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        limiter = AgentSocket(tmp_path / "another", "no-such-group", arrived.put, listener)
+        with connect(path) as agent:
+            assert write_frame(agent, b"grant")
+            assert arrived.get(timeout=5.0) == b"grant"
+        limiter.close()
+    assert path.exists() and not (tmp_path / "another").exists()

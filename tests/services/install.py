@@ -33,6 +33,7 @@ NEEDS: Mapping[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
     "maven": (_on_path("mvn"), ("maven",)),
     "openssl": (_on_path("openssl"), ("openssl",)),
     "chromium": (_on_path("chromium"), ("chromium",)),
+    "systemd-analyze": (_on_path("systemd-analyze"), ("systemd",)),
     "promtool": (_on_path("promtool"), ("prometheus",)),
 }
 

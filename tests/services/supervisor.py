@@ -63,13 +63,13 @@ class Supervised:
         """Every line of every message, with the monotonic time at which it came."""
         self._env = env
         self._ready, self._stopping, self._over = threading.Event(), threading.Event(), threading.Event()
-        self._notify = _notify_socket()
-        self._listening = _sockets(self.unit)
+        self._listening: list[socket.socket] = []
         self._starts: deque[float] = deque()
         self._main: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name=f"supervise {unit_path.stem}", daemon=True)
 
     def __enter__(self) -> Self:
+        self._notify, self._listening = _notify_socket(), _sockets(self.unit)
         self._thread.start()
         return self
 

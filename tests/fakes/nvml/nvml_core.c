@@ -128,7 +128,7 @@ static void wait_for_driver(void)
 int nvmlDeviceSetPowerManagementLimit(device g, uint32_t mw)
 {
     ENTER(g);
-    if (node->no_permission) return leave(NVML_NO_PERMISSION);
+    if (node->no_permission || g->no_permission) return leave(NVML_NO_PERMISSION);
     if (mw < g->min_w * 1000 || mw > g->max_w * 1000) return leave(NVML_INVALID_ARGUMENT);
     leave(NVML_SUCCESS);
     wait_for_driver();
