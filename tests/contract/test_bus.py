@@ -1,4 +1,4 @@
-"""What every bus promises, on the one in memory and on Apache Kafka."""
+"""What every bus promises: the one in memory, Apache Kafka, and Apache Kafka under TLS with a password."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 from services.kafka import Broker
+from services.kafka_secure import ADMIN, SecureBroker
 
 from gpuwarden.core.bus import MAX_RECORD_BYTES, Bus, BusConfig, BusError, Consumer, Producer, Record
 from gpuwarden.core.bus_kafka import KafkaBus
@@ -55,7 +56,7 @@ class Lane:
         return sent
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@pytest.fixture(params=["memory", "kafka", "kafka-secure"])
 def lane(request: pytest.FixtureRequest) -> Iterator[Lane]:
     number = next(_number)
     topic, other, group = f"topic-{number}", f"other-{number}", f"group-{number}"
@@ -68,6 +69,9 @@ def lane(request: pytest.FixtureRequest) -> Iterator[Lane]:
 def _bus(request: pytest.FixtureRequest, *topics: str) -> Bus:
     if request.param == "memory":
         return MemoryBus()
+    if request.param == "kafka-secure":
+        secure: SecureBroker = request.getfixturevalue("secure_broker")
+        return KafkaBus(secure.user(ADMIN), topics, 10.0)
     broker: Broker = request.getfixturevalue("kafka_broker")
     return KafkaBus(BusConfig(bootstrap=(broker.bootstrap,), partitions=4), topics, 10.0)
 
