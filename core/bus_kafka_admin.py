@@ -1,5 +1,6 @@
 """Kafka's topics through its admin client: which there are and what they are like, made and set."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -20,7 +21,18 @@ from gpuwarden.core.bus_kafka_access import access
 from gpuwarden.core.bus_kafka_log import listen_to_kafka, reasons
 from gpuwarden.core.bus_topics import PARTITIONS, PLANS, REPLICATION
 
+VISIBLE_S: Final = 10.0
+PAUSE_S: Final = 0.1
 _TYPE: Final = "type: gpuwarden topics"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """What the brokers have taken reaches each of them a moment later; BusError if it takes longer than that."""
+    end_s = time.monotonic() + VISIBLE_S
+    while not holds():
+        if time.monotonic() > end_s:
+            raise BusError(f"{what} does not show after {VISIBLE_S:g} s")
+        time.sleep(PAUSE_S)
 
 
 @contextmanager
@@ -89,7 +101,11 @@ class KafkaTopics:
         return {topic["name"]: _shape(topic) | _values(settings[topic["name"]]) for topic in self.admin.describe_topics(there)}
 
     def set(self, topic: str, settings: Mapping[str, str]) -> None:
-        self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))])
+        """Returns once it shows; BusError with the brokers' words if they refuse."""
+        outcome = self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))])["topic"][topic]
+        if outcome != "OK":
+            raise BusError(f"{topic}: {outcome}")
+        wait_until(lambda: settings.items() <= self.found((topic,))[topic].items(), f"{topic}: what was set")
 
 
 def _planned(topic: str, partitions: int) -> dict[str, str]:

@@ -34,7 +34,7 @@ def listen_to_kafka() -> None:
     kafka = logging.getLogger("kafka")
     kafka.addHandler(_sparingly)
     kafka.propagate = False
-    kafka.setLevel(logging.INFO)  # its debug lines hold passwords
+    kafka.setLevel(logging.WARNING)  # whatever the level of others: its debug lines hold passwords
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Kafka's access control through its admin client."""
 
-import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
@@ -17,10 +16,8 @@ from kafka.admin import (  # type: ignore[import-untyped]  # has no types
 from kafka.errors import SecurityDisabledError  # type: ignore[import-untyped]  # has no types
 
 from gpuwarden.core.bus import BusError
+from gpuwarden.core.bus_kafka_admin import wait_until
 from gpuwarden.core.bus_roles import GROUPS, TOPIC, Right
-
-IN_FORCE_S: Final = 10.0
-PAUSE_S: Final = 0.1
 
 _ANYTHING: Final = ACLFilter(
     None, None, ACLOperation.ANY, ACLPermissionType.ALLOW, ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
@@ -54,11 +51,7 @@ def grant(admin: Any, rights: Collection[Right]) -> None:
     outcome = admin.create_acls([_acl(right) for right in rights])
     for error in outcome["failed"]:
         raise error("an access rule is refused")
-    end_s = time.monotonic() + IN_FORCE_S
-    while not set(rights) <= found_rights(admin):
-        if time.monotonic() > end_s:
-            raise BusError(f"access rules are taken, and not in force after {IN_FORCE_S:g} s")
-        time.sleep(PAUSE_S)
+    wait_until(lambda: set(rights) <= found_rights(admin), "what was given")
 
 
 def _acl(right: Right) -> Any:
