@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Daemons start in the tests again and again: they should not compile themselves each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help up test servers bench
+.PHONY: help up test servers chaos bench
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -22,6 +22,9 @@ test: .venv/dev servers  ## install the servers and tools that the suite needs, 
 
 servers:  ## install what the tests talk to: Debian packages and Apache Kafka
 	@$(PYTHON) tests/services/install.py
+
+chaos: .venv/dev servers  ## do to a row what an operator may fear, some 12 minutes long, and print a table
+	$(BIN)/python bench/chaos
 
 bench: .venv/dev  ## measure speed and accuracy
 	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

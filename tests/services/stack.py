@@ -86,7 +86,7 @@ def control_plane(folder: Path, plan: Plan) -> Iterator[Stack]:
     made = Stack(plan, folder, free_port())
     try:
         write_keys(folder / "keys", plan.nodes)
-        (folder / "controller.toml").write_text(_controller(made))
+        (folder / "controller.toml").write_text(controller_config(made))
         made.start_controller()
         if plan.bootstrap:
             (folder / "detector.toml").write_text(_metrics(made, "detector") + _bus(plan))
@@ -102,8 +102,8 @@ def running(folder: Path, plan: Plan) -> Iterator[Stack]:
     with ExitStack() as gpus, control_plane(folder, plan) as made:
         for seed, node in enumerate(plan.nodes):
             made.gpus[node] = gpus.enter_context(FakeNode(folder / f"{node}.gpus", gpus=plan.gpus, seed=seed))
-            (folder / f"limiter-{node}.toml").write_text(_limiter(made, node))
-            (folder / f"agent-{node}.toml").write_text(_agent(made, node))
+            (folder / f"limiter-{node}.toml").write_text(limiter_config(made, node))
+            (folder / f"agent-{node}.toml").write_text(agent_config(made, node))
             made.start_limiter(node)
             made.start_agent(node)
         yield made
@@ -126,7 +126,7 @@ def _bus(plan: Plan) -> str:
     return f'[bus]\nbootstrap = ["{plan.bootstrap}"]\n' if plan.bootstrap else ""
 
 
-def _controller(stack: Stack) -> str:
+def controller_config(stack: Stack) -> str:
     nodes = ", ".join(f'"{node}"' for node in stack.plan.nodes)
     return f"""
 listen = "{stack.server}"
@@ -144,7 +144,7 @@ nodes = [{nodes}]
 {_bus(stack.plan)}"""
 
 
-def _limiter(stack: Stack, node: str) -> str:
+def limiter_config(stack: Stack, node: str) -> str:
     return f"""
 node = "{node}"
 socket = "{stack.folder / node}.sock"
@@ -154,7 +154,7 @@ floor_w = 200.0
 """
 
 
-def _agent(stack: Stack, node: str) -> str:
+def agent_config(stack: Stack, node: str) -> str:
     return f"""
 node = "{node}"
 controller = "{stack.server}"

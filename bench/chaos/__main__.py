@@ -1,0 +1,69 @@
+"""What an operator may fear, done for real to a row under load: one table, a line a fault.
+
+    python bench/chaos [--only TEXT] [--json FILE]
+
+Separate processes on simulated cards, gRPC and Unix sockets; a supervisor does with every unit of deploy/systemd what systemd would do.
+Limits are looked at twenty times a second and held against the grants that had reached the limiter: a card must be at its floor or
+under a lease that runs, 1 s after any lease has ended, whatever happened.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
+
+from chaos import deaths, losses
+from chaos.judge import Line, judged
+from chaos.row import running
+from chaos.watch import Watch
+
+NODES, PER_NODE_W = ("a", "b", "c", "d"), 6800.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="faults whose name has this text in it")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    lines: list[Line | losses.Line] = [*_deaths(args.only), *_losses(args.only)]
+    if args.json:
+        args.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
+    return 1 if any(line.wrong for line in lines) else 0
+
+
+def _deaths(only: str) -> list[Line]:
+    chosen: Mapping[str, Callable[..., None]] = {name: fault for name, fault in deaths.FAULTS.items() if only in name}
+    if not chosen:
+        return []
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODES, PER_NODE_W) as row:
+        print(f"{'DEATH AND DELAY':<44}{'uncovered':>11}{'stale obeyed':>14}{'over budget':>13}{'at the floor':>14}{'back after':>12}")
+        watch, lines = Watch(row), []
+        for name, fault in chosen.items():
+            line = judged(row, watch, name, fault)
+            lines.append(line)
+            floor = "never" if line.floor_after_s is None else f"{line.floor_after_s:.1f} s"
+            print(f"{line.fault:<44}{line.unsafe_s:>9.2f} s{line.stale_obeyed:>14}{line.over_budget_s:>11.2f} s{floor:>14}"
+                  f"{line.back_after_s:>10.1f} s  {'; '.join(line.wrong) or 'held'}", flush=True)
+        watch.close()
+    return lines
+
+
+def _losses(only: str) -> list[losses.Line]:
+    with tempfile.TemporaryDirectory() as folder:
+        lines = losses.measured(Path(folder), only)
+    if lines:
+        print(f"{'LOSS':<44}{'readings':>10}{'not consumed':>14}{'not recorded':>14}{'in hand':>9}{'alerts':>8}{'twice':>7}")
+    for line in lines:
+        print(f"{line.fault:<44}{line.read:>10}{line.not_consumed:>14}{line.not_recorded:>14}{line.in_hand:>9}{line.told:>8}"
+              f"{line.told_twice:>7}  {'; '.join(line.wrong) or 'held'}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
