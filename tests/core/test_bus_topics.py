@@ -1,8 +1,9 @@
 """What topics should be like, and which differences may be set without harm."""
 
 import pytest
+from house import ROOT
 
-from gpuwarden.core.bus_roles import AGENT, CONTROLLER, DETECTOR, RECORDER, rights
+from gpuwarden.core.bus_roles import AGENT, CONTROLLER, DETECTOR, RECORDER, ROLES, rights
 from gpuwarden.core.bus_topics import MIN_INSYNC, PARTITIONS, PLANS, REPLICATION, differences, wanted
 from gpuwarden.proto import topics
 
@@ -68,3 +69,14 @@ def test_only_the_detector_writes_findings_and_only_the_controller_actions() -> 
     assert writers[topics.FINDINGS] == [DETECTOR]
     assert writers[topics.ACTIONS] == [CONTROLLER]
     assert all(len(roles) == 1 for roles in writers.values())
+
+
+def test_the_guide_has_every_topic_and_role_as_they_are() -> None:
+    guide = (ROOT / "docs" / "kafka.md").read_text(encoding="utf-8")
+    for topic, plan in PLANS.items():
+        limit = "no limit" if plan.retention_bytes < 0 else f"{plan.retention_bytes >> 20} MiB"
+        partitions = "at most 3" if plan.quiet else "`--partitions`"
+        assert f"| `{topic}` | {partitions} | {plan.retention_s // 86_400} days | {limit} |" in guide
+    for name, role in ROLES.items():
+        writes, reads = (", ".join(t.split(".")[1] for t in topics.ALL if t in side) or "-" for side in (role.writes, role.reads))
+        assert f"| {name} | {writes} | {reads} | {f'`{role.groups}*`' if role.groups else '-'} |" in guide
