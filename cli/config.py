@@ -1,4 +1,4 @@
-"""`gpuwarden config`: checks a file before a daemon meets it, tells every key, makes keys and certificates."""
+"""`gpuwarden config`: checks a file before a daemon meets it, tells every key, makes keys, certificates and the page's users."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gpuwarden.cli import certs
+from gpuwarden.cli import certs, web_user
 from gpuwarden.core.config import keys, load
 from gpuwarden.core.seal import KEY_BYTES
 
@@ -23,7 +23,7 @@ CONFIGS = {
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    config = verbs.add_parser("config", help="check a configuration, list its keys, make node keys and certificates")
+    config = verbs.add_parser("config", help="check a configuration, list its keys, make keys, certificates and the page's users")
     steps = config.add_subparsers(metavar="STEP", required=True)
     check = steps.add_parser("check", help="say everything that is wrong with a file")
     check.add_argument("daemon", choices=CONFIGS)
@@ -38,17 +38,19 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     made.add_argument("--out", type=Path, required=True, help="folder; a node's key is NODE.key")
     made.set_defaults(run=_node_keys)
     certs.add(steps)
+    web_user.add(steps)
     config.set_defaults(verb="config")
 
 
-def _config_of(daemon: str) -> type[Any]:
+def config_of(daemon: str) -> type[Any]:
+    """Its config type; ModuleNotFoundError where the extra that it needs is not installed."""
     module, name = CONFIGS[daemon]
     found: type[Any] = getattr(import_module(module), name)
     return found
 
 
 def _check(args: argparse.Namespace) -> int:
-    load(args.file, _config_of(args.daemon))
+    load(args.file, config_of(args.daemon))
     print(f"{args.file}: is good for the {args.daemon}")
     return 0
 
@@ -57,7 +59,7 @@ def _options(args: argparse.Namespace) -> int:
     daemons = [args.daemon] if args.daemon else list(CONFIGS)
     if args.json:
         names = ("key", "type", "default", "meaning")
-        print(json.dumps({d: [dict(zip(names, k, strict=True)) for k in keys(_config_of(d))] for d in daemons}, indent=1))
+        print(json.dumps({d: [dict(zip(names, k, strict=True)) for k in keys(config_of(d))] for d in daemons}, indent=1))
     else:
         title = "# Configuration\n\nEvery key of every daemon, as `gpuwarden config options` prints it.\n\n"
         print(title + "\n\n".join("\n".join(markdown(daemon)) for daemon in daemons))
@@ -69,7 +71,7 @@ def markdown(daemon: str) -> Iterator[str]:
     yield f"## {daemon}\n"
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
-    for key, kind, default, doc in keys(_config_of(daemon)):
+    for key, kind, default, doc in keys(config_of(daemon)):
         yield f"| `{key}` | {kind} | `{default}` | {doc} |"
 
 

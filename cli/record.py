@@ -44,11 +44,13 @@ def _seconds(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.core.bus import BusError
     from gpuwarden.core.log import log_to_stderr
+    from gpuwarden.core.reload import on_hangup
     from gpuwarden.core.service import stop_on_signals
     from gpuwarden.detector.history import Recorder
 
     config = brokers(args)
     log_to_stderr()
+    on_hangup(lambda: _log.info("SIGHUP: a recorder reads no file; what its command line says takes effect with a restart"))
     recorder, stop = Recorder(args.out), stop_on_signals()
     if args.duration is not None:
         timer = threading.Timer(args.duration, stop.set)

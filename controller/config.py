@@ -1,9 +1,11 @@
 """The controller's configuration."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
 
@@ -12,9 +14,12 @@ from gpuwarden.controller.actuators.severity import SEVERITIES
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.config import ConfigError, option, read_key
+
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,11 @@ class ControllerConfig:
     tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key; with it every caller of `listen` shows a certificate", default=None)
     metrics_listen: Address | None = option("Prometheus metrics; without it none", default=None)
     web_listen: Address | None = option("the web page; without it none", default=None)
+    web_users_file: Path | None = option(
+        "who may log in to the page, made by `gpuwarden config web-user`; without it the page is read-only", default=None
+    )
+    web_tls: WebTls | None = option("the page's certificate; without it http, on loopback only", default=None)
+    web_hosts: tuple[str, ...] = option("further host names that the page goes by; any other is refused", default=())
     lease_s: float = option("how long a grant holds without the next; then the node goes to its floor", default=5.0)
     stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
@@ -68,9 +78,22 @@ class ControllerConfig:
     def _listening(self) -> Iterator[str]:
         if not self.listen.loopback and self.tls_dir is None:
             yield f"listen: is {self.listen}, should be a loopback address such as 127.0.0.1 where there is no tls_dir"
-        for key, address in (("metrics_listen", self.metrics_listen), ("web_listen", self.web_listen)):
-            if address is not None and not address.loopback:
-                yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1: nothing protects it"
+        if self.metrics_listen is not None and not self.metrics_listen.loopback:
+            yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address such as 127.0.0.1: nothing protects it"
+        yield from self._page()
+
+    def _page(self) -> Iterator[str]:
+        for host in self.web_hosts:
+            if not _HOST_NAME.fullmatch(host):
+                yield f"web_hosts: is {host!r}, should be a host's name, without scheme and port"
+        if self.web_listen is None:
+            for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls), ("web_hosts", self.web_hosts)):
+                if given:
+                    yield f"{key}: is for the page, and there is no web_listen"
+        elif not self.web_listen.loopback:
+            for key, given in (("web_users_file", self.web_users_file), ("web_tls", self.web_tls)):
+                if not given:
+                    yield f"{key}: is missing, and web_listen ({self.web_listen}) is no loopback address: others could listen in or look on"
 
     @property
     def timing(self) -> Timing:

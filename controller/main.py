@@ -33,7 +33,7 @@ from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
-from gpuwarden.controller.web.serve import Page
+from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.bus_roles import CONTROLLER
@@ -149,10 +149,10 @@ class ControllerShell:
         if config.metrics_listen is not None:
             opened.callback(_listening("metrics_listen", config.metrics_listen, partial(serve_metrics, "controller")))
         if config.web_listen is not None:
-            opened.callback(_listening("web_listen", config.web_listen, self._show_page))
+            opened.callback(_listening("web_listen", config.web_listen, partial(self._show_page, config)))
 
-    def _show_page(self, listen: Address) -> Callable[[], None]:
-        page = Page(listen, self.board)
+    def _show_page(self, config: ControllerConfig, listen: Address) -> Callable[[], None]:
+        page = Page(listen, self.board, Door(config.web_users_file, config.web_tls, config.web_hosts), self._rpc.ask)
         page.start()
         self.page_url = page.url
         _log.info("the page is at %s", page.url)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import Future
 from threading import Thread
 from typing import Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from gpuwarden.controller.events import Event, Refuse
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.rpc_agent import AgentSessions
+from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S
 from gpuwarden.controller.rpc_operator import Operators
 from gpuwarden.controller.rpc_replies import Replies
 from gpuwarden.controller.rpc_tls import server_credentials
@@ -91,6 +93,10 @@ class Rpc:
 
     def answer(self, token: int, response: bytes | Refuse) -> None:
         self._replies.answer(token, response)
+
+    def ask(self, make_event: Callable[[int], Event]) -> Future[bytes]:
+        """The page's way to the machine, which is that of every call: the serialised response, or Refused."""
+        return asyncio.run_coroutine_threadsafe(self._replies.ask(make_event, ANSWER_WITHIN_S), self._loop)
 
     def stop(self) -> None:
         """Says NOT_SERVING, ends the sessions and gives open calls a second."""

@@ -2,25 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Final, TypeVar
 
-from gpuwarden.controller import events
 from gpuwarden.controller.access import Context, caller_of, check
 from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
+from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S, budget_event, mode_event
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
-from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
+from gpuwarden.controller.rpc_refusal import Refused, abort
 from gpuwarden.controller.rpc_replies import Replies
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceServicer
 from gpuwarden.proto.finding_pb2 import FindingState
 
-ANSWER_WITHIN_S: Final = 10.0
 WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
-MAX_TEXT_CHARS: Final = 253  # of a domain's name or a request's id
 
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
@@ -83,21 +81,13 @@ class Operators(ControlServiceServicer):
 
     @_refusing
     async def SetBudget(self, request: pb.SetBudgetRequest, context: Context) -> pb.SetBudgetResponse:
-        _check_texts(request)
-        event = partial(
-            events.SetBudget, actor=caller_of(context).told, request_id=request.request_id, domain=request.domain,
-            budget_w=request.budget_w, validate_only=request.validate_only,
-        )
+        event = budget_event(request, caller_of(context).told)
         return pb.SetBudgetResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
-        _check_texts(request)
         check(context, "SetMode", force=request.force)
-        event = partial(
-            events.SetMode, actor=caller_of(context).told, request_id=request.request_id, domain=request.domain,
-            mode=request.mode, force=request.force, validate_only=request.validate_only,
-        )
+        event = mode_event(request, caller_of(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
@@ -128,10 +118,6 @@ class Operators(ControlServiceServicer):
         return newest
 
 
-def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
-    for field, text in (("domain", request.domain), ("request_id", request.request_id)):
-        if len(text) > MAX_TEXT_CHARS:
-            raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")
 
 
 def _patience_s(context: Context) -> float:

@@ -2,13 +2,19 @@
 
 import socket
 import threading
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web.app import create_app
+from gpuwarden.controller.web.certificate import Certificate, WebTls
+from gpuwarden.controller.web.change import Ask, Changes
 from gpuwarden.controller.web.feed import Feed
+from gpuwarden.controller.web.login import Login
+from gpuwarden.controller.web.users import Users
 from gpuwarden.core.address import Address
 
 _START_S: Final = 10.0
@@ -17,6 +23,15 @@ _STOP_S: Final = 5.0
 STUCK_S: Final = 10.0
 # Seats for viewers' streams and for what else they fetch; more are answered 503.
 _CONNECTIONS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who is let in, and how. Without a users file everybody may look and nobody may change anything."""
+
+    users_file: Path | None = None
+    tls: WebTls | None = None
+    hosts: tuple[str, ...] = ()
 
 
 class _Server(uvicorn.Server):
@@ -39,21 +54,30 @@ class _Server(uvicorn.Server):
 class Page:
     """Shows a board's newest snapshot to whoever opens `url`."""
 
-    def __init__(self, listen: Address, board: Board) -> None:
-        """Port 0 takes a free one. OSError if the address cannot be had."""
+    def __init__(self, listen: Address, board: Board, door: Door | None = None, ask: Ask | None = None) -> None:
+        """Port 0 takes a free one; `ask` is the way to the machine. OSError if the address cannot be had, ConfigError
+        if the door's files are no good."""
+        door = door or Door()
+        users = Users(door.users_file) if door.users_file else None
+        certificate = Certificate(door.tls) if door.tls else None
+        self._scheme = "https" if certificate else "http"
         self._listener = _listen(listen)
         self.address = Address(listen.host, self._listener.getsockname()[1])
-        feed = Feed(board)
+        feed, login = Feed(board), Login(users, needed_to_read=not listen.loopback)
+        changes = Changes(login, ask) if users and ask else None
         config = uvicorn.Config(
-            create_app(feed), log_config=None, access_log=False, timeout_graceful_shutdown=1, server_header=False,
-            limit_concurrency=_CONNECTIONS,
+            create_app(feed, login, changes, certificate, (listen.host, *door.hosts)),
+            log_config=None, access_log=False, timeout_graceful_shutdown=1, server_header=False,
+            limit_concurrency=_CONNECTIONS, proxy_headers=False,
         )  # fmt: skip
+        config.load()
+        config.ssl = certificate.context if certificate else None  # its own options know no context that can be renewed
         self._server = _Server(config, feed)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name="page", daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}/"
+        return f"{self._scheme}://{self.address}/"
 
     def start(self) -> None:
         """Answers when it returns; OSError if it does not come to that."""

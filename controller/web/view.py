@@ -30,7 +30,7 @@ def view(snapshot: WatchResponse) -> dict[str, Any]:
         "level": line.level,
         "sentence": line.sentence,
         "cluster": _cluster(snapshot.cluster),
-        "domains": [_domain(domain) for domain in snapshot.cluster.domains],
+        "domains": [domain(one) for one in snapshot.cluster.domains],
         "nodes": _nodes(snapshot.nodes),
         "findings": [_finding(finding) for finding in findings[:FINDINGS]],
         "findings_left_out": max(len(findings) - FINDINGS, 0),
@@ -55,19 +55,19 @@ def _cluster(cluster: GetClusterResponse) -> dict[str, Any]:
     }
 
 
-def _domain(domain: PowerDomain) -> dict[str, Any]:
+def domain(shown: PowerDomain) -> dict[str, Any]:
     return {
-        "name": domain.name,
-        "mode": words.mode(domain.mode),
-        "sentence": domain.sentence,
-        "rating_w": number(domain.rating_w),
-        "budget_w": number(domain.budget_w),
-        "power_w": number(domain.power_w),
-        "counted_w": number(domain.counted_w),
-        "floors_w": number(domain.floors_w),
-        "heat_ratio": number(domain.heat_ratio, 3),
-        "node_count": domain.node_count,
-        "live_count": domain.live_count,
+        "name": shown.name,
+        "mode": words.mode(shown.mode),
+        "sentence": shown.sentence,
+        "rating_w": number(shown.rating_w),
+        "budget_w": number(shown.budget_w),
+        "power_w": number(shown.power_w),
+        "counted_w": number(shown.counted_w),
+        "floors_w": number(shown.floors_w),
+        "heat_ratio": number(shown.heat_ratio, 3),
+        "node_count": shown.node_count,
+        "live_count": shown.live_count,
     }
 
 

@@ -11,6 +11,9 @@ from gpuwarden.core.config import ConfigError, load, parse
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "controller.toml"
 
 
+TLS = {"cert_file": "/x", "key_file": "/y"}
+
+
 def document(**changes: Any) -> dict[str, Any]:
     row = {"name": "row-a", "rating_w": 60e3, "classes": [{"name": "h100", "nodes": ["n[1-4]"]}]}
     return {"ledger_file": "/tmp/ledger", "keys_dir": "/tmp/keys", "domains": [row]} | changes
@@ -42,7 +45,12 @@ def test_what_is_left_out_is_safe() -> None:
     [
         (document(listen="0.0.0.0:7443"), "listen: is 0.0.0.0:7443, should be a loopback address"),
         (document(metrics_listen="10.0.0.1:9"), "metrics_listen: is 10.0.0.1:9, should be a loopback address"),
-        (document(web_listen="controller:80"), "web_listen: is controller:80, should be a loopback address"),
+        (document(web_listen="controller:80"), "web_tls: is missing, and web_listen (controller:80) is no loopback address"),
+        (document(web_listen="0.0.0.0:80", web_tls=TLS), "web_users_file: is missing, and web_listen (0.0.0.0:80) is no loopback"),
+        (document(web_listen="0.0.0.0:80", web_users_file="/x"), "web_tls: is missing, and web_listen (0.0.0.0:80) is no loopback"),
+        (document(web_listen="127.0.0.1:80", web_hosts=["https://x"]), "web_hosts: is 'https://x', should be a host's name"),
+        (document(web_users_file="/x"), "web_users_file: is for the page, and there is no web_listen"),
+        (document(web_listen="127.0.0.1:80", web_tls={"cert_file": "/x"}), "web_tls.key_file: is missing"),
         (document(lease_s=1.0), "lease_s: is 1, should be 2 to 60"),
         (document(stale_s=6.0), "stale_s: is 6, should be 1.5"),
         (document(stale_s=float("nan")), "stale_s: is nan"),

@@ -1,41 +1,17 @@
 """The page in a real browser: live, silent about nothing, and text stays text."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from web.snapshots import SCENES, Scene, snapshot
 from web.stage import playing, serving
+from web.witness import opened
 
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web.serve import Page as Served
 
 EVIL = '<img src=x onerror="document.title=1">'
-
-
-@dataclass
-class Witness:
-    """What a browser complained of, and whom it called."""
-
-    complaints: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-
-@contextmanager
-def opened(browser: Browser, url: str, width: int = 1280, height: int = 800) -> Iterator[tuple[Page, Witness]]:
-    context, witness = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark"), Witness()
-    page = context.new_page()
-    page.on("console", lambda said: witness.complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: witness.complaints.append(str(error)))
-    page.on("request", lambda request: witness.hosts.add(urlsplit(request.url).netloc))
-    page.goto(url)
-    try:
-        yield page, witness
-    finally:
-        context.close()
 
 
 def test_it_shows_live_data_and_calls_nobody_else(browser: Browser) -> None:

@@ -1,18 +1,20 @@
 """Pictures of the page for the documents: `python tests/web/shoot.py [--url http://127.0.0.1:8080/]`.
 
-Without a URL it plays a scene of its own. A picture larger than 300 kB is an error.
+Without a URL it plays a scene of its own, and for the pictures of a login and of a change it runs a controller with twelve
+limiters. A picture larger than 300 kB is an error.
 """
 
 import argparse
 import struct
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 TESTS = Path(__file__).resolve().parents[1]
 MOST_BYTES = 300_000
@@ -26,6 +28,8 @@ class Shot:
     height: int
     scale: float = 1.0
     full: bool = False
+    # What is done first: "", log in, or change.
+    act: str = ""
 
 
 SHOTS = (
@@ -34,6 +38,10 @@ SHOTS = (
     Shot("page-phone", "dark", 390, 844),
     Shot("page-phone-full", "light", 390, 844, full=True),
     Shot("page-wall", "dark", 1600, 900),
+)
+ACTED = (
+    Shot("page-login", "light", 390, 700, act="log in"),
+    Shot("page-change", "dark", 1200, 720, act="change"),
 )
 
 
@@ -60,9 +68,40 @@ def take(browser: Browser, url: str, shot: Shot, wait_s: float) -> bytes:
     page.goto(url)
     page.locator("#nodes .tile").first.wait_for()
     page.wait_for_timeout(wait_s * 1000)
+    act(page, shot.act)
     picture = page.screenshot(full_page=shot.full, animations="disabled")
     context.close()
     return packed(picture)
+
+
+@contextmanager
+def controlled() -> Iterator[str]:
+    """A controller with limiters under load; ada may change its budget."""
+    from fakes.limiters import Limiter
+    from web.crew import working
+    from web.door import controlling, page_config
+
+    nodes = tuple(f"node-{number:02}" for number in range(12))
+    limiters = [Limiter(node, demand_w=3600.0 + 190 * number) for number, node in enumerate(nodes)]
+    with tempfile.TemporaryDirectory() as folder:
+        config = page_config(Path(folder), rating_w=96e3, nodes=nodes)
+        with controlling(config) as shell, working(shell, *limiters):
+            assert shell.page_url is not None
+            yield shell.page_url
+
+
+def act(page: Page, what: str) -> None:
+    if not what:
+        return
+    page.get_by_role("button", name="log in", exact=True).click()
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("analytical engine")
+    if what == "change":
+        page.keyboard.press("Enter")
+        page.locator(".change").click()
+        page.get_by_label("Budget in kW").fill("80")
+        page.keyboard.press("Enter")
+        page.locator("#change-told li").first.wait_for()
 
 
 def packed(png: bytes) -> bytes:
@@ -96,10 +135,10 @@ def main() -> int:
 
     args.out.mkdir(parents=True, exist_ok=True)
     too_large = []
-    with opened(args.url, args.scene) as url, chromium.running() as browser:
-        for shot in SHOTS:
+    with opened(args.url, args.scene) as url, controlled() as acted_url, chromium.running() as browser:
+        for shot in SHOTS + ACTED:
             if args.only in (None, shot.name):
-                picture = take(browser, url, shot, args.wait)
+                picture = take(browser, acted_url if shot.act else url, shot, args.wait)
                 (args.out / f"{shot.name}.png").write_bytes(picture)
                 print(f"{shot.name}.png: {len(picture):,} bytes")
                 too_large += [shot.name] if len(picture) > MOST_BYTES else []

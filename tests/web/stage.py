@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from web.snapshots import Scene, snapshot
 
 from gpuwarden.controller.snapshot import Board
-from gpuwarden.controller.web.serve import Page
+from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
+
+HERE = Address("127.0.0.1", 0)
 
 
 @contextmanager
-def serving(board: Board) -> Iterator[Page]:
-    page = Page(Address("127.0.0.1", 0), board)
+def serving(board: Board, listen: Address = HERE, door: Door | None = None) -> Iterator[Page]:
+    page = Page(listen, board, door)
     page.start()
     try:
         yield page
@@ -22,7 +24,9 @@ def serving(board: Board) -> Iterator[Page]:
 
 
 @contextmanager
-def playing(scene: Scene, period_s: float = 0.25, step_s: float = 1.0) -> Iterator[Page]:
+def playing(
+    scene: Scene, period_s: float = 0.25, step_s: float = 1.0, listen: Address = HERE, door: Door | None = None
+) -> Iterator[Page]:
     """Every `period_s` the scene stands `step_s` later."""
     board, over = Board(), threading.Event()
 
@@ -36,7 +40,7 @@ def playing(scene: Scene, period_s: float = 0.25, step_s: float = 1.0) -> Iterat
     player = threading.Thread(target=play, daemon=True)
     player.start()
     try:
-        with serving(board) as page:
+        with serving(board, listen, door) as page:
             yield page
     finally:
         over.set()

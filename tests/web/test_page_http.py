@@ -53,9 +53,12 @@ def test_every_answer_forbids_what_is_not_ours_and_not_in_a_file(web: httpx.Clie
     until_seen(web)
     headers = web.get(path).headers
     policy = headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "require-trusted-types-for 'script'" in policy
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "require-trusted-types-for 'script'" in policy
     assert "unsafe" not in policy and "*" not in policy and "http" not in policy
     assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"] and "strict-transport-security" not in headers
+    assert headers["cache-control"] == ("no-cache" if path.startswith("/static/") else "no-store")
     assert "server" not in headers
 
 

@@ -3,8 +3,14 @@ import { percent, watts } from "./format.js";
 
 const cards = new Map(); // kept, so that a click which spans two snapshots is not lost
 
-export function showDomains(domains, chosen, onChoose) {
+// `onChange` is null where nobody may change anything.
+export function showDomains(domains, chosen, onChoose, onChange) {
   if (domains.length !== cards.size || domains.some(({ name }) => !cards.has(name))) build(domains, onChoose);
+  for (const domain of domains) {
+    const change = cards.get(domain.name).nextElementSibling;
+    change.hidden = onChange === null;
+    change.onclick = () => onChange(domain);
+  }
   for (const domain of domains) {
     const card = cards.get(domain.name);
     card.setAttribute("aria-pressed", String(domains.length > 1 && domain.name === chosen));
@@ -20,8 +26,10 @@ function build(domains, onChoose) {
     cards.set(name, card);
   }
   byId("domains").classList.toggle("single", domains.length === 1);
-  byId("domains").replaceChildren(...cards.values());
+  byId("domains").replaceChildren(...[...cards].map(([name, card]) => make("div", { class: "slot" }, card, changeButton(name))));
 }
+
+const changeButton = (name) => make("button", { type: "button", class: "plain change", "aria-label": `change budget or mode of ${name}`, hidden: true }, "change…");
 
 function content(domain) {
   return [

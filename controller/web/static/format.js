@@ -10,6 +10,9 @@ export function percent(ratio) {
   return ratio === null || !Number.isFinite(ratio) ? "–" : `${Math.round(ratio * 100)} %`;
 }
 
+// No line ends before a unit.
+export const unbroken = (sentence) => sentence.replace(/(\d) (?=[kM]?W\b|%)/g, "$1\u00a0");
+
 export function span(seconds) {
   const s = Math.max(0, seconds);
   if (s < 90) return `${Math.round(s)} s`;

@@ -1,5 +1,6 @@
 import { byId } from "./dom.js";
-import { clock, span } from "./format.js";
+import { clock, span, unbroken } from "./format.js";
+import { mayRead } from "./session.js";
 
 const MARKS = { safe: "✓", attention: "!", danger: "✕", silent: "?", waiting: "…" };
 
@@ -11,6 +12,7 @@ export function showHeadline(snapshot) {
 
 // `unheardS` is how long the page's own server has been silent, 0 while it is not.
 export function showFreshness(snapshot, age, unheardS) {
+  if (!mayRead()) return level("waiting", "Log in to see this cluster.", "not logged in");
   if (!snapshot) return level("waiting", "Waiting for the controller’s first snapshot.", unheardS ? "not connected" : "connected");
   const taken = `what you see is of ${clock(snapshot.cluster.unix_s)}`;
   if (unheardS) return level("silent", `This page lost its controller ${span(unheardS)} ago: ${taken}.`, "not connected");
@@ -22,7 +24,7 @@ function level(name, sentence, freshness) {
   document.body.dataset.level = name;
   document.title = `${MARKS[name]} gpuwarden`;
   setText(byId("mark"), MARKS[name]);
-  setText(byId("sentence"), sentence.replace(/(\d) (?=[kM]?W\b|%)/g, "$1\u00a0")); // no line ends before a unit
+  setText(byId("sentence"), unbroken(sentence));
   setText(byId("freshness"), freshness);
 }
 
