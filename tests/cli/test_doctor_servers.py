@@ -86,6 +86,7 @@ def test_a_refused_password_is_named_and_absent_topics_are_not_created(
             f'sasl_username = "boss"\nsasl_password_file = "{password}"',
         )
         assert "sasl_password_file: " in told(kafka_topics.check(machine.place))["wrong"]
+        password.touch(mode=0o600)
         password.write_text("wrong", encoding="ascii")
         assert "a broker listens and ends the login: SASL PLAIN as 'boss' is refused" in told(kafka_topics.check(machine.place))["wrong"]
         password.write_text("right", encoding="ascii")
