@@ -91,7 +91,7 @@ def test_a_refused_password_is_named_and_absent_topics_are_not_created(
         assert "Invalid username or password" in told(kafka_topics.check(machine.place))["wrong"]
         password.write_text("right", encoding="ascii")
         for _ in range(2):
-            assert "not there yet: gpuwarden.comm.v1, gpuwarden.telemetry.v1" in told(kafka_topics.check(machine.place))["warning"]
+            assert "not there yet: gpuwarden." in told(kafka_topics.check(machine.place))["warning"]
 
 
 @pytest.fixture

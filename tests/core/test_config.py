@@ -156,7 +156,7 @@ class TestKeyFile:
     @pytest.mark.parametrize("content", [b"", b"ab" * 31, b"ab" * 33, b"xy" * 32, b"\xff" * 64])
     def test_of_another_form_is_refused_without_showing_it(self, file: Path, content: bytes) -> None:
         file.write_bytes(content)
-        with pytest.raises(ConfigError, match="is not a key: 64 hex digits are expected|is not text") as refused:
+        with pytest.raises(ConfigError, match=r"is not a key: 64 hex digits are expected|is not text") as refused:
             read_key(file)
         assert "abab" not in str(refused.value)
 
