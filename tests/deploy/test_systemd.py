@@ -49,6 +49,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unit.write_text(unit.read_text().replace("/opt/gpuwarden/bin/gpuwarden", "/bin/true"))
     for drop_in in folder.glob("*.service.d"):
         (folder / drop_in.stem).write_text("[Service]\nExecStart=/bin/true\n")
+    (folder / "gpuwarden-agent.service.d").mkdir()
+    shutil.copy(UNITS.parent / "examples" / "credentials.conf", folder / "gpuwarden-agent.service.d")
     return folder
 
 
@@ -71,6 +73,20 @@ def test_what_runs_jobs_waits_for_the_limiter_and_is_not_restarted_with_it(drop_
     assert settings == ["[Unit]", "Requires=gpuwarden-ready.service", "After=gpuwarden-ready.service"]
     waits = (UNITS / "gpuwarden-ready.service").read_text()
     assert "\nAfter=gpuwarden-limiter.service\n" in waits and not re.search(r"^(Requires|BindsTo|PartOf)=", waits, re.MULTILINE)
+
+
+def test_the_users_of_the_units_are_made() -> None:
+    made = subprocess.run(["systemd-sysusers", "--dry-run", UNITS / "gpuwarden.sysusers"], capture_output=True, text=True, check=True)
+    told = made.stdout + made.stderr
+    for unit in UNITS.glob("gpuwarden-*"):
+        for name in re.findall(r"^(?:User|Group|SocketGroup)=(gpuwarden\S*)", unit.read_text(), re.MULTILINE):
+            assert f"'{name}'" in told
+
+
+def test_what_the_guides_tell_to_install_is_there() -> None:
+    for guide in ("deploy.md", "upgrade.md"):
+        for named in re.findall(r"deploy/\S+", (UNITS.parents[1] / "docs" / guide).read_text()):
+            assert (UNITS.parents[1] / named.rstrip("`.,)")).exists(), named
 
 
 def test_a_limiter_in_auto_is_ready_when_every_card_has_its_floor(gpus: FakeNode, tmp_path: Path) -> None:
