@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import MAX_RECORD_BYTES, BusConfig
@@ -23,11 +24,40 @@ class FakeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BmcConfig:
+    """This node's BMC, read by the collector `bmc`."""
+
+    url: str = option("https://host or https://host:port of the BMC; http only to loopback")
+    user: str = option("an account that may read (role ReadOnly)")
+    password_file: Path = option("file with the password and nothing else, which only its owner may read")
+    ca_file: Path | None = option("certificates (PEM) that vouch for the BMC's; none: the system's", default=None)
+    verify: bool = option("false: the password goes to whoever answers at the address", default=True)
+
+    def problems(self) -> Iterator[str]:
+        try:
+            yield from self._url_problems(urlsplit(self.url))
+        except ValueError as why:
+            yield f"url: {why}"
+        if not self.user or ":" in self.user:
+            yield f"user: is {self.user!r}, should be a name without a colon"
+        if self.ca_file is not None and not self.verify:
+            yield "ca_file: is of no use with verify = false"
+
+    def _url_problems(self, url: SplitResult) -> Iterator[str]:
+        if url.username is not None or url.password is not None:
+            yield "url: holds a user or password, which belong into user and password_file"
+        elif url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
+            yield f"url: is {self.url!r}, should be https://host or https://host:port"
+        elif not Address(url.hostname, url.port or 443).loopback and url.scheme == "http":
+            yield f"url: is {self.url!r}, should be https: the password would be there for all to read"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     node: str = option("this node's name in the controller's file; empty: the host's name", default="")
     period_s: float = option("from one pass over the node to the next", default=1.0)
     collectors: tuple[str, ...] = option(
-        "what to read: nvml, host, infiniband, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
+        "what to read: nvml, host, infiniband, bmc, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
@@ -39,6 +69,7 @@ class AgentConfig:
     job_map: Path | None = option("TOML that names jobs of users whose processes do not; see agent/jobs.py", default=None)
     proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
     sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
+    bmc: BmcConfig | None = option("the collector bmc; none: the BMC is not read", default=None)
     fake: FakeConfig = option("the collector fake", default=FakeConfig())
 
     def problems(self) -> Iterator[str]:
@@ -60,6 +91,8 @@ class AgentConfig:
             yield f"controller: is {self.controller}, beyond loopback it needs tls_dir"
         if self.limiter_socket is not None and self.controller is None:
             yield "limiter_socket: is of no use without controller"
+        if self.bmc is not None and "bmc" not in self.collectors:
+            yield "bmc: is of no use without bmc among the collectors"
 
 
 def named(config: AgentConfig) -> AgentConfig:

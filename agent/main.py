@@ -21,6 +21,7 @@ from gpuwarden.agent.relay import LimiterRelay
 from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
 from gpuwarden.agent.spool import Spool
+from gpuwarden.core.bus_roles import AGENT
 from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
@@ -39,7 +40,7 @@ def run(config: AgentConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM."""
     log_to_stderr()
     stop = stop_on_signals()
-    connect_bus = partial(connect, config.bus) if config.bus is not None else None
+    connect_bus = partial(connect, config.bus, wanted=AGENT.topics) if config.bus is not None else None
     collect_and_relay(named(config), connect_bus, stop, events_dir, Supervisor())
     return 0
 

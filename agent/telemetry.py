@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from gpuwarden.agent.reading import DeviceReading
 from gpuwarden.proto.catalogue import COLUMNS, Device, Kind
@@ -38,15 +39,25 @@ class Increases:
 
 
 def blocks(devices: Iterable[tuple[DeviceReading, Mapping[str, float]]]) -> list[Block]:
-    """One block a kind of device, with a column for each metric that any of its devices has."""
-    by_kind: dict[Device, list[tuple[DeviceReading, Mapping[str, float]]]] = {}
+    """One block a kind of device, with a column for each metric that any of its devices has.
+
+    A device that two collectors read, as host and BMC do, is one row.
+    """
+    by_kind: dict[Device, dict[str, _Row]] = {}
     for device, values in devices:
-        by_kind.setdefault(device.device, []).append((device, values))
+        row = by_kind.setdefault(device.device, {}).setdefault(device.id, _Row(device.index, {}))
+        row.values.update(values)
     return [_block(kind, rows) for kind, rows in by_kind.items()]
 
 
-def _block(kind: Device, rows: list[tuple[DeviceReading, Mapping[str, float]]]) -> Block:
-    rows.sort(key=lambda row: row[0].index)
-    metrics = [metric for metric in COLUMNS[kind] if any(metric.name in values for _, values in rows)]
-    table = [[values.get(metric.name, math.nan) for metric in metrics] for _, values in rows]
-    return encode_block(kind, [device.id for device, _ in rows], metrics, table)
+@dataclass(frozen=True, slots=True)
+class _Row:
+    index: int
+    values: dict[str, float]
+
+
+def _block(kind: Device, by_id: Mapping[str, _Row]) -> Block:
+    rows = sorted(by_id.items(), key=lambda row: row[1].index)
+    metrics = [metric for metric in COLUMNS[kind] if any(metric.name in row.values for _, row in rows)]
+    table = [[row.values.get(metric.name, math.nan) for metric in metrics] for _, row in rows]
+    return encode_block(kind, [device_id for device_id, _ in rows], metrics, table)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from process_cost import cpu_s, family, pss_mib
 from profile_of import profile
 from services import kafka, stack
 from services.cache import cached
@@ -32,7 +33,6 @@ from services.port import free_port, wait_until_open
 NODE, GPUS = "node-1", 8
 DOMAIN = 'name = "row"\nrating_w = 6200.0\nmode = "auto"\ndead_nodes = 0\n'
 SETTLE_S, PROFILE_S = 12.0, 20
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PEER = "nvitop-exporter"
 MODULES = ("gpuwarden.cli.main", "gpuwarden.agent.main", "gpuwarden.agent.limiter.main", "gpuwarden.agent.limiter.cards_session", "gpuwarden.agent.nvml_pass")
 
@@ -69,8 +69,8 @@ def _measured(duration_s: float) -> dict[str, object]:
             with _exporter(folder, row.gpus[NODE].env()) as peer:
                 time.sleep(SETTLE_S)
                 roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
-                costs = _costs({name: _family(pid) for name, pid in roots.items()}, duration_s)
-                top_five = profile([*_family(roots["agent"]), *_family(roots["limiter"])], folder, PROFILE_S)
+                costs = _costs({name: family(pid) for name, pid in roots.items()}, duration_s)
+                top_five = profile([*family(roots["agent"]), *family(roots["limiter"])], folder, PROFILE_S)
     ours = [costs["agent"], costs["limiter"]]
     return {
         "duration_s": duration_s,
@@ -86,28 +86,12 @@ def _plain(cost: Cost) -> dict[str, float]:
 
 
 def _costs(families: dict[str, list[int]], duration_s: float) -> dict[str, Cost]:
-    before = {name: sum(map(_cpu_s, pids)) for name, pids in families.items()}
+    before = {name: sum(map(cpu_s, pids)) for name, pids in families.items()}
     time.sleep(duration_s)
     return {
-        name: Cost(len(pids), sum(map(_pss_mib, pids)), 100 * (sum(map(_cpu_s, pids)) - before[name]) / duration_s)
+        name: Cost(len(pids), sum(map(pss_mib, pids)), 100 * (sum(map(cpu_s, pids)) - before[name]) / duration_s)
         for name, pids in families.items()
     }
-
-
-def _family(pid: int) -> list[int]:
-    """The process and all its descendants."""
-    children = (Path(f"/proc/{pid}/task") / task / "children" for task in os.listdir(f"/proc/{pid}/task"))
-    return [pid, *(own for file in children for child in file.read_text().split() for own in _family(int(child)))]
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
-
-
-def _pss_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 @contextmanager

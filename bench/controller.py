@@ -29,6 +29,7 @@ import grpc
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fakes.limiters import Limiter
+from process_cost import cpu_s
 from services import stack
 from services.port import free_port, wait_until_open
 
@@ -43,7 +44,6 @@ SIZES = {1: (250, 500, 1000, 1500, 2000, 2500), 10: (100, 200, 300, 400, 500)}
 P99_LIMIT_MS, ANSWERED_WITHIN_S = 300.0, 1.5
 SETTLE_S = 12.0  # until leases are granted in steady state
 DEMANDS_W = (1200.0, 5000.0)
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -137,13 +137,13 @@ def _measured(size: int, rate: int, duration_s: float) -> dict[str, object]:
         os.sched_setaffinity(0, set(cores[1:]) or set(cores))
         opened.callback(os.sched_setaffinity, 0, cores)
         keys = {name: read_key(folder / "keys" / f"{name}.key") for name in names}
-        tally, cpu_s = asyncio.run(_load(f"127.0.0.1:{port}", keys, 1 / rate, duration_s, controller.pid))
+        tally, spent_s = asyncio.run(_load(f"127.0.0.1:{port}", keys, 1 / rate, duration_s, controller.pid))
         controller.terminate()
         controller.wait()
-    return _told(size, rate, duration_s, tally, cpu_s)
+    return _told(size, rate, duration_s, tally, spent_s)
 
 
-def _told(size: int, rate: int, duration_s: float, tally: Tally, cpu_s: float) -> dict[str, object]:
+def _told(size: int, rate: int, duration_s: float, tally: Tally, spent_s: float) -> dict[str, object]:
     p99_ms = 1e3 * statistics.quantiles(tally.latencies_s, n=100)[98] if len(tally.latencies_s) > 100 else float("inf")
     answered_ratio = len(tally.latencies_s) / max(tally.reports, 1)
     return {
@@ -152,8 +152,8 @@ def _told(size: int, rate: int, duration_s: float, tally: Tally, cpu_s: float) -
         "answered_ratio": round(answered_ratio, 3),
         "report_to_directive_p50_ms": round(1e3 * statistics.median(tally.latencies_s), 1) if tally.latencies_s else None,
         "report_to_directive_p99_ms": round(p99_ms, 1),
-        "controller_cpu_percent": round(100 * cpu_s / duration_s, 1),
-        "us_a_report": round(1e6 * cpu_s / max(tally.reports, 1)),
+        "controller_cpu_percent": round(100 * spent_s / duration_s, 1),
+        "us_a_report": round(1e6 * spent_s / max(tally.reports, 1)),
         "failures": dict(tally.failures.most_common(3)),
         "carried": p99_ms <= P99_LIMIT_MS and not tally.failures and answered_ratio >= (0.98 if rate == 1 else 0.5),
     }
@@ -165,9 +165,9 @@ async def _load(server: str, keys: dict[str, bytes], period_s: float, duration_s
     end_s = time.monotonic() + SETTLE_S + len(keys) / 500 + duration_s
     nodes = [asyncio.create_task(Node(name, key, period_s, tally).run(server, end_s)) for name, key in keys.items()]
     await asyncio.sleep(end_s - duration_s - time.monotonic())
-    tally.reports, tally.latencies_s, before_s = 0, [], _cpu_s(pid)
+    tally.reports, tally.latencies_s, before_s = 0, [], cpu_s(pid)
     await asyncio.sleep(end_s - time.monotonic())
-    spent_s = _cpu_s(pid) - before_s
+    spent_s = cpu_s(pid) - before_s
     await asyncio.gather(*nodes)
     return tally, spent_s
 
@@ -181,11 +181,6 @@ def _controller(folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
         )
     wait_until_open(port, process, folder / "log", 60.0)
     return process
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
 def _config(folder: Path, port: int, metrics_port: int, names: Sequence[str]) -> str:

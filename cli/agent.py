@@ -25,8 +25,9 @@ def run(args: argparse.Namespace) -> int:
     if args.once:
         return _once(load(args.config, AgentConfig) if args.config else AgentConfig(), args.json)
     from gpuwarden.agent.main import run as run_agent
+    from gpuwarden.core.reload import load_watched
 
-    return run_agent(load(args.config or Path("/etc/gpuwarden/agent.toml"), AgentConfig), events_dir=args.events)
+    return run_agent(load_watched(args.config or Path("/etc/gpuwarden/agent.toml"), AgentConfig), events_dir=args.events)
 
 
 def _once(config: "AgentConfig", as_json: bool) -> int:

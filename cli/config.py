@@ -42,14 +42,15 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     config.set_defaults(verb="config")
 
 
-def _config_of(daemon: str) -> type[Any]:
+def config_of(daemon: str) -> type[Any]:
+    """Its config type; ModuleNotFoundError where the extra that it needs is not installed."""
     module, name = CONFIGS[daemon]
     found: type[Any] = getattr(import_module(module), name)
     return found
 
 
 def _check(args: argparse.Namespace) -> int:
-    load(args.file, _config_of(args.daemon))
+    load(args.file, config_of(args.daemon))
     print(f"{args.file}: is good for the {args.daemon}")
     return 0
 
@@ -58,7 +59,7 @@ def _options(args: argparse.Namespace) -> int:
     daemons = [args.daemon] if args.daemon else list(CONFIGS)
     if args.json:
         names = ("key", "type", "default", "meaning")
-        print(json.dumps({d: [dict(zip(names, k, strict=True)) for k in keys(_config_of(d))] for d in daemons}, indent=1))
+        print(json.dumps({d: [dict(zip(names, k, strict=True)) for k in keys(config_of(d))] for d in daemons}, indent=1))
     else:
         title = "# Configuration\n\nEvery key of every daemon, as `gpuwarden config options` prints it.\n\n"
         print(title + "\n\n".join("\n".join(markdown(daemon)) for daemon in daemons))
@@ -70,7 +71,7 @@ def markdown(daemon: str) -> Iterator[str]:
     yield f"## {daemon}\n"
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
-    for key, kind, default, doc in keys(_config_of(daemon)):
+    for key, kind, default, doc in keys(config_of(daemon)):
         yield f"| `{key}` | {kind} | `{default}` | {doc} |"
 
 

@@ -14,6 +14,6 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.controller.config import ControllerConfig
     from gpuwarden.controller.main import run as run_controller
-    from gpuwarden.core.config import load
+    from gpuwarden.core.reload import load_watched
 
-    return run_controller(load(args.config, ControllerConfig), events_dir=args.events)
+    return run_controller(load_watched(args.config, ControllerConfig), events_dir=args.events)

@@ -12,8 +12,8 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gpuwarden.core.config import load
+    from gpuwarden.core.reload import load_watched
     from gpuwarden.detector.config import DetectorConfig
     from gpuwarden.detector.main import run as run_detector
 
-    return run_detector(load(args.config, DetectorConfig), events_dir=args.events)
+    return run_detector(load_watched(args.config, DetectorConfig), events_dir=args.events)

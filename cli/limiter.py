@@ -14,13 +14,12 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     from gpuwarden.agent.limiter.config import LimiterConfig
-    from gpuwarden.core.config import load
-
-    config = load(args.config, LimiterConfig)
     if args.floor:
         from gpuwarden.agent.limiter.floor import run as set_floors
+        from gpuwarden.core.config import load
 
-        return set_floors(config)
+        return set_floors(load(args.config, LimiterConfig))
     from gpuwarden.agent.limiter.main import run as run_limiter
+    from gpuwarden.core.reload import load_watched
 
-    return run_limiter(config, events_dir=args.events)
+    return run_limiter(load_watched(args.config, LimiterConfig), events_dir=args.events)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpuwarden.cli.brokers import add_brokers, brokers
 from gpuwarden.core.config import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _log = logging.getLogger("gpuwarden.recorder")
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     record = verbs.add_parser("record", help="write the telemetry that comes through Kafka to Parquet files")
-    record.add_argument("--bootstrap", required=True, metavar="HOST:PORT,..", help="Kafka's brokers; one is enough to find all")
+    add_brokers(record)
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the history")
     record.add_argument("--flush-s", type=_seconds, default=60.0, metavar="S", help="a file holds so much time (%(default)s)")
     record.add_argument("--duration", type=_seconds, metavar="S", help="stop after so many seconds; default: when told to")
@@ -41,14 +42,15 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gpuwarden.core.bus import BusConfig, BusError
-    from gpuwarden.core.config import parse
+    from gpuwarden.core.bus import BusError
     from gpuwarden.core.log import log_to_stderr
+    from gpuwarden.core.reload import on_hangup
     from gpuwarden.core.service import stop_on_signals
     from gpuwarden.detector.history import Recorder
 
-    config = parse({"bootstrap": args.bootstrap.split(",")}, BusConfig, "--bootstrap")
+    config = brokers(args)
     log_to_stderr()
+    on_hangup(lambda: _log.info("SIGHUP: a recorder reads no file; what its command line says takes effect with a restart"))
     recorder, stop = Recorder(args.out), stop_on_signals()
     if args.duration is not None:
         timer = threading.Timer(args.duration, stop.set)
@@ -72,7 +74,7 @@ def _record(config: "BusConfig", recorder: "Recorder", flush_s: float, stop: thr
     from gpuwarden.proto import topics
 
     supervisor = Supervisor()
-    consumer = connect(config, stop, supervisor.waits).consumer((topics.TELEMETRY,), GROUP)
+    consumer = connect(config, stop, supervisor.waits, (topics.TELEMETRY,)).consumer((topics.TELEMETRY,), GROUP)
     _log.info("group %s reads %s", GROUP, topics.TELEMETRY)
     supervisor.ready(f"group {GROUP} reads {topics.TELEMETRY}")
     try:

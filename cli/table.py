@@ -11,6 +11,7 @@ from rich.rule import Rule
 from rich.table import Table as Grid
 from rich.text import Text
 
+from gpuwarden.cli.plain_text import printable
 from gpuwarden.controller.web import words
 from gpuwarden.controller.web.fold import fold
 from gpuwarden.controller.web.headline import HOT_RATIO, Level, headline
@@ -79,11 +80,6 @@ def picture(snapshot: WatchResponse, rows: int) -> RenderableType:
         _nodes(snapshot.nodes, max(room, _LEAST_NODES)),
         *below,
     )
-
-
-def printable(said: str) -> str:
-    """What a node calls itself may not move the cursor or colour the terminal."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in said)
 
 
 def _text(said: str, style: str = "") -> Text:

@@ -4,7 +4,9 @@ One file, one writer. The memory that a restart needs, epoch and domains, lies b
 some 400 bytes each; what goes has long been mirrored to the bus, if one answers.
 """
 
+import contextlib
 import fcntl
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,15 +143,26 @@ def _lock(file: Path) -> IO[bytes]:
     """Held as long as the returned file is open: the kernel frees it even after a crash."""
     path = file.with_name(file.name + ".lock")
     try:
-        lock_file = path.open("ab")
+        lock_file = path.open("a+b", buffering=0)
     except OSError as why:
         raise LedgerError(f"ledger_file {file}: cannot create {path.name}: {why.strerror}") from None
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        holder = _holder(lock_file)
         lock_file.close()
-        raise LedgerError(f"ledger_file {file}: another controller is writing it; only one may run") from None
+        raise LedgerError(f"ledger_file {file}: another controller{holder} is writing it; only one may run") from None
+    with contextlib.suppress(OSError):  # the lock holds without it; a full disk is the ledger's to tell
+        lock_file.truncate(0)
+        lock_file.write(b"%d\n" % os.getpid())
     return lock_file
+
+
+def _holder(lock_file: IO[bytes]) -> str:
+    """Who has it, as it wrote itself down; nothing if it has not got that far yet."""
+    lock_file.seek(0)
+    pid = lock_file.read(32).strip()
+    return f" (process {int(pid)})" if pid.isdigit() else ""
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -145,7 +145,7 @@ class Controller:
         node = self._nodes[event.node][1]
         if node.session is not None:
             del self._sessions[node.session]
-        node.session = event.session
+        node.session, node.agent_version = event.session, event.agent_version
         self._sessions[event.session] = node
         return [Say(f"{event.node}: session opened by agent {event.agent_version}")]
 

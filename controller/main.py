@@ -36,6 +36,7 @@ from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
+from gpuwarden.core.bus_roles import CONTROLLER
 from gpuwarden.core.config import ConfigError
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr, say
@@ -65,7 +66,7 @@ def _way_to_bus(config: BusConfig | None) -> Connect | None:
         return None
     from gpuwarden.core.connect import connect  # who has no bus does not wait for its client to be imported
 
-    return partial(connect, config)
+    return partial(connect, config, wanted=CONTROLLER.topics)
 
 
 class ControllerShell:

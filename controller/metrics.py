@@ -1,8 +1,11 @@
 """What Prometheus is told of the cluster: the newest snapshot in numbers. Nodes have their own exporters."""
 
+from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import Gauge
+from prometheus_client import REGISTRY, Gauge
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from gpuwarden.proto.control_pb2 import NodeState, PowerDomain, WatchResponse
 from gpuwarden.proto.lease_pb2 import Mode
@@ -19,8 +22,37 @@ FIRING: Final = Gauge("gpuwarden_findings_firing", "Findings that fire now")
 EPOCH: Final = Gauge("gpuwarden_controller_epoch", "Epoch of this controller's grants")
 
 
+_COUNTED: Final = {
+    "guard_trips": "Times that cards drew clearly more than their limit, since the limiter's start",
+    "foreign_changes": "Limits that somebody else changed, since the limiter's start",
+    "refusals": "Directives that the limiter would not obey, since its start",
+    "driver_loads": "Loads of the driver that the limiter has seen, its first one included",
+    "reports_refused": "Reports of this node that this controller would not take",
+}
+
+
+class _Limiters(Collector):
+    """What the limiters count. They have no network, so it is told here; a limiter's restart begins at 0 again."""
+
+    def __init__(self) -> None:
+        self.newest = WatchResponse()
+
+    def collect(self) -> Iterator[Metric]:
+        nodes = self.newest.nodes
+        for name, meaning in _COUNTED.items():
+            family = CounterMetricFamily(f"gpuwarden_limiter_{name}", meaning, labels=["node"])
+            for node in nodes:
+                family.add_metric([node.name], getattr(node.counts, name))
+            yield family
+
+
+_LIMITERS: Final = _Limiters()
+REGISTRY.register(_LIMITERS)
+
+
 def show(snapshot: WatchResponse) -> None:
     """Sets all of them."""
+    _LIMITERS.newest = snapshot
     for domain in snapshot.cluster.domains:
         _show_domain(domain)
     states = [node.state for node in snapshot.nodes]

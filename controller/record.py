@@ -29,6 +29,7 @@ class NodeRecord:
     key: bytes
     exposure: Exposure
     session: int | None = None
+    agent_version: str = ""
     report: PowerReport | None = None
     received_s: float = -math.inf
     answered: bool = True  # the newest report has had its grant

@@ -7,7 +7,14 @@ from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
-from gpuwarden.proto.control_pb2 import GetClusterResponse, Node, NodeState, PowerDomain, WatchResponse
+from gpuwarden.proto.control_pb2 import (
+    GetClusterResponse,
+    LimiterCounts,
+    Node,
+    NodeState,
+    PowerDomain,
+    WatchResponse,
+)
 from gpuwarden.proto.lease_pb2 import Mode
 
 
@@ -41,6 +48,7 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
         power_w=sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
         floors_w=keeper.config.floors_w(), heat_ratio=keeper.heat / keeper.config.trip_heat,
         node_count=len(keeper.nodes), live_count=live,
+        decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
     )
 
@@ -61,7 +69,17 @@ def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: in
         enforced_w=node.limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=counted_w,
         report_age_s=now_s - node.received_s, lease_ends_in_s=held_s, firing=firing, reason=node.reason,
         mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
+        agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
+        counts=_counts(node), refusal=report.refusal if report else "",
     )
+
+
+def _counts(node: NodeRecord) -> LimiterCounts:
+    counts = LimiterCounts(reports_refused=node.refused)
+    if (report := node.report) is not None:
+        counts.guard_trips, counts.foreign_changes = report.guard_trips, report.foreign_changes
+        counts.refusals, counts.driver_loads = report.refusals, report.driver_loads
+    return counts
 
 
 def _state(now_s: float, keeper: Keeper, node: NodeRecord) -> "NodeState.ValueType":

@@ -104,14 +104,14 @@ class BusConfig:
 
     kind: str = option("kafka, or memory for parts that share one process", default="kafka")
     bootstrap: tuple[str, ...] = option("brokers to ask for all the others, host:port each", default=())
-    partitions: int = option("partitions of a topic that is not there yet, and so is created", default=12)
+    partitions: int = option("partitions of a busy topic that is not there yet, and so is created", default=12)
     security_protocol: str = option("PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", default="PLAINTEXT")
     ssl_ca_file: Path | None = option("PEM file of who signs the brokers; without it the system's", default=None)
     ssl_certificate_file: Path | None = option("PEM file of this client's certificate", default=None)
-    ssl_key_file: Path | None = option("PEM file of this client's key", default=None)
+    ssl_key_file: Path | None = option("PEM file of this client's key, readable by its owner only", default=None)
     sasl_mechanism: str = option("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", default="SCRAM-SHA-512")
     sasl_username: str | None = option("who this client is, with SASL", default=None)
-    sasl_password_file: Path | None = option("file with the password and nothing else, with SASL", default=None)
+    sasl_password_file: Path | None = option("file with the password and nothing else, readable by its owner only, with SASL", default=None)
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""

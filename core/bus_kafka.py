@@ -2,16 +2,15 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]  # has no types
-from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
-from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]  # has no types
+from kafka.errors import KafkaError  # type: ignore[import-untyped]  # has no types
 
 from gpuwarden.core.bus import BusConfig, BusError, NotYet, OnDone, Record, check_size
 from gpuwarden.core.bus_kafka_access import access
-from gpuwarden.core.bus_kafka_log import listen_to_kafka
+from gpuwarden.core.bus_kafka_admin import administering, made
 
 UNDER_WAY_BYTES: Final = 32 << 20  # kafka-python itself sets no limit to what waits for a broker
 ROOM_S: Final = 5.0
@@ -42,42 +41,17 @@ class KafkaBus:
     """Brokers that answered when this was made."""
 
     def __init__(self, config: BusConfig, topics: Iterable[str], patience_s: float) -> None:
-        """Creates those of `topics` that are not there yet; BusError if no broker answers in `patience_s`."""
-        listen_to_kafka()
+        """Creates those of `topics` that are not there yet; BusError if it may not, or if no broker answers in `patience_s`."""
         self._access = access(config)
-        admin = _made(KafkaAdminClient, **self._access, bootstrap_timeout_ms=1000 * patience_s)
-        try:
-            _create_absent(admin, set(topics), config.partitions)
-        finally:
-            admin.close()
+        with administering(config, patience_s) as kafka:
+            kafka.see_to(topics, config.partitions)
 
     def producer(self) -> "_KafkaProducer":
-        return _KafkaProducer(_made(KafkaProducer, **self._access, **_SENDING, **_EITHER))
+        return _KafkaProducer(made(KafkaProducer, **self._access, **_SENDING, **_EITHER))
 
     def consumer(self, topics: Sequence[str], group: str, from_start: bool = True) -> "_KafkaConsumer":
         begin = {"group_id": group, "auto_offset_reset": "earliest" if from_start else "latest"}
-        return _KafkaConsumer(_made(KafkaConsumer, *topics, **self._access, **_READING, **_EITHER, **begin))
-
-
-def _made(what: Callable[..., Any], *topics: str, **settings: Any) -> Any:
-    """A client of kafka-python; BusError if it cannot be."""
-    try:
-        return what(*topics, **settings)
-    except (KafkaError, OSError) as why:
-        raise BusError(f"{', '.join(settings['bootstrap_servers'])}: {why}") from why
-
-
-def _create_absent(admin: Any, topics: set[str], partitions: int) -> None:
-    try:
-        absent = sorted(topics - set(admin.list_topics()))
-        if absent:
-            admin.create_topics({topic: {"num_partitions": partitions} for topic in absent}, wait_for_metadata=True)
-    except TopicAlreadyExistsError:
-        return  # another daemon was quicker
-    except AuthorizationError as why:
-        _log.warning("topics %s: not all are there, and creating them is not allowed: %s", ", ".join(sorted(topics)), why)
-    except KafkaError as why:
-        raise BusError(f"topics {', '.join(sorted(topics))}: {why}") from why
+        return _KafkaConsumer(made(KafkaConsumer, *topics, **self._access, **_READING, **_EITHER, **begin))
 
 
 class _KafkaProducer:

@@ -1,9 +1,11 @@
 """Where the brokers are, and how a client shows who it is and checks who they are."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from gpuwarden.core.bus import BusConfig, BusError
+from gpuwarden.core.config import KEY_FILE_MODE
 
 
 def access(config: BusConfig) -> dict[str, Any]:
@@ -17,6 +19,8 @@ def access(config: BusConfig) -> dict[str, Any]:
 
 
 def _tls(config: BusConfig) -> ssl.SSLContext:
+    if config.ssl_key_file is not None:
+        _check_mode("ssl_key_file", config.ssl_key_file)
     try:
         context = ssl.create_default_context(cafile=config.ssl_ca_file)
         if config.ssl_certificate_file is not None:
@@ -33,8 +37,15 @@ def _credentials(config: BusConfig) -> dict[str, Any]:
         password = config.sasl_password_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as why:
         raise BusError(f"sasl_password_file: {why}") from why
+    _check_mode("sasl_password_file", config.sasl_password_file)
     return {
         "sasl_mechanism": config.sasl_mechanism,
         "sasl_plain_username": config.sasl_username,
         "sasl_plain_password": password,
     }
+
+
+def _check_mode(key: str, path: Path) -> None:
+    """A file that is not there is told of by who reads it."""
+    if path.exists() and path.stat().st_mode & KEY_FILE_MODE:
+        raise BusError(f"{key}: others may read {path}; chmod 600 {path}")

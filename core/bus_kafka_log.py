@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 SAY_AGAIN_S: Final = 60.0
+MOST_REASONS: Final = 4
 
 _log = logging.getLogger("gpuwarden.bus.kafka")
 
@@ -31,3 +34,29 @@ def listen_to_kafka() -> None:
     kafka = logging.getLogger("kafka")
     kafka.addHandler(_sparingly)
     kafka.propagate = False
+    kafka.setLevel(logging.WARNING)  # whatever the level of others: its debug lines hold passwords
+
+
+@contextmanager
+def reasons() -> Iterator[list[str]]:
+    """What kafka-python warns of meanwhile, each failure once: of a bootstrap it raises only that there was none."""
+    heard = _Reasons()
+    kafka = logging.getLogger("kafka")
+    kafka.addHandler(heard)
+    try:
+        yield heard.reasons
+    finally:
+        kafka.removeHandler(heard)
+
+
+class _Reasons(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.reasons: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failures = [*(record.args if isinstance(record.args, tuple) else ()), *(record.exc_info or ())]
+        for failure in failures:
+            reason = str(failure)
+            if isinstance(failure, Exception) and reason not in self.reasons and len(self.reasons) < MOST_REASONS:
+                self.reasons.append(reason)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from gpuwarden.core.version import VERSION
 FORMAT = 1
 MAX_LINE_CHARS = 64 << 20
 
+_log = logging.getLogger("gpuwarden.eventlog")
+
 
 class BadLog(ValueError):
     """The log cannot be read: file, line and what is wrong."""
@@ -27,23 +30,32 @@ class BadLog(ValueError):
 class EventLog:
     """Appends steps to `folder`/<part>-<name>.jsonl, or .2.jsonl and so on: a restart keeps the log of what was before it.
 
-    A line is whole or, after a crash, the last one is cut short.
+    A line is whole or, after a crash or on a full disk, the last one is cut short. A log that cannot be written ends there, since
+    what replays must have no hole; the daemon goes on.
     """
 
     def __init__(self, folder: Path, part: str, name: str, setup: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = _new(folder, f"{part}-{name}")
+        self._ended = False
         self.path = Path(self._file.name)
         self._line({"format": FORMAT, "version": VERSION, "part": part, "setup": to_plain(setup)})
 
     def write(self, now_s: float, event: object, actions: Sequence[object]) -> None:
-        self._line({"now_s": now_s, "event": to_plain(event), "actions": digest(actions)})
+        if self._ended:
+            return
+        try:
+            self._line({"now_s": now_s, "event": to_plain(event), "actions": digest(actions)})
+        except OSError as why:
+            self._ended = True
+            _log.error("event log %s: %s: it ends here, and the daemon goes on without it", self.path, why.strerror)
 
     def _line(self, plain: Plain) -> None:
         self._file.write(json.dumps(plain, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written still cannot
+            self._file.close()
 
 
 def _new(folder: Path, name: str) -> TextIO:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gpuwarden.core.bus import Bus, BusError, Consumer
+from gpuwarden.core.bus_roles import DETECTOR
 from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
@@ -44,7 +45,7 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
         if config.metrics_listen is not None:
             open_parts.callback(serve_metrics("detector", config.metrics_listen))
         try:
-            bus = connect(config.bus, stop, supervisor.waits)
+            bus = connect(config.bus, stop, supervisor.waits, DETECTOR.topics)
             setup = replace(config.setup, firing=left_firing(bus, stop, supervisor.turned))
             detector = Detector(setup)
             open_parts.callback(register(detector))

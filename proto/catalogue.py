@@ -40,6 +40,8 @@ class Metric:
     dcgm: int | None = None
 
 
+BMC: Final = "host_bmc_"  # what a host's own BMC tells, and its kernel does not
+
 _G, _H, _N = Device.GPU, Device.HOST, Device.NIC
 _GAUGE, _COUNTER, _STATE = Kind.GAUGE, Kind.COUNTER, Kind.STATE
 
@@ -126,6 +128,15 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(230, "host_file_descriptors", _H, _GAUGE, "file handles in use"),
     Metric(231, "host_uptime_seconds", _H, _GAUGE, "time since boot"),
     Metric(232, "host_power_watts", _H, _GAUGE, "power of the whole node, where something measures it"),
+    Metric(233, "host_bmc_power_watts", _H, _GAUGE, "power of the whole chassis, measured out of band"),
+    Metric(234, "host_bmc_power_limit_watts", _H, _GAUGE, "limit on the chassis that the BMC itself enforces"),
+    Metric(235, "host_bmc_power_on", _H, _STATE, "1: the chassis' power state is On"),
+    Metric(236, "host_bmc_supply_input_watts", _H, _GAUGE, "input of all power supplies; only where every one tells it"),
+    Metric(237, "host_bmc_supply_input_min_watts", _H, _GAUGE, "input of the power supply that draws least"),
+    Metric(238, "host_bmc_supplies", _H, _GAUGE, "power supplies that tell their input"),
+    Metric(239, "host_bmc_fan_min_rpm", _H, _GAUGE, "slowest chassis fan"),
+    Metric(240, "host_bmc_inlet_celsius", _H, _GAUGE, "air that the chassis takes in, hottest sensor"),
+    Metric(241, "host_bmc_age_seconds", _H, _GAUGE, "time since the BMC was asked for what is shown"),
     Metric(300, "nic_link_up", _N, _STATE, "1: port state ACTIVE and physical state LinkUp"),
     Metric(301, "nic_rate_bits_per_second", _N, _GAUGE, "negotiated link rate"),
     Metric(302, "nic_receive_bytes_total", _N, _COUNTER, "port_rcv_data"),

@@ -26,15 +26,15 @@ from gpuwarden.proto import finding_pb2 as gpuwarden_dot_proto_dot_finding__pb2
 from gpuwarden.proto import lease_pb2 as gpuwarden_dot_proto_dot_lease__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuwarden/proto/control.proto\x12\x0cgpuwarden.v1\x1a\x1dgpuwarden/proto/finding.proto\x1a\x1bgpuwarden/proto/lease.proto\"i\n\x0eSessionRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.gpuwarden.v1.HelloH\x00\x12&\n\x06report\x18\x02 \x01(\x0b\x32\x14.gpuwarden.v1.SealedH\x00\x42\t\n\x07message\"U\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x16\n\x0elowest_version\x18\x04 \x01(\r\"m\n\x0fSessionResponse\x12(\n\x07welcome\x18\x01 \x01(\x0b\x32\x15.gpuwarden.v1.WelcomeH\x00\x12%\n\x05grant\x18\x02 \x01(\x0b\x32\x14.gpuwarden.v1.SealedH\x00\x42\t\n\x07message\"6\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\"\xfd\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gpuwarden.v1.NodeState\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12\x11\n\tgpu_count\x18\x04 \x01(\r\x12\x13\n\x0bgpu_power_w\x18\x05 \x01(\x01\x12\x0f\n\x07power_w\x18\x06 \x01(\x01\x12\x11\n\tgranted_w\x18\x07 \x01(\x01\x12\x12\n\nenforced_w\x18\x08 \x01(\x01\x12\x11\n\tdefault_w\x18\t \x01(\x01\x12\x0f\n\x07\x66loor_w\x18\n \x01(\x01\x12\x11\n\tcounted_w\x18\x0b \x01(\x01\x12\x14\n\x0creport_age_s\x18\x0c \x01(\x01\x12\x17\n\x0flease_ends_in_s\x18\r \x01(\x01\x12 \n\x04mode\x18\x0e \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\'\n\x05\x63\x61rds\x18\x0f \x03(\x0b\x32\x18.gpuwarden.v1.CardReport\x12\x0e\n\x06\x66iring\x18\x10 \x01(\r\x12\x0e\n\x06reason\x18\x11 \x01(\t\"\xe5\x01\n\x0bPowerDomain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08rating_w\x18\x02 \x01(\x01\x12\x10\n\x08\x62udget_w\x18\x03 \x01(\x01\x12 \n\x04mode\x18\x04 \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\x0f\n\x07power_w\x18\x05 \x01(\x01\x12\x11\n\tcounted_w\x18\x06 \x01(\x01\x12\x10\n\x08\x66loors_w\x18\x07 \x01(\x01\x12\x12\n\nheat_ratio\x18\x08 \x01(\x01\x12\x12\n\nnode_count\x18\t \x01(\r\x12\x12\n\nlive_count\x18\n \x01(\r\x12\x10\n\x08sentence\x18\x0b \x01(\t\"\xaf\x01\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07unix_ns\x18\x03 \x01(\x04\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x11\n\tperformed\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12(\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x16.gpuwarden.v1.Evidence\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\"\x13\n\x11GetClusterRequest\"\xe6\x01\n\x12GetClusterResponse\x12\x15\n\rcontroller_id\x18\x01 \x01(\t\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07unix_ns\x18\x04 \x01(\x04\x12*\n\x07\x64omains\x18\x05 \x03(\x0b\x32\x19.gpuwarden.v1.PowerDomain\x12\x12\n\nnode_count\x18\x06 \x01(\r\x12\x12\n\nlive_count\x18\x07 \x01(\r\x12\x13\n\x0bstale_count\x18\x08 \x01(\r\x12\x14\n\x0c\x66iring_count\x18\t \x01(\r\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.gpuwarden.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13ListFindingsRequest\x12\x18\n\x10include_resolved\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListFindingsResponse\x12\'\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x15.gpuwarden.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListActionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListActionsResponse\x12%\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x14.gpuwarden.v1.Action\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x19\n\x17ListPowerDomainsRequest\"F\n\x18ListPowerDomainsResponse\x12*\n\x07\x64omains\x18\x01 \x03(\x0b\x32\x19.gpuwarden.v1.PowerDomain\"_\n\x10SetBudgetRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x10\n\x08\x62udget_w\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\">\n\x11SetBudgetResponse\x12)\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x19.gpuwarden.v1.PowerDomain\"|\n\x0eSetModeRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12 \n\x04mode\x18\x02 \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\"M\n\x0fSetModeResponse\x12)\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x19.gpuwarden.v1.PowerDomain\x12\x0f\n\x07warning\x18\x02 \x01(\t\"\x0e\n\x0cWatchRequest\"\xb5\x01\n\rWatchResponse\x12\x31\n\x07\x63luster\x18\x01 \x01(\x0b\x32 .gpuwarden.v1.GetClusterResponse\x12!\n\x05nodes\x18\x02 \x03(\x0b\x32\x12.gpuwarden.v1.Node\x12\'\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x15.gpuwarden.v1.Finding\x12%\n\x07\x61\x63tions\x18\x04 \x03(\x0b\x32\x14.gpuwarden.v1.Action*\x7f\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_UNKNOWN\x10\x01\x12\x13\n\x0fNODE_STATE_LIVE\x10\x02\x12\x14\n\x10NODE_STATE_STALE\x10\x03\x12\x13\n\x0fNODE_STATE_HUNG\x10\x04\x32Z\n\x0c\x41gentService\x12J\n\x07Session\x12\x1c.gpuwarden.v1.SessionRequest\x1a\x1d.gpuwarden.v1.SessionResponse(\x01\x30\x01\x32\x97\x05\n\x0e\x43ontrolService\x12O\n\nGetCluster\x12\x1f.gpuwarden.v1.GetClusterRequest\x1a .gpuwarden.v1.GetClusterResponse\x12L\n\tListNodes\x12\x1e.gpuwarden.v1.ListNodesRequest\x1a\x1f.gpuwarden.v1.ListNodesResponse\x12U\n\x0cListFindings\x12!.gpuwarden.v1.ListFindingsRequest\x1a\".gpuwarden.v1.ListFindingsResponse\x12R\n\x0bListActions\x12 .gpuwarden.v1.ListActionsRequest\x1a!.gpuwarden.v1.ListActionsResponse\x12\x61\n\x10ListPowerDomains\x12%.gpuwarden.v1.ListPowerDomainsRequest\x1a&.gpuwarden.v1.ListPowerDomainsResponse\x12L\n\tSetBudget\x12\x1e.gpuwarden.v1.SetBudgetRequest\x1a\x1f.gpuwarden.v1.SetBudgetResponse\x12\x46\n\x07SetMode\x12\x1c.gpuwarden.v1.SetModeRequest\x1a\x1d.gpuwarden.v1.SetModeResponse\x12\x42\n\x05Watch\x12\x1a.gpuwarden.v1.WatchRequest\x1a\x1b.gpuwarden.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuwarden/proto/control.proto\x12\x0cgpuwarden.v1\x1a\x1dgpuwarden/proto/finding.proto\x1a\x1bgpuwarden/proto/lease.proto\"i\n\x0eSessionRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.gpuwarden.v1.HelloH\x00\x12&\n\x06report\x18\x02 \x01(\x0b\x32\x14.gpuwarden.v1.SealedH\x00\x42\t\n\x07message\"U\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x16\n\x0elowest_version\x18\x04 \x01(\r\"m\n\x0fSessionResponse\x12(\n\x07welcome\x18\x01 \x01(\x0b\x32\x15.gpuwarden.v1.WelcomeH\x00\x12%\n\x05grant\x18\x02 \x01(\x0b\x32\x14.gpuwarden.v1.SealedH\x00\x42\t\n\x07message\"6\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\"\xeb\x03\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gpuwarden.v1.NodeState\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12\x11\n\tgpu_count\x18\x04 \x01(\r\x12\x13\n\x0bgpu_power_w\x18\x05 \x01(\x01\x12\x0f\n\x07power_w\x18\x06 \x01(\x01\x12\x11\n\tgranted_w\x18\x07 \x01(\x01\x12\x12\n\nenforced_w\x18\x08 \x01(\x01\x12\x11\n\tdefault_w\x18\t \x01(\x01\x12\x0f\n\x07\x66loor_w\x18\n \x01(\x01\x12\x11\n\tcounted_w\x18\x0b \x01(\x01\x12\x14\n\x0creport_age_s\x18\x0c \x01(\x01\x12\x17\n\x0flease_ends_in_s\x18\r \x01(\x01\x12 \n\x04mode\x18\x0e \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\'\n\x05\x63\x61rds\x18\x0f \x03(\x0b\x32\x18.gpuwarden.v1.CardReport\x12\x0e\n\x06\x66iring\x18\x10 \x01(\r\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12\x15\n\ragent_version\x18\x12 \x01(\t\x12\x17\n\x0flimiter_version\x18\x13 \x01(\t\x12+\n\x06\x63ounts\x18\x14 \x01(\x0b\x32\x1b.gpuwarden.v1.LimiterCounts\x12\x0f\n\x07refusal\x18\x15 \x01(\t\"~\n\rLimiterCounts\x12\x13\n\x0bguard_trips\x18\x01 \x01(\x04\x12\x17\n\x0f\x66oreign_changes\x18\x02 \x01(\x04\x12\x10\n\x08refusals\x18\x03 \x01(\x04\x12\x14\n\x0c\x64river_loads\x18\x04 \x01(\x04\x12\x17\n\x0freports_refused\x18\x05 \x01(\x04\"\x93\x02\n\x0bPowerDomain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08rating_w\x18\x02 \x01(\x01\x12\x10\n\x08\x62udget_w\x18\x03 \x01(\x01\x12 \n\x04mode\x18\x04 \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\x0f\n\x07power_w\x18\x05 \x01(\x01\x12\x11\n\tcounted_w\x18\x06 \x01(\x01\x12\x10\n\x08\x66loors_w\x18\x07 \x01(\x01\x12\x12\n\nheat_ratio\x18\x08 \x01(\x01\x12\x12\n\nnode_count\x18\t \x01(\r\x12\x12\n\nlive_count\x18\n \x01(\r\x12\x10\n\x08sentence\x18\x0b \x01(\t\x12\x1a\n\rdecided_age_s\x18\x0c \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_decided_age_s\"\xaf\x01\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07unix_ns\x18\x03 \x01(\x04\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x11\n\tperformed\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12(\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x16.gpuwarden.v1.Evidence\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\"\x13\n\x11GetClusterRequest\"\xe6\x01\n\x12GetClusterResponse\x12\x15\n\rcontroller_id\x18\x01 \x01(\t\x12\x1a\n\x12\x63ontroller_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07unix_ns\x18\x04 \x01(\x04\x12*\n\x07\x64omains\x18\x05 \x03(\x0b\x32\x19.gpuwarden.v1.PowerDomain\x12\x12\n\nnode_count\x18\x06 \x01(\r\x12\x12\n\nlive_count\x18\x07 \x01(\r\x12\x13\n\x0bstale_count\x18\x08 \x01(\r\x12\x14\n\x0c\x66iring_count\x18\t \x01(\r\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.gpuwarden.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13ListFindingsRequest\x12\x18\n\x10include_resolved\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x14ListFindingsResponse\x12\'\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x15.gpuwarden.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListActionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListActionsResponse\x12%\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x14.gpuwarden.v1.Action\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x19\n\x17ListPowerDomainsRequest\"F\n\x18ListPowerDomainsResponse\x12*\n\x07\x64omains\x18\x01 \x03(\x0b\x32\x19.gpuwarden.v1.PowerDomain\"_\n\x10SetBudgetRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x10\n\x08\x62udget_w\x18\x02 \x01(\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\">\n\x11SetBudgetResponse\x12)\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x19.gpuwarden.v1.PowerDomain\"|\n\x0eSetModeRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12 \n\x04mode\x18\x02 \x01(\x0e\x32\x12.gpuwarden.v1.Mode\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\"M\n\x0fSetModeResponse\x12)\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x19.gpuwarden.v1.PowerDomain\x12\x0f\n\x07warning\x18\x02 \x01(\t\"\x0e\n\x0cWatchRequest\"\xb5\x01\n\rWatchResponse\x12\x31\n\x07\x63luster\x18\x01 \x01(\x0b\x32 .gpuwarden.v1.GetClusterResponse\x12!\n\x05nodes\x18\x02 \x03(\x0b\x32\x12.gpuwarden.v1.Node\x12\'\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x15.gpuwarden.v1.Finding\x12%\n\x07\x61\x63tions\x18\x04 \x03(\x0b\x32\x14.gpuwarden.v1.Action*\x7f\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_UNKNOWN\x10\x01\x12\x13\n\x0fNODE_STATE_LIVE\x10\x02\x12\x14\n\x10NODE_STATE_STALE\x10\x03\x12\x13\n\x0fNODE_STATE_HUNG\x10\x04\x32Z\n\x0c\x41gentService\x12J\n\x07Session\x12\x1c.gpuwarden.v1.SessionRequest\x1a\x1d.gpuwarden.v1.SessionResponse(\x01\x30\x01\x32\x97\x05\n\x0e\x43ontrolService\x12O\n\nGetCluster\x12\x1f.gpuwarden.v1.GetClusterRequest\x1a .gpuwarden.v1.GetClusterResponse\x12L\n\tListNodes\x12\x1e.gpuwarden.v1.ListNodesRequest\x1a\x1f.gpuwarden.v1.ListNodesResponse\x12U\n\x0cListFindings\x12!.gpuwarden.v1.ListFindingsRequest\x1a\".gpuwarden.v1.ListFindingsResponse\x12R\n\x0bListActions\x12 .gpuwarden.v1.ListActionsRequest\x1a!.gpuwarden.v1.ListActionsResponse\x12\x61\n\x10ListPowerDomains\x12%.gpuwarden.v1.ListPowerDomainsRequest\x1a&.gpuwarden.v1.ListPowerDomainsResponse\x12L\n\tSetBudget\x12\x1e.gpuwarden.v1.SetBudgetRequest\x1a\x1f.gpuwarden.v1.SetBudgetResponse\x12\x46\n\x07SetMode\x12\x1c.gpuwarden.v1.SetModeRequest\x1a\x1d.gpuwarden.v1.SetModeResponse\x12\x42\n\x05Watch\x12\x1a.gpuwarden.v1.WatchRequest\x1a\x1b.gpuwarden.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gpuwarden.proto.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODESTATE']._serialized_start=2647
-  _globals['_NODESTATE']._serialized_end=2774
+  _globals['_NODESTATE']._serialized_start=2931
+  _globals['_NODESTATE']._serialized_end=3058
   _globals['_SESSIONREQUEST']._serialized_start=107
   _globals['_SESSIONREQUEST']._serialized_end=212
   _globals['_HELLO']._serialized_start=214
@@ -44,45 +44,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_start=412
   _globals['_WELCOME']._serialized_end=466
   _globals['_NODE']._serialized_start=469
-  _globals['_NODE']._serialized_end=850
-  _globals['_POWERDOMAIN']._serialized_start=853
-  _globals['_POWERDOMAIN']._serialized_end=1082
-  _globals['_ACTION']._serialized_start=1085
-  _globals['_ACTION']._serialized_end=1260
-  _globals['_GETCLUSTERREQUEST']._serialized_start=1262
-  _globals['_GETCLUSTERREQUEST']._serialized_end=1281
-  _globals['_GETCLUSTERRESPONSE']._serialized_start=1284
-  _globals['_GETCLUSTERRESPONSE']._serialized_end=1514
-  _globals['_LISTNODESREQUEST']._serialized_start=1516
-  _globals['_LISTNODESREQUEST']._serialized_end=1573
-  _globals['_LISTNODESRESPONSE']._serialized_start=1575
-  _globals['_LISTNODESRESPONSE']._serialized_end=1654
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=1656
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=1742
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=1744
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1832
-  _globals['_LISTACTIONSREQUEST']._serialized_start=1834
-  _globals['_LISTACTIONSREQUEST']._serialized_end=1893
-  _globals['_LISTACTIONSRESPONSE']._serialized_start=1895
-  _globals['_LISTACTIONSRESPONSE']._serialized_end=1980
-  _globals['_LISTPOWERDOMAINSREQUEST']._serialized_start=1982
-  _globals['_LISTPOWERDOMAINSREQUEST']._serialized_end=2007
-  _globals['_LISTPOWERDOMAINSRESPONSE']._serialized_start=2009
-  _globals['_LISTPOWERDOMAINSRESPONSE']._serialized_end=2079
-  _globals['_SETBUDGETREQUEST']._serialized_start=2081
-  _globals['_SETBUDGETREQUEST']._serialized_end=2176
-  _globals['_SETBUDGETRESPONSE']._serialized_start=2178
-  _globals['_SETBUDGETRESPONSE']._serialized_end=2240
-  _globals['_SETMODEREQUEST']._serialized_start=2242
-  _globals['_SETMODEREQUEST']._serialized_end=2366
-  _globals['_SETMODERESPONSE']._serialized_start=2368
-  _globals['_SETMODERESPONSE']._serialized_end=2445
-  _globals['_WATCHREQUEST']._serialized_start=2447
-  _globals['_WATCHREQUEST']._serialized_end=2461
-  _globals['_WATCHRESPONSE']._serialized_start=2464
-  _globals['_WATCHRESPONSE']._serialized_end=2645
-  _globals['_AGENTSERVICE']._serialized_start=2776
-  _globals['_AGENTSERVICE']._serialized_end=2866
-  _globals['_CONTROLSERVICE']._serialized_start=2869
-  _globals['_CONTROLSERVICE']._serialized_end=3532
+  _globals['_NODE']._serialized_end=960
+  _globals['_LIMITERCOUNTS']._serialized_start=962
+  _globals['_LIMITERCOUNTS']._serialized_end=1088
+  _globals['_POWERDOMAIN']._serialized_start=1091
+  _globals['_POWERDOMAIN']._serialized_end=1366
+  _globals['_ACTION']._serialized_start=1369
+  _globals['_ACTION']._serialized_end=1544
+  _globals['_GETCLUSTERREQUEST']._serialized_start=1546
+  _globals['_GETCLUSTERREQUEST']._serialized_end=1565
+  _globals['_GETCLUSTERRESPONSE']._serialized_start=1568
+  _globals['_GETCLUSTERRESPONSE']._serialized_end=1798
+  _globals['_LISTNODESREQUEST']._serialized_start=1800
+  _globals['_LISTNODESREQUEST']._serialized_end=1857
+  _globals['_LISTNODESRESPONSE']._serialized_start=1859
+  _globals['_LISTNODESRESPONSE']._serialized_end=1938
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=1940
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=2026
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=2028
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=2116
+  _globals['_LISTACTIONSREQUEST']._serialized_start=2118
+  _globals['_LISTACTIONSREQUEST']._serialized_end=2177
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=2179
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=2264
+  _globals['_LISTPOWERDOMAINSREQUEST']._serialized_start=2266
+  _globals['_LISTPOWERDOMAINSREQUEST']._serialized_end=2291
+  _globals['_LISTPOWERDOMAINSRESPONSE']._serialized_start=2293
+  _globals['_LISTPOWERDOMAINSRESPONSE']._serialized_end=2363
+  _globals['_SETBUDGETREQUEST']._serialized_start=2365
+  _globals['_SETBUDGETREQUEST']._serialized_end=2460
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2462
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2524
+  _globals['_SETMODEREQUEST']._serialized_start=2526
+  _globals['_SETMODEREQUEST']._serialized_end=2650
+  _globals['_SETMODERESPONSE']._serialized_start=2652
+  _globals['_SETMODERESPONSE']._serialized_end=2729
+  _globals['_WATCHREQUEST']._serialized_start=2731
+  _globals['_WATCHREQUEST']._serialized_end=2745
+  _globals['_WATCHRESPONSE']._serialized_start=2748
+  _globals['_WATCHRESPONSE']._serialized_end=2929
+  _globals['_AGENTSERVICE']._serialized_start=3060
+  _globals['_AGENTSERVICE']._serialized_end=3150
+  _globals['_CONTROLSERVICE']._serialized_start=3153
+  _globals['_CONTROLSERVICE']._serialized_end=3816
 # @@protoc_insertion_point(module_scope)

@@ -176,6 +176,10 @@ class Node(_message.Message):
     CARDS_FIELD_NUMBER: _builtins.int
     FIRING_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    LIMITER_VERSION_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: Global___NodeState.ValueType
     domain: _builtins.str
@@ -197,8 +201,16 @@ class Node(_message.Message):
     firing: _builtins.int
     reason: _builtins.str
     """One sentence: why this cap."""
+    agent_version: _builtins.str
+    limiter_version: _builtins.str
+    refusal: _builtins.str
+    """Why the limiter refused its last directive, if it did."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[_lease_pb2.CardReport]: ...
+    @_builtins.property
+    def counts(self) -> Global___LimiterCounts:
+        """What the limiter has counted since its start; all 0 while nothing was heard of it."""
+
     def __init__(
         self,
         *,
@@ -219,14 +231,53 @@ class Node(_message.Message):
         cards: _abc.Iterable[_lease_pb2.CardReport] | None = ...,
         firing: _builtins.int = ...,
         reason: _builtins.str = ...,
+        agent_version: _builtins.str = ...,
+        limiter_version: _builtins.str = ...,
+        counts: Global___LimiterCounts | None = ...,
+        refusal: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cards", b"cards", "counted_w", b"counted_w", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
+
+@_typing.final
+class LimiterCounts(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARD_TRIPS_FIELD_NUMBER: _builtins.int
+    FOREIGN_CHANGES_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    DRIVER_LOADS_FIELD_NUMBER: _builtins.int
+    REPORTS_REFUSED_FIELD_NUMBER: _builtins.int
+    guard_trips: _builtins.int
+    """Cards that drew clearly more than their limit."""
+    foreign_changes: _builtins.int
+    """Limits that somebody else changed."""
+    refusals: _builtins.int
+    """Directives that it would not obey."""
+    driver_loads: _builtins.int
+    reports_refused: _builtins.int
+    """Reports of this node that the controller would not take, since the controller's start."""
+    def __init__(
+        self,
+        *,
+        guard_trips: _builtins.int = ...,
+        foreign_changes: _builtins.int = ...,
+        refusals: _builtins.int = ...,
+        driver_loads: _builtins.int = ...,
+        reports_refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_loads", b"driver_loads", "foreign_changes", b"foreign_changes", "guard_trips", b"guard_trips", "refusals", b"refusals", "reports_refused", b"reports_refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimiterCounts: _TypeAlias = LimiterCounts  # noqa: Y015
 
 @_typing.final
 class PowerDomain(_message.Message):
@@ -243,6 +294,7 @@ class PowerDomain(_message.Message):
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     LIVE_COUNT_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    DECIDED_AGE_S_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     rating_w: _builtins.float
     budget_w: _builtins.float
@@ -256,6 +308,8 @@ class PowerDomain(_message.Message):
     node_count: _builtins.int
     live_count: _builtins.int
     sentence: _builtins.str
+    decided_age_s: _builtins.float
+    """How long ago the allocator decided; absent before it first has."""
     def __init__(
         self,
         *,
@@ -270,12 +324,15 @@ class PowerDomain(_message.Message):
         node_count: _builtins.int = ...,
         live_count: _builtins.int = ...,
         sentence: _builtins.str = ...,
+        decided_age_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "decided_age_s", b"decided_age_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_w", b"budget_w", "counted_w", b"counted_w", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "budget_w", b"budget_w", "counted_w", b"counted_w", "decided_age_s", b"decided_age_s", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__decided_age_s: _TypeAlias = _typing.Literal["decided_age_s"]  # noqa: Y015
+    _WhichOneofArgType__decided_age_s: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decided_age_s) -> _WhichOneofReturnType__decided_age_s | None: ...
 
 Global___PowerDomain: _TypeAlias = PowerDomain  # noqa: Y015
 

@@ -194,6 +194,8 @@ class PowerReport(_message.Message):
     FOREIGN_CHANGES_FIELD_NUMBER: _builtins.int
     APPLIED_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    LIMITER_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     limiter_start: _builtins.str
@@ -213,6 +215,9 @@ class PowerReport(_message.Message):
     foreign_changes: _builtins.int
     refusal: _builtins.str
     """Why the limiter refused its last directive, if it did."""
+    refusals: _builtins.int
+    """Directives refused since this start."""
+    limiter_version: _builtins.str
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[Global___CardReport]: ...
     @_builtins.property
@@ -239,10 +244,12 @@ class PowerReport(_message.Message):
         foreign_changes: _builtins.int = ...,
         applied: Global___Applied | None = ...,
         refusal: _builtins.str = ...,
+        refusals: _builtins.int = ...,
+        limiter_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "confirmed_for_s", b"confirmed_for_s", "grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "cards", b"cards", "confirmed_for_s", b"confirmed_for_s", "driver_hung", b"driver_hung", "driver_loads", b"driver_loads", "epoch", b"epoch", "floor_w", b"floor_w", "foreign_changes", b"foreign_changes", "grant", b"grant", "guard_trips", b"guard_trips", "limiter_start", b"limiter_start", "mode", b"mode", "node", b"node", "refusal", b"refusal", "sequence", b"sequence", "stamp_s", b"stamp_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "cards", b"cards", "confirmed_for_s", b"confirmed_for_s", "driver_hung", b"driver_hung", "driver_loads", b"driver_loads", "epoch", b"epoch", "floor_w", b"floor_w", "foreign_changes", b"foreign_changes", "grant", b"grant", "guard_trips", b"guard_trips", "limiter_start", b"limiter_start", "limiter_version", b"limiter_version", "mode", b"mode", "node", b"node", "refusal", b"refusal", "refusals", b"refusals", "sequence", b"sequence", "stamp_s", b"stamp_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__applied: _TypeAlias = _typing.Literal["applied"]  # noqa: Y015
     _WhichOneofArgType__applied: _TypeAlias = _typing.Literal["_applied", b"_applied"]  # noqa: Y015

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from services import kafka
+from services import kafka, kafka_secure
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
     """One Apache Kafka broker for the whole run. Tests keep apart by topic and group names of their own."""
     with kafka.running(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_secure.SecureBroker]:
+    """One that asks who one is, for the whole run."""
+    with kafka_secure.running(tmp_path_factory.mktemp("kafka-secure")) as broker:
         yield broker
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from gpuwarden.agent.collectors.bmc import open as open_bmc
 from gpuwarden.agent.collectors.fake import open as open_fake
 from gpuwarden.agent.collectors.host import open as open_host
 from gpuwarden.agent.collectors.infiniband import open as open_infiniband
@@ -15,5 +16,6 @@ COLLECTORS: Final[Mapping[str, Callable[[AgentConfig], Collector]]] = MappingPro
     "nvml": open_nvml,
     "host": open_host,
     "infiniband": open_infiniband,
+    "bmc": open_bmc,
     "fake": open_fake,
 })

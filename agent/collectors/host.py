@@ -8,11 +8,11 @@ from typing import Final
 from gpuwarden.agent.collectors import host_proc, host_sys
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
-from gpuwarden.proto.catalogue import COLUMNS, Device
+from gpuwarden.proto.catalogue import BMC, COLUMNS, Device
 
 Values = dict[str, float]
 
-EXPECTED: Final = tuple(metric.name for metric in COLUMNS[Device.HOST])
+EXPECTED: Final = tuple(metric.name for metric in COLUMNS[Device.HOST] if not metric.name.startswith(BMC))
 
 
 class Host:

@@ -26,6 +26,7 @@ from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
 from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.seal import Way, seal
+from gpuwarden.core.version import VERSION
 from gpuwarden.proto.lease_pb2 import Applied, CardReport, GrantInForce, Mode, PowerReport
 
 REPORT_VERSION = 1
@@ -65,7 +66,7 @@ class Limiter:
         self._first_stamp_s = math.inf
         self._above_s: float | None = None
         self._driver_loads = -1
-        self._sequence = self._guard_trips = self._foreign_changes = 0
+        self._sequence = self._guard_trips = self._foreign_changes = self._refusals = 0
         self._hung = False
         self._hung_call = ""
         self._refused: tuple[str, ...] = ()
@@ -198,7 +199,7 @@ class Limiter:
             grant = accept(event.sealed, self._key, past, now_s)
         except Refused as why:
             self._news |= str(why) != self._refusal
-            self._refusal = str(why)
+            self._refusal, self._refusals = str(why), self._refusals + 1
             yield Say(f"directive refused: {why}", Level.WARNING)
             return
         self._refusal = ""
@@ -256,7 +257,7 @@ class Limiter:
             floor_w=max(self._floors()), epoch=self.epoch, grant=self._in_force(now_s), driver_hung=self._hung,
             confirmed_for_s=None if self._confirmed_s is None else now_s - self._confirmed_s,
             driver_loads=max(self._driver_loads, 0), guard_trips=self._guard_trips, foreign_changes=self._foreign_changes,
-            applied=self._applied, refusal=self._refusal,
+            applied=self._applied, refusal=self._refusal, refusals=self._refusals, limiter_version=VERSION,
         )
         return SendReport(seal(self._key, Way.UP, self._setup.node, report.SerializeToString()))
 

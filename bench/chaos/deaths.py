@@ -24,7 +24,7 @@ def controller_restarted(row: Row) -> None:
     """systemd starts it again."""
     before = row.services["controller"].restarts
     row.services["controller"].kill()
-    row.services["controller"].wait_until(lambda s: s.restarts > before and s.ready, 20.0)
+    row.down_s = row.services["controller"].wait_until(lambda s: s.restarts > before and s.ready, 20.0)
     time.sleep(8.0)
 
 

@@ -56,7 +56,7 @@ def _line(row: Row, seen: Sequence[Seen], name: str, began_s: float, back_after_
     wrong = [
         *([f"{stale} times a limit that no grant covered"] if stale else []),
         *([f"over the budget for {over_s:.1f} s"] if over_s and name not in UNCOVERED_AT_FIRST else []),
-        *([f"{changes} caps changed"] if changes else []),
+        *([f"{changes} caps changed, it was away for {row.down_s:.1f} s"] if changes else []),
     ]
     return Line(name, unsafe_s, stale, over_s, next(floors, None), changes, back_after_s, wrong)
 

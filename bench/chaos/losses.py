@@ -11,7 +11,7 @@ from typing import Final
 from services.kafka_three import ThreeBrokers
 
 from chaos.receiver import Receiver
-from chaos.row import GPUS, Row, running
+from chaos.row import GPUS, Row, running, start_data_path
 from chaos.samples import Reading, consumed, read_by_agents, recorded
 from chaos.watch import boottime_s
 
@@ -96,13 +96,7 @@ def _data_path(folder: Path) -> Iterator[tuple[Row, ThreeBrokers, Receiver]]:
     with ThreeBrokers(folder / "kafka") as brokers:
         more = f'webhooks = [{{name = "chaos", url = "{receiver.url}"}}]\n'
         with running(folder, NODES, PER_NODE_W, brokers.bootstrap, more) as row:
-            listed = '", "'.join(brokers.bootstrap)
-            (folder / "detector.toml").write_text(f'[bus]\nbootstrap = ["{listed}"]\n')
-            row.supervise("detector", "detector", {"/etc/gpuwarden/detector.toml": f"{folder / 'detector.toml'} --events {row.events}"})
-            paths = {"${BOOTSTRAP}": ",".join(brokers.bootstrap), "/var/lib/gpuwarden-recorder": f"{folder / 'history'} --flush-s 5"}
-            row.supervise("recorder", "recorder", paths)
-            for name in ("detector", "recorder"):
-                row.services[name].wait_ready(60.0)
+            start_data_path(row, brokers.bootstrap)
             yield row, brokers, receiver
     receiver.close()
 

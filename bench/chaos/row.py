@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fakes.nvml.steer import FakeNode
 from services import stack
@@ -35,12 +35,21 @@ class Row:
     gpus: dict[str, FakeNode] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
     services: dict[str, Supervised] = field(default_factory=dict)
+    period_s: float = 0.5
+    """From one pass of an agent to the next."""
+    logs_events: bool = True
+    down_s: float = 0.0
+    """How long the controller was away when it was last restarted."""
     steady_load: threading.Event = field(default_factory=threading.Event)
     """While it is set no demand changes."""
 
     @property
     def events(self) -> Path:
         return self.folder / "events"
+
+    def logging(self, config: Path) -> str:
+        """What stands after --config."""
+        return f"{config} --events {self.events}" if self.logs_events else str(config)
 
     def limits_w(self, node: str) -> tuple[float, ...]:
         return tuple(self.gpus[node].limit_w(gpu) for gpu in range(GPUS))
@@ -84,10 +93,10 @@ def wait_until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> fl
 
 
 @contextmanager
-def running(folder: Path, nodes: tuple[str, ...], per_node_w: float, bootstrap: Sequence[str] = (), more: str = "") -> Iterator[Row]:
-    """A row under a load that wanders, in auto, with every node above its floor. `per_node_w` of budget; `more` of the controller's TOML."""
+def running(folder: Path, nodes: tuple[str, ...], per_node_w: float, bootstrap: Sequence[str] = (), more: str = "", **kind: Any) -> Iterator[Row]:
+    """A row under a load that wanders, in auto, with every node above its floor. `per_node_w` of budget; `more` of the controller's TOML; `kind` of Row."""
     budget_w = per_node_w * len(nodes)
-    row = Row(folder, nodes, budget_w, free_port())
+    row = Row(folder, nodes, budget_w, free_port(), **kind)
     domain = f'name = "row"\nrating_w = {budget_w}\nmode = "auto"\ndead_nodes = 0\n'
     plan = stack.Stack(stack.Plan(nodes, domain, '", "'.join(bootstrap), GPUS), folder, row.controller_port)
     stack.write_keys(folder / "keys", nodes)
@@ -108,20 +117,33 @@ def running(folder: Path, nodes: tuple[str, ...], per_node_w: float, bootstrap: 
 
 
 def start_controller(row: Row, name: str = "controller") -> Supervised:
-    made = row.supervise(name, "controller", {"/etc/gpuwarden/controller.toml": f"{row.folder / name}.toml --events {row.events}"})
+    made = row.supervise(name, "controller", {"/etc/gpuwarden/controller.toml": row.logging(row.folder / f"{name}.toml")})
     made.wait_ready(START_S)
     return made
+
+
+def start_data_path(row: Row, bootstrap: Sequence[str]) -> Path:
+    """Detector and recorder, ready; the recorder's folder."""
+    config, history = row.folder / "detector.toml", row.folder / "history"
+    listed = '", "'.join(bootstrap)
+    config.write_text(f'[bus]\nbootstrap = ["{listed}"]\n')
+    row.supervise("detector", "detector", {"/etc/gpuwarden/detector.toml": row.logging(config)})
+    paths = {"${BOOTSTRAP}": ",".join(bootstrap), "/var/lib/gpuwarden-recorder": f"{history} --flush-s 5"}
+    row.supervise("recorder", "recorder", paths)
+    for name in ("detector", "recorder"):
+        row.services[name].wait_ready(60.0)
+    return history
 
 
 def _start_node(row: Row, plan: stack.Stack, node: str) -> None:
     limiter, agent, at = row.folder / f"limiter-{node}.toml", row.folder / f"agent-{node}.toml", f"{row.folder / node}.sock"
     limiter.write_text(stack.limiter_config(plan, node))
-    spool = f'spool_file = "{row.folder / node}.spool"\nperiod_s = 0.5\n'
+    spool = f'spool_file = "{row.folder / node}.spool"\nperiod_s = {row.period_s}\n'
     agent.write_text(spool + stack.agent_config(plan, node).replace(plan.server, f"127.0.0.1:{row.links[node].port}"))
     env = row.gpus[node].env()
-    paths = {"/etc/gpuwarden/limiter.toml": f"{limiter} --events {row.events}", "/run/gpuwarden/limiter.sock": at}
+    paths = {"/etc/gpuwarden/limiter.toml": row.logging(limiter), "/run/gpuwarden/limiter.sock": at}
     row.supervise(f"limiter-{node}", "limiter", paths, env)
-    row.supervise(f"agent-{node}", "agent", {"/etc/gpuwarden/agent.toml": f"{agent} --events {row.events}"}, env)
+    row.supervise(f"agent-{node}", "agent", {"/etc/gpuwarden/agent.toml": row.logging(agent)}, env)
     for name in (f"limiter-{node}", f"agent-{node}"):
         row.services[name].wait_ready(START_S)
 

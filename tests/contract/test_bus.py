@@ -1,4 +1,4 @@
-"""What every bus promises, on the one in memory and on Apache Kafka."""
+"""What every bus promises: the one in memory, Apache Kafka, and Apache Kafka under TLS with a password."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 from services.kafka import Broker
+from services.kafka_secure import ADMIN, SecureBroker
 
 from gpuwarden.core.bus import MAX_RECORD_BYTES, Bus, BusConfig, BusError, Consumer, Producer, Record
 from gpuwarden.core.bus_kafka import KafkaBus
@@ -55,6 +56,10 @@ class Lane:
         return sent
 
 
+# TLS and a password change how bytes travel, not what a bus promises: the tests that would notice run under them too.
+also_secured = pytest.mark.parametrize("lane", ["memory", "kafka", "kafka-secure"], indirect=True)
+
+
 @pytest.fixture(params=["memory", "kafka"])
 def lane(request: pytest.FixtureRequest) -> Iterator[Lane]:
     number = next(_number)
@@ -68,6 +73,9 @@ def lane(request: pytest.FixtureRequest) -> Iterator[Lane]:
 def _bus(request: pytest.FixtureRequest, *topics: str) -> Bus:
     if request.param == "memory":
         return MemoryBus()
+    if request.param == "kafka-secure":
+        secure: SecureBroker = request.getfixturevalue("secure_broker")
+        return KafkaBus(secure.user(ADMIN), topics, 10.0)
     broker: Broker = request.getfixturevalue("kafka_broker")
     return KafkaBus(BusConfig(bootstrap=(broker.bootstrap,), partitions=4), topics, 10.0)
 
@@ -93,6 +101,7 @@ def after(records: list[Record]) -> dict[tuple[str, int], int]:
     return {(record.topic, record.partition): record.offset + 1 for record in records}
 
 
+@also_secured
 def test_records_of_a_key_arrive_once_and_in_the_order_they_were_sent(lane: Lane) -> None:
     sent = lane.send(keys=7, each=60)
     assert by_key(read(lane.consumer(), 420)) == sent
@@ -123,6 +132,7 @@ def test_what_a_dead_member_has_not_committed_is_read_again(lane: Lane) -> None:
     assert by_key(read(lane.consumer(), 30)) == sent
 
 
+@also_secured
 def test_a_new_member_goes_on_after_what_is_committed(lane: Lane) -> None:
     sent = lane.send(keys=4, each=10)
     first = lane.consumer()
@@ -180,6 +190,7 @@ def test_a_record_that_is_too_large_is_refused_with_its_size_and_others_go_on(la
     assert by_key(read(lane.consumer(), 1)) == {"node-2": [b"x"]}
 
 
+@also_secured
 def test_a_record_of_just_the_largest_size_arrives(lane: Lane) -> None:
     largest = bytes(number % 251 for number in range(MAX_RECORD_BYTES - 1))
     producer = lane.producer()
@@ -188,6 +199,7 @@ def test_a_record_of_just_the_largest_size_arrives(lane: Lane) -> None:
     assert [record.value for record in read(lane.consumer(), 1)] == [largest]
 
 
+@also_secured
 def test_every_record_is_told_to_be_durable_before_flush_returns(lane: Lane) -> None:
     outcomes: list[Exception | None] = []
     producer = lane.producer()

@@ -91,7 +91,7 @@ def test_only_the_newest_lines_stay_and_ids_go_on(file: Path) -> None:
 
 def test_a_second_controller_is_kept_out_for_as_long_as_the_first_lives(file: Path) -> None:
     first = Ledger(file)
-    with pytest.raises(LedgerError, match="another controller is writing it"):
+    with pytest.raises(LedgerError, match=rf"another controller \(process {os.getpid()}\) is writing it; only one may run"):
         Ledger(file)
     first.close()
     Ledger(file).close()

@@ -17,6 +17,7 @@ from fakes.limiters import KEY, Limiter
 from gpuwarden.agent.events import ControllerLink, Event
 from gpuwarden.agent.session import ControllerSession
 from gpuwarden.cli.authority import Authority
+from gpuwarden.cli.main import main
 from gpuwarden.controller.access import LEAST, TRUST_DOMAIN, Role
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.main import ControllerShell
@@ -324,3 +325,15 @@ def test_clear_text_beyond_loopback_is_refused_on_both_sides(controller_config: 
         open_channel(Address("10.0.0.1", 7443), None)
     problems = list(replace(controller_config, listen=Address("0.0.0.0", 7443)).problems())
     assert problems == ["listen: is 0.0.0.0:7443, should be a loopback address such as 127.0.0.1 where there is no tls_dir"]
+
+
+def test_the_command_shows_its_certificate_and_says_what_to_do_without_one(
+    secured: ControllerShell, site: Site, capsys: pytest.CaptureFixture[str], dial: Callable[[Path], grpc.Channel]
+) -> None:
+    wait_for_cluster(dial(site.holder("viewer")))
+    asked = ["budget", "row-a", "55000", "--dry-run", "--server", str(secured.address)]
+    assert main([*asked, "--tls", str(site.holder("operator", "alice"))]) == 0
+    assert main([*asked, "--tls", str(site.holder("viewer", "bob"))]) == 1
+    assert "viewer bob may not call SetBudget: that is for operators" in capsys.readouterr().err
+    assert main([*asked, "--tls", str(site.holder("operator", "late", days=-1.0))]) == 1
+    assert "--tls" in capsys.readouterr().err

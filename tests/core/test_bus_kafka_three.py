@@ -1,4 +1,4 @@
-"""Three brokers, of which one crashes while records are under way."""
+"""Three brokers with topics as `gpuwarden topics` makes them, of which one crashes while records are under way."""
 
 import time
 from collections import Counter
@@ -6,8 +6,11 @@ from pathlib import Path
 
 from services.kafka_three import ThreeBrokers
 
+from gpuwarden.cli.main import main
 from gpuwarden.core.bus import BusConfig
 from gpuwarden.core.bus_kafka import KafkaBus
+from gpuwarden.core.bus_kafka_admin import administering
+from gpuwarden.core.bus_topics import MIN_INSYNC, REPLICATION
 from gpuwarden.proto.topics import TELEMETRY
 
 SENDS = 5000
@@ -16,7 +19,12 @@ NODES = 20
 
 def test_a_broker_that_crashes_under_way_loses_nothing_doubles_nothing_and_keeps_the_order(tmp_path: Path) -> None:
     with ThreeBrokers(tmp_path) as brokers:
-        bus = KafkaBus(BusConfig(bootstrap=tuple(brokers.bootstrap)), [TELEMETRY], 10.0)
+        assert main(["topics", "--bootstrap", ",".join(brokers.bootstrap)]) == 0
+        config = BusConfig(bootstrap=tuple(brokers.bootstrap))
+        with administering(config, 10.0) as kafka:
+            made = kafka.found([TELEMETRY])[TELEMETRY]
+        assert (made[REPLICATION], made[MIN_INSYNC]) == ("3", "2")
+        bus = KafkaBus(config, [TELEMETRY], 10.0)
         producer = bus.producer()
         for number in range(SENDS):
             producer.send(TELEMETRY, f"node-{number % NODES}", b"%d" % number)

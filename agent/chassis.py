@@ -1,0 +1,101 @@
+"""Resources of one Redfish chassis: links are followed, readings taken out, and nothing is taken for a number that cannot be one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gpuwarden.agent.redfish import Json
+
+MAX_MEMBERS: Final = 64  # of one collection: no node has more supplies, fans, chassis, or sensors worth asking for
+HIGHEST: Final = 1e6  # no supply, fan or thermometer of a node reads more
+
+Get = Callable[[str], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A reading of one supply, fan or sensor, or why it has none."""
+
+    value: float | None
+    why: str = ""
+
+
+class Chassis:
+    """One chassis' resources. What changes by a person's hand only is kept; readings are fetched once a pass, `begin` to `begin`."""
+
+    def __init__(self, get: Get, path: str) -> None:
+        self.path = path
+        self._get = get
+        self._kept: dict[str, Json] = {}
+        self._fresh: dict[str, Json] = {}
+
+    def begin(self, get: Get) -> None:
+        """A new pass."""
+        self._get = get
+        self._fresh.clear()
+
+    def fixed(self, path: str) -> Json:
+        if path not in self._kept:
+            self._kept[path] = self.fresh(path)
+        return self._kept[path]
+
+    def fresh(self, path: str) -> Json:
+        if path not in self._fresh:
+            self._fresh[path] = self._get(path)
+        return self._fresh[path]
+
+    def link(self, *names: str) -> str:
+        """Where these links lead, one after the other, from the chassis; '' where one is absent."""
+        path = self.path
+        for name in names:
+            path = linked(self.fixed(path), name) if path else ""
+        return path
+
+    def members(self, *names: str) -> list[str]:
+        """Of the collection that the links lead to."""
+        return members(self.fixed(path)) if (path := self.link(*names)) else []
+
+    def entries(self, resource: str, array: str) -> list[tuple[str, Json]]:
+        """Elements of an array inside a resource that is there now, each with its place."""
+        path = self.link(resource)
+        listed = self.fresh(path).get(array) if path else None
+        elements = listed[:MAX_MEMBERS] if isinstance(listed, list) else []
+        return [(f"{path}#/{array}/{i}", element) for i, element in enumerate(elements) if isinstance(element, Mapping) and present(element)]
+
+    def reading(self, path: str, *keys: str) -> Found:
+        return number(path, self.fresh(path), *keys)
+
+
+def number(where: str, document: Json, *keys: str) -> Found:
+    """The number that the keys lead to."""
+    value: Any = document
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None:
+        return Found(None, f"{where}: {'.'.join(keys)} is null or absent")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= HIGHEST:
+        return Found(None, f"{where}: {'.'.join(keys)} is {str(value)[:40]!r}, no number that it can be")
+    return Found(float(value))
+
+
+def present(document: Json) -> bool:
+    """An empty bay has an entry too, whose state is Absent."""
+    status = document.get("Status")
+    return not (isinstance(status, Mapping) and status.get("State") == "Absent")
+
+
+def linked(document: Json, name: str) -> str:
+    """Where the document's link of this name leads, '' where it has none."""
+    return _target(document.get(name))
+
+
+def members(collection: Json) -> list[str]:
+    """What a collection lists, each once, the first MAX_MEMBERS."""
+    listed = collection.get("Members")
+    paths = map(_target, listed[:MAX_MEMBERS]) if isinstance(listed, list) else ()
+    return list(dict.fromkeys(filter(None, paths)))
+
+
+def _target(link: Any) -> str:
+    to = link.get("@odata.id") if isinstance(link, Mapping) else None
+    return to if isinstance(to, str) else ""
