@@ -33,7 +33,7 @@ from process_cost import cpu_s
 from services import stack
 from services.port import free_port, wait_until_open
 
-from gpuwarden.core.config import read_key
+from gpuwarden.core.private import read_key
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
 from gpuwarden.proto.control_pb2_grpc import AgentServiceStub

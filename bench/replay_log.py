@@ -31,8 +31,8 @@ from gpuwarden.agent.session import ControllerSession
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig, Producer
-from gpuwarden.core.config import read_key
 from gpuwarden.core.connect import connect
+from gpuwarden.core.private import read_key
 from gpuwarden.proto import topics
 from gpuwarden.sim.node import Node, Wires
 from gpuwarden.sim.pace import Pace

@@ -12,19 +12,20 @@ from gpuwarden.core.version import VERSION
 VERBS = ("up", "agent", "limiter", "detector", "controller", "status", "operator", "doctor", "config", "topics", "record", "replay")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(first: str = "") -> argparse.ArgumentParser:
+    """The command line: whole, or only the module that `first` names, since a daemon carries for ever what it has loaded."""
     top = argparse.ArgumentParser(prog="gpuwarden", description="Watches a GPU cluster, and acts. Start with: gpuwarden up")
     top.add_argument("--version", action="version", version=f"gpuwarden {VERSION}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name in VERBS:
+    for name in (first,) if first in VERBS else VERBS:
         import_module(f"gpuwarden.cli.{name}").add(verbs)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: done; 1: the answer is no; 2: the command or a file it names is wrong."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parser(words[0] if words else "").parse_args(words)
     try:
         return int(args.run(args))
     except ConfigError as why:

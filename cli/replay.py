@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from gpuwarden.core.config import ConfigError, read_key
+from gpuwarden.core.config import ConfigError
 from gpuwarden.core.eventlog import BadLog, Replayed, Step, digest, read_head, read_steps, replay
 from gpuwarden.core.machine import Machine
 from gpuwarden.core.plain import Plain, Reader, Unknown, to_plain
+from gpuwarden.core.private import read_key
 
 Build = Callable[[], Machine[Any, Any]]
 Setup = TypeVar("Setup")

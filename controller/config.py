@@ -17,7 +17,8 @@ from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
-from gpuwarden.core.config import ConfigError, option, read_key
+from gpuwarden.core.config import ConfigError, option
+from gpuwarden.core.private import read_key
 
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 

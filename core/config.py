@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gpuwarden.core.address import Address, parse_address
-from gpuwarden.core.seal import KEY_BYTES
 
 T = TypeVar("T")
-KEY_FILE_MODE = 0o077  # bits that a key's file must not have
-CREDENTIALS = Path("/run/credentials")  # below it systemd makes a folder for each service
 
 
 class ConfigError(Exception):
@@ -62,33 +59,6 @@ def keys(into: type[Any], prefix: str = "") -> Iterator[tuple[str, str, str, str
         yield prefix + f.name, _name(kind), default, f.metadata["doc"]
         if inner is not None:
             yield from keys(inner, f"{prefix}{f.name}{many}.")
-
-
-def read_key(path: Path) -> bytes:
-    """A sealing key: one line of hex digits in a file that only its owner may read."""
-    try:
-        text, open_to_others = path.read_text(encoding="ascii"), others_may_read(path)
-    except OSError as why:
-        raise ConfigError(f"{path}: {why.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not a key: {2 * KEY_BYTES} hex digits are expected") from None
-    if open_to_others:
-        raise ConfigError(f"{path}: others may read this key; chmod 600 {path}")
-    try:
-        key = bytes.fromhex(text.strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ConfigError(f"{path}: is not a key: {2 * KEY_BYTES} hex digits are expected")
-    return key
-
-
-def others_may_read(path: Path) -> bool:
-    """Of a file that only its owner may read. systemd gives a daemon its credentials by an access list, which shows as a right of the
-    group; the folder, which nobody else may enter, is what protects them. Raises OSError.
-    """
-    handed = path.parent.parent == CREDENTIALS
-    return bool(path.stat().st_mode & (KEY_FILE_MODE & ~0o040 if handed else KEY_FILE_MODE))
 
 
 def _table(document: Any, into: type[Any], at: str, wrong: list[str]) -> Any:

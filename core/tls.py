@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.core.config import ConfigError, others_may_read
+from gpuwarden.core.config import ConfigError
+from gpuwarden.core.private import check_private
 
 CA, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
 LOOK_S: Final = 1.0  # the folder is looked at this often at most
@@ -29,8 +30,7 @@ class Pem:
 def read_tls(folder: Path) -> Pem:
     """ConfigError names the file and what is wrong with it."""
     parts = {name: _read(folder / name) for name in (CA, CERTIFICATE, KEY)}
-    if others_may_read(folder / KEY):
-        raise ConfigError(f"{folder / KEY}: others may read this key; chmod 600 {folder / KEY}")
+    check_private(folder / KEY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_verify_locations(cadata=parts[CA].decode("ascii"))

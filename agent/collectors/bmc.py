@@ -4,7 +4,6 @@ A BMC is slow, and busy with other things: it is asked in a thread of its own, a
 A pass gets the newest answer and waits for none; `host_bmc_age_seconds` tells how old it is.
 """
 
-import os
 import ssl
 import threading
 import time
@@ -28,7 +27,8 @@ from gpuwarden.agent.chassis_sources import (
 from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
 from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed
-from gpuwarden.core.config import KEY_FILE_MODE
+from gpuwarden.core.config import ConfigError
+from gpuwarden.core.private import read_private
 from gpuwarden.proto.catalogue import BMC, Device
 
 Values = dict[str, float]
@@ -177,19 +177,12 @@ def connect(node: str, bmc: BmcConfig, pace: Pace) -> Bmc:
 
 def _password(path: Path) -> str:
     try:
-        password, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as why:
+        password = read_private(path)
+    except ConfigError as why:
         raise Unsupported(f"bmc.password_file: {why}") from None
-    if mode & (KEY_FILE_MODE & ~0o040 if _handed_over(path) else KEY_FILE_MODE):
-        raise Unsupported(f"bmc.password_file: others may read it; chmod 600 {path}")
     if not password:
         raise Unsupported(f"bmc.password_file: {path} is empty")
     return password
-
-
-def _handed_over(path: Path) -> bool:
-    """A credential of systemd's (LoadCredential=): the group's bit shows its ACL, which is for the service's user alone."""
-    return str(path.parent) == os.environ.get("CREDENTIALS_DIRECTORY")
 
 
 def _tls(bmc: BmcConfig) -> ssl.SSLContext:

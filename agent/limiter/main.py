@@ -26,12 +26,12 @@ from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 from gpuwarden.agent.limiter.memory import lock_memory
 from gpuwarden.agent.limiter.state import Remembered, load_state, save_state
 from gpuwarden.agent.reading import Unsupported
-from gpuwarden.core.config import read_key
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.handed import handed_sockets
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
 from gpuwarden.core.notify import Supervisor
+from gpuwarden.core.private import read_key
 from gpuwarden.core.service import Inbox, serve, stop_on_signals
 from gpuwarden.proto.lease_pb2 import Mode
 

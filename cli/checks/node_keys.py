@@ -7,7 +7,8 @@ from pathlib import Path
 from gpuwarden.cli.checks.found import Found, absent, ok, warning, wrong
 from gpuwarden.cli.checks.node_names import names
 from gpuwarden.cli.checks.place import Place
-from gpuwarden.core.config import ConfigError, read_key
+from gpuwarden.core.config import ConfigError
+from gpuwarden.core.private import read_key
 
 
 def check(place: Place) -> Iterator[Found]:

@@ -9,8 +9,9 @@ from typing import Final
 
 import anyio
 
-from gpuwarden.controller.web.private import Version, check_private, version_of
+from gpuwarden.controller.web.version import Version, version_of
 from gpuwarden.core.config import ConfigError, option
+from gpuwarden.core.private import check_private
 
 LOOK_S: Final = 5.0
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from gpuwarden.controller.web.password import Scrypt, hashed, parse_scrypt
-from gpuwarden.controller.web.private import Version, check_private, version_of
+from gpuwarden.controller.web.version import Version, version_of
 from gpuwarden.core.config import ConfigError
+from gpuwarden.core.private import check_private
 
 MOST_USERS: Final = 1000
 MIN_PASSWORD_CHARS: Final = 12

@@ -49,7 +49,7 @@ def test_an_unknown_key_is_named_with_the_line_that_checks_the_file(machine, tol
 def test_a_key_that_others_may_read_is_wrong(machine, told: Told) -> None:
     file = machine.place.config_dir / "node.key"
     file.chmod(0o644)
-    assert told(node_keys.check(machine.place))["wrong"] == f"{file}: others may read this key; chmod 600 {file} -> chmod 600 {file}"
+    assert told(node_keys.check(machine.place))["wrong"] == f"{file}: others may read it; chmod 600 {file} -> chmod 600 {file}"
 
 
 def test_a_missing_key_and_one_that_differs_are_wrong(machine, told: Told) -> None:

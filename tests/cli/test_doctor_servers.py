@@ -59,14 +59,14 @@ def with_bus(machine, bus: str) -> None:
 def test_brokers_that_are_away_are_wrong_within_the_checks_time(machine, told: Told) -> None:
     with_bus(machine, f'bootstrap = ["127.0.0.1:{machine.metrics_port}"]')
     said = told(kafka_topics.check(machine.place))["wrong"]
-    assert f"Kafka at 127.0.0.1:{machine.metrics_port} (agent): KafkaTimeoutError: Unable to bootstrap" in said and "nobody listens there" in said
+    assert f"Kafka at 127.0.0.1:{machine.metrics_port} (agent): " in said and "Unable to bootstrap" in said and "nobody listens there" in said
     assert f"-> nc -zv 127.0.0.1 {machine.metrics_port}" in said
 
 
 def test_a_broker_with_the_topics_is_ok(machine, told: Told, kafka_broker: kafka.Broker) -> None:
     KafkaBus(BusConfig(bootstrap=(kafka_broker.bootstrap,)), topics.ALL, 10.0)
     with_bus(machine, f'bootstrap = ["{kafka_broker.bootstrap}"]')
-    assert "answers, all 6 topics are there" in told(kafka_topics.check(machine.place))["ok"]
+    assert "answers, all 2 topics that are needed here are there" in told(kafka_topics.check(machine.place))["ok"]
 
 
 def test_a_refused_password_is_named_and_absent_topics_are_not_created(
@@ -86,11 +86,12 @@ def test_a_refused_password_is_named_and_absent_topics_are_not_created(
             f'sasl_username = "boss"\nsasl_password_file = "{password}"',
         )
         assert "sasl_password_file: " in told(kafka_topics.check(machine.place))["wrong"]
+        password.touch(mode=0o600)
         password.write_text("wrong", encoding="ascii")
-        assert "a broker listens and ends the login: SASL PLAIN as 'boss' is refused" in told(kafka_topics.check(machine.place))["wrong"]
+        assert "Invalid username or password" in told(kafka_topics.check(machine.place))["wrong"]
         password.write_text("right", encoding="ascii")
         for _ in range(2):
-            assert "not there yet: gpuwarden.actions.v1" in told(kafka_topics.check(machine.place))["warning"]
+            assert "not there yet: gpuwarden." in told(kafka_topics.check(machine.place))["warning"]
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ def test_an_agents_new_certificate_is_used_by_its_next_session(secured: Controll
 def test_a_key_that_others_may_read_is_refused(site: Site, tmp_path: Path) -> None:
     folder = shutil.copytree(site.controller(), tmp_path / "open")
     (folder / KEY_FILE).chmod(0o644)
-    with pytest.raises(ConfigError, match=r"tls\.key: others may read this key; chmod 600"):
+    with pytest.raises(ConfigError, match=r"tls\.key: others may read it; chmod 600"):
         read_tls(folder)
 
 

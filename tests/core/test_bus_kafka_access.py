@@ -205,7 +205,7 @@ def test_a_secret_that_others_may_read_is_not_used(guarded: SecureBroker, tmp_pa
         replace(guarded.user("agent"), sasl_password_file=tmp_path / "open"),
         replace(guarded.holder("agent", "gpu01"), ssl_key_file=tmp_path / "open"),
     ):
-        with pytest.raises(BusError, match="open; chmod 600"):
+        with pytest.raises(BusError, match="others may read it; chmod 600"):
             KafkaBus(wrong, [], 2.0)
 
 

@@ -56,6 +56,12 @@ ROOT_PROCESSES = {
 }
 
 
+def test_the_command_loads_one_verb_for_a_daemon() -> None:
+    find = "import sys; from gpuwarden.cli.main import parser; parser('limiter'); print([n for n in ('grpc', 'kafka') if n in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", find], check=True, capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("module", ROOT_PROCESSES)
 def test_a_nodes_processes_load_what_they_use_and_no_more(module: str) -> None:
     """Every node carries them all, for ever."""
