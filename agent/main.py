@@ -31,7 +31,7 @@ from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
 
 INBOX_EVENTS: Final = 1000
-COLLECTORS_STOP_S: Final = 1.5
+COLLECTORS_STOP_S: Final = 1.0
 
 _log = logging.getLogger("gpuwarden.agent")
 

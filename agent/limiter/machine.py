@@ -91,6 +91,10 @@ class Limiter:
                 assert_never(event)
 
     @property
+    def driver_answers(self) -> bool:
+        return not self._hung
+
+    @property
     def standing(self) -> Standing:
         """Ready: in auto every card enforces what is wanted, first the floor; outside auto the driver has told its limits."""
         if self._hung:

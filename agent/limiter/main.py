@@ -37,6 +37,7 @@ from gpuwarden.proto.lease_pb2 import Mode
 
 INBOX_EVENTS: Final = 1000
 STOP_S: Final = 2.0  # a service stops within 5 s, and the floor is set once more after it
+HUNG_STOP_S: Final = 0.2
 
 _log = logging.getLogger("gpuwarden.limiter")
 
@@ -122,7 +123,7 @@ def _run(
         supervisor.stopping()
         agent.close()
         leave_w = setup.floors_w if machine.mode == Mode.MODE_AUTO else None
-        if answered := driver.close(leave_w, STOP_S):
+        if answered := driver.close(leave_w, STOP_S if machine.driver_answers else HUNG_STOP_S):
             cards.close()
         else:
             _log.error("the driver does not answer: the limits stay as they are")
