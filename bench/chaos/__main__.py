@@ -1,6 +1,6 @@
 """What an operator may fear, done for real to a row under load: one table, a line a fault.
 
-    python bench/chaos [--only TEXT] [--json FILE]
+    python bench/chaos [--only REGEX] [--json FILE]
 
 Separate processes on simulated cards, gRPC and Unix sockets; a supervisor does with every unit of deploy/systemd what systemd would do.
 Limits are looked at twenty times a second and held against the grants that had reached the limiter: a card must be at its floor or
@@ -9,6 +9,7 @@ under a lease that runs, 1 s after any lease has ended, whatever happened.
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ NODES, PER_NODE_W = ("a", "b", "c", "d"), 6800.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="faults whose name has this text in it")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     lines: list[Line | losses.Line] = [*_deaths(args.only), *_losses(args.only)]
@@ -37,8 +38,8 @@ def main() -> int:
     return 1 if any(line.wrong for line in lines) else 0
 
 
-def _deaths(only: str) -> list[Line]:
-    chosen: Mapping[str, Callable[..., None]] = {name: fault for name, fault in deaths.FAULTS.items() if only in name}
+def _deaths(only: re.Pattern[str]) -> list[Line]:
+    chosen: Mapping[str, Callable[..., None]] = {name: fault for name, fault in deaths.FAULTS.items() if only.search(name)}
     if not chosen:
         return []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODES, PER_NODE_W) as row:
@@ -54,7 +55,7 @@ def _deaths(only: str) -> list[Line]:
     return lines
 
 
-def _losses(only: str) -> list[losses.Line]:
+def _losses(only: re.Pattern[str]) -> list[losses.Line]:
     with tempfile.TemporaryDirectory() as folder:
         lines = losses.measured(Path(folder), only)
     if lines:
