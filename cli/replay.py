@@ -91,13 +91,18 @@ def _detector(plain: Plain) -> tuple[Reader, Build]:
 
 def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller import events
+    from gpuwarden.controller.alerts import AlertSetup
     from gpuwarden.controller.machine import Controller, ControllerSetup
+    from gpuwarden.controller.maintenance import Window
     from gpuwarden.controller.power.domain import DomainConfig, NodeClass
     from gpuwarden.controller.power.hostlist import expand
     from gpuwarden.controller.power.keeper import Timing
+    from gpuwarden.controller.racks import RackConfig
     from gpuwarden.controller.remembered import Remembered
+    from gpuwarden.controller.telling import TellTiming
 
-    reader = Reader((ControllerSetup, DomainConfig, NodeClass, Timing, Remembered, *get_args(events.Event)))
+    people = (AlertSetup, TellTiming, RackConfig, Window)
+    reader = Reader((ControllerSetup, DomainConfig, NodeClass, Timing, Remembered, *people, *get_args(events.Event)))
     setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]
     keys = {node: _node_key(node, args, only=False) for nodes in patterns for node in expand(nodes)}

@@ -39,6 +39,10 @@ LEAST: Final[Mapping[str, Role]] = {
     "ListActions": Role.VIEWER,
     "ListPowerDomains": Role.VIEWER,
     "Watch": Role.VIEWER,
+    "ListAlerts": Role.VIEWER,
+    "AcknowledgeAlert": Role.OPERATOR,
+    "OpenMaintenance": Role.OPERATOR,
+    "EndMaintenance": Role.OPERATOR,
     "SetBudget": Role.OPERATOR,
     "SetMode": Role.OPERATOR,
 }

@@ -1,14 +1,19 @@
 """What people are told: findings as the detector fires and resolves them, and the conditions of a power domain."""
 
+import math
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from gpuwarden.controller.events import Action, Notify, WriteLedger
+from gpuwarden.controller.events import Action, Beat, RememberMaintenance, WriteLedger
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.maintenance import Window, Windows
+from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Decision, Keeper
+from gpuwarden.controller.racks import RackConfig, down, silent
+from gpuwarden.controller.telling import Alert, Telling, TellTiming
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject
 from gpuwarden.proto.lease_pb2 import Mode
@@ -39,10 +44,25 @@ class Condition:
         return True
 
 
-class Alerts:
-    """Findings by id, newest resolved ones, and conditions by key. Bounded."""
+@dataclass(frozen=True, slots=True)
+class AlertSetup:
+    """How people are told. `beat_s` None: nobody waits for a heartbeat."""
 
-    def __init__(self) -> None:
+    timing: TellTiming = field(default_factory=TellTiming)
+    racks: tuple[RackConfig, ...] = ()
+    windows: tuple[Window, ...] = ()
+    beat_s: float | None = None
+
+
+class Alerts:
+    """Findings by id, newest resolved ones, and conditions by key. Bounded. `domain_of` knows every node."""
+
+    def __init__(self, setup: AlertSetup, domain_of: Mapping[str, str]) -> None:
+        self.telling, self.windows = Telling(setup.timing), Windows(setup.windows)
+        self._domain_of, self._racks, self._beat_s = domain_of, setup.racks, setup.beat_s
+        self._rack_of = {node: rack.name for rack in setup.racks for node in expand(rack.nodes)}
+        self._racks_down: set[str] = set()
+        self._beaten_s = -math.inf
         self.firing: dict[str, Finding] = {}
         self.resolved: deque[Finding] = deque(maxlen=RESOLVED_SHOWN)
         self._conditions: dict[str, Condition] = {}
@@ -67,13 +87,55 @@ class Alerts:
         if new and len(self.firing) >= FIRING_LIMIT:
             return [Say(f"finding {finding.id} is left out: {FIRING_LIMIT} are firing already", Level.ERROR)]
         self.firing[finding.id] = finding
-        return _tell(finding, lines) if new else []
+        return self._changed(finding, lines) if new else []
 
     def _resolves(self, finding: Finding, lines: Lines) -> list[Action]:
         if self.firing.pop(finding.id, None) is None:
             return []
         self.resolved.append(finding)
-        return _tell(finding, lines)
+        return self._changed(finding, lines)
+
+    def _changed(self, finding: Finding, lines: Lines) -> list[Action]:
+        alert = _alert(finding, self._domain_of.get(finding.subject.node, ""))
+        firing = finding.state == FindingState.FINDING_STATE_FIRING
+        if firing:
+            self.telling.fires(alert)
+        else:
+            self.telling.resolved(alert.group, alert.key)
+        said = finding.summary if firing else f"resolved: {finding.summary}"
+        evidence = [(one.name, one.value, one.unit) for one in finding.evidence]
+        return [WriteLedger((lines.line("notify", alert.subject, f"{alert.severity}: {said}", evidence=evidence),))]
+
+    def tick(self, now_s: float, keepers: Sequence[Keeper], lines: Lines) -> Iterator[Action]:
+        """What is wrong with domains and racks, then who is told of what."""
+        for keeper in keepers:
+            yield from self.conditions(now_s, keeper, lines)
+        yield from self._rack_conditions(now_s, keepers, lines)
+        for window in self.windows.ended(lines.unix_ns):
+            yield WriteLedger((lines.line("maintenance", window.id, f"over: {window.reason}"),))
+            yield RememberMaintenance(window.id, None)
+        for notice in self.telling.tick(now_s, lines.unix_ns, self._muted):
+            if notice.level > 1 and notice.firing:
+                yield WriteLedger((lines.line("escalate", notice.key, f"nobody has acknowledged {notice.title}"),))
+            yield notice
+        if self._beat_s is not None and now_s - self._beaten_s >= self._beat_s:
+            self._beaten_s = now_s
+            yield Beat(lines.unix_ns)
+
+    def _muted(self, alert: Alert) -> bool:
+        return self.windows.mute(alert) or (bool(alert.node) and self._rack_of.get(alert.node) in self._racks_down)
+
+    def _rack_conditions(self, now_s: float, keepers: Sequence[Keeper], lines: Lines) -> Iterator[Action]:
+        for rack in self._racks:
+            nodes = (node for keeper in keepers for node in keeper.nodes)
+            silent_count, count = silent(rack, nodes, now_s, keepers[0].timing.stale_s)
+            is_down = down(silent_count, count)
+            condition = self._conditions.setdefault(f"{rack.name}/rack-down", Condition())
+            if condition.turned(now_s, is_down):
+                text = f"{silent_count} of {count} nodes of {rack.name} are silent: look at what they share, its power and its switch"
+                yield from self._condition(rack.name, "rack-down", "critical", text, condition.firing, lines)
+            # What it explains is held back from the first moment, before the rack itself is told of.
+            (self._racks_down.add if is_down or condition.firing else self._racks_down.discard)(rack.name)
 
     def conditions(self, now_s: float, keeper: Keeper, lines: Lines) -> Iterator[Action]:
         """What is wrong with a domain as such. Quiet while a fresh controller learns."""
@@ -84,7 +146,16 @@ class Alerts:
         for kind, severity, true, text in _conditions(keeper, decision):
             condition = self._conditions.setdefault(f"{keeper.config.name}/{kind}", Condition())
             if condition.turned(now_s, true):
-                yield from _tell_condition(keeper, kind, severity, text, condition.firing, lines)
+                yield from self._condition(keeper.config.name, kind, severity, text, condition.firing, lines)
+
+    def _condition(self, where: str, kind: str, severity: str, text: str, firing: bool, lines: Lines) -> Iterator[Action]:
+        alert = Alert(f"{where}/{kind}", kind, where, "", severity, f"{where}: {kind}", text, where, lines.unix_ns)
+        if firing:
+            self.telling.fires(alert)
+        else:
+            self.telling.resolved(alert.group, alert.key)
+        reason = text if firing else f"{alert.title} is over"
+        yield WriteLedger((lines.line("notify", where, f"{severity}: {reason}"),))
 
 
 def _conditions(keeper: Keeper, decision: Decision) -> Iterator[tuple[str, str, bool, str]]:
@@ -106,26 +177,12 @@ def _conditions(keeper: Keeper, decision: Decision) -> Iterator[tuple[str, str, 
         )
 
 
-def _tell_condition(
-    keeper: Keeper, kind: str, severity: str, text: str, firing: bool, lines: Lines
-) -> Iterator[Action]:
-    title = f"{keeper.config.name}: {kind}"
-    reason = text if firing else f"{title} is over"
-    yield WriteLedger((lines.line("notify", keeper.config.name, f"{severity}: {reason}"),))
-    yield Notify(f"{keeper.config.name}/{kind}", firing, severity, title, reason, keeper.config.name, lines.unix_ns)
-
-
-def _tell(finding: Finding, lines: Lines) -> list[Action]:
-    firing = finding.state == FindingState.FINDING_STATE_FIRING
+def _alert(finding: Finding, domain: str) -> Alert:
     subject, severity = _subject(finding.subject), Severity.Name(finding.severity).removeprefix("SEVERITY_").lower()
-    said = finding.summary if firing else f"resolved: {finding.summary}"
     text = f"{finding.summary} {finding.suggested_action}".strip()
-    evidence = [(one.name, one.value, one.unit) for one in finding.evidence]
-    line = lines.line("notify", subject, f"{severity}: {said}", evidence=evidence)
-    return [
-        WriteLedger((line,)),
-        Notify(finding.id, firing, severity, f"{finding.kind} on {subject}", text, subject, finding.updated_unix_ns),
-    ]
+    return Alert(
+        finding.id, finding.kind, domain, finding.subject.node, severity, f"{finding.kind} on {subject}", text, subject, finding.updated_unix_ns
+    )
 
 
 def _subject(subject: Subject) -> str:

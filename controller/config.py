@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,13 @@ import httpx
 
 from gpuwarden.controller.actuators import FORMS
 from gpuwarden.controller.actuators.severity import SEVERITIES
+from gpuwarden.controller.alerts import AlertSetup
+from gpuwarden.controller.maintenance import Window
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.racks import RackConfig
+from gpuwarden.controller.telling import TellTiming
 from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
@@ -28,18 +32,46 @@ class WebhookConfig:
     """Somebody who is told of alerts."""
 
     name: str = option("name of the webhook, for log lines and metrics")
-    url: str = option("where to POST; it is never logged, since such addresses are often secrets: keep this file to its owner")
-    form: str = option("what is posted: cloudevents or slack", default="cloudevents")
+    url: str = option("where to POST; never logged. An address that is a secret belongs in url_file", default="")
+    url_file: Path | None = option("file with the address and nothing else, for its owner only; instead of url", default=None)
+    form: str = option("what is posted: cloudevents, slack, alertmanager or pagerduty", default="cloudevents")
     min_severity: str = option("tell of info, of warning or of critical and what is above", default="warning")
+    level: int = option("1: told at once; 2: told of what nobody has acknowledged for escalate_after_s", default=1)
+    secret_file: Path | None = option("file with a secret that signs every post (Standard Webhooks); without it none is signed", default=None)
+    routing_key_file: Path | None = option("file with PagerDuty's integration key", default=None)
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""
-        if not _is_http(self.url):
+        if bool(self.url) == (self.url_file is not None):
+            yield "url, url_file: exactly one of them should be given"
+        if self.url and not is_http(self.url):
             yield "url: should be http://... or https://..."
         if self.form not in FORMS:
             yield f"form: is {self.form!r}, should be {' or '.join(FORMS)}"
+        if (self.form == "pagerduty") != (self.routing_key_file is not None):
+            yield "routing_key_file: goes with form pagerduty, and only with that"
+        if self.level not in (1, 2):
+            yield f"level: is {self.level}, should be 1 or 2"
         if self.min_severity not in SEVERITIES:
             yield f"min_severity: is {self.min_severity!r}, should be {', '.join(SEVERITIES)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatConfig:
+    """A watcher of watchers: it calls a person when it no longer hears from us."""
+
+    url: str = option("where to POST; never logged. An address that is a secret belongs in url_file", default="")
+    url_file: Path | None = option("file with the address and nothing else, for its owner only; instead of url", default=None)
+    every_s: float = option("how often", default=60.0)
+
+    def problems(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if bool(self.url) == (self.url_file is not None):
+            yield "url, url_file: exactly one of them should be given"
+        if self.url and not is_http(self.url):
+            yield "url: should be http://... or https://..."
+        if not 1 <= self.every_s <= 3600:
+            yield f"every_s: is {self.every_s:g}, should be 1 to 3600"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +94,11 @@ class ControllerConfig:
     stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
     webhooks: tuple[WebhookConfig, ...] = option("who is told of alerts", default=())
+    heartbeat: HeartbeatConfig | None = option("who hears from us as long as decisions are made; without it nobody", default=None)
+    racks: tuple[RackConfig, ...] = option("nodes that go down together: then that is one alert", default=())
+    group_wait_s: float = option("alerts of one kind that begin within it are told as one", default=5.0)
+    escalate_after_s: float = option("a critical alert that nobody has acknowledged is then told to level 2", default=900.0)
+    repeat_s: float = option("what still fires and is not acknowledged is told again", default=14_400.0)
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""
@@ -74,6 +111,12 @@ class ControllerConfig:
             yield "domains: there is none"
         yield from _twice("domains.name", "domain", (domain.name for domain in self.domains))
         yield from _twice("domains.classes.nodes", "node", _nodes(self.domains))
+        for key, seconds, most_s in (
+            ("group_wait_s", self.group_wait_s, 600), ("escalate_after_s", self.escalate_after_s, 86_400), ("repeat_s", self.repeat_s, 604_800)
+        ):
+            if not 0 <= seconds <= most_s:
+                yield f"{key}: is {seconds:g}, should be 0 to {most_s:,}"
+        yield from _twice("racks.nodes", "node", (node for rack in self.racks for node in expand(rack.nodes)))
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
 
     def _listening(self) -> Iterator[str]:
@@ -101,6 +144,10 @@ class ControllerConfig:
         """A fresh controller listens for half a lease, so that it answers before any grant that it found has lapsed."""
         return Timing(self.lease_s, self.stale_s, learn_s=self.lease_s / 2)
 
+    def alert_setup(self, windows: Iterable[Window]) -> AlertSetup:
+        timing = TellTiming(self.group_wait_s, self.escalate_after_s, self.repeat_s)
+        return AlertSetup(timing, self.racks, tuple(windows), self.heartbeat.every_s if self.heartbeat is not None else None)
+
     def nodes(self) -> tuple[str, ...]:
         return tuple(_nodes(self.domains))
 
@@ -118,7 +165,7 @@ def read_keys(config: ControllerConfig) -> dict[str, bytes]:
     return keys
 
 
-def _is_http(text: str) -> bool:
+def is_http(text: str) -> bool:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:

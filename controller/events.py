@@ -70,7 +70,44 @@ class SetMode:
     validate_only: bool
 
 
-Event: TypeAlias = Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody takes an alert on: it is not escalated. Answered by one Reply with the same token, as the two below are."""
+
+    token: int
+    actor: str
+    request_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMaintenance:
+    """Alerts of these nodes, or of the whole domain, are told to nobody for `duration_s`."""
+
+    token: int
+    actor: str
+    request_id: str
+    nodes: tuple[str, ...]
+    domain: str
+    duration_s: float
+    reason: str
+    validate_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndMaintenance:
+    """Before its time."""
+
+    token: int
+    actor: str
+    request_id: str
+    id: str
+
+
+Event: TypeAlias = (
+    Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
+    | Acknowledge | OpenMaintenance | EndMaintenance
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +131,14 @@ class RememberDomain:
     domain: str
     budget_w: float
     mode: "Mode.ValueType"
+
+
+@dataclass(frozen=True, slots=True)
+class RememberMaintenance:
+    """A window (a serialised `Maintenance`) that a restart still knows; None: it is over."""
+
+    id: str
+    payload: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +169,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tell people: one alert, firing or resolved. The same `key` is one alert for its whole life."""
+    """Tell people: one alert, firing or resolved. The same `key` is one alert for its whole life.
+
+    `unix_ns` is when it began or ended. It goes to receivers of this `level` and below: 1 at first, 2 once nobody acknowledged it.
+    """
 
     key: str
     firing: bool
@@ -132,6 +180,14 @@ class Notify:
     title: str
     text: str
     subject: str
+    unix_ns: int
+    level: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Tell the heartbeat's receiver that decisions go on; its silence tells that they do not."""
+
     unix_ns: int
 
 
@@ -143,5 +199,5 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | SendGrant | Reply | Notify | Publish | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish | Say
 )

@@ -41,6 +41,9 @@ PRAGMA user_version = {_SCHEMA};
 COMMIT;
 """
 
+# Beside the first tables, so that the version before this one still reads the file.
+_ADDED: Final = "CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT"
+
 
 class LedgerError(ConfigError):
     """The ledger cannot be used: the file, what is wrong and what to do."""
@@ -86,6 +89,19 @@ class Ledger:
     def remember_domain(self, name: str, budget_w: float, mode: "Mode.ValueType") -> None:
         with self._write_lock, self._writing as transaction:
             transaction.execute("INSERT OR REPLACE INTO domain VALUES (?, ?, ?)", (name, budget_w, mode))
+
+    def remember_maintenance(self, id: str, payload: bytes | None) -> None:
+        """None: it is over."""
+        with self._write_lock, self._writing as transaction:
+            if payload is None:
+                transaction.execute("DELETE FROM maintenance WHERE id = ?", (id,))
+            else:
+                transaction.execute("INSERT OR REPLACE INTO maintenance VALUES (?, ?)", (id, payload))
+
+    def maintenance(self) -> tuple[bytes, ...]:
+        """The windows that were open."""
+        with self._read_lock:
+            return tuple(payload for (payload,) in self._reading.execute("SELECT payload FROM maintenance ORDER BY id"))
 
     def line_count(self) -> int:
         """Ids have no gaps: lines go from the old end only."""
@@ -170,6 +186,7 @@ def _open(file: Path) -> sqlite3.Connection:
     try:
         _check(file, connection)
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(_ADDED)
     except (sqlite3.DatabaseError, LedgerError):
         connection.close()
         raise

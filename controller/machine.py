@@ -5,13 +5,16 @@ has just checked it on fresh readings; what a step changes is in the ledger befo
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gpuwarden.controller.alerts import Alerts
+from gpuwarden.controller.alerts import Alerts, AlertSetup
 from gpuwarden.controller.events import (
+    Acknowledge,
     Action,
+    EndMaintenance,
     Event,
     FindingArrived,
+    OpenMaintenance,
     Publish,
     RememberEpoch,
     ReportArrived,
@@ -24,6 +27,7 @@ from gpuwarden.controller.events import (
 )
 from gpuwarden.controller.grants import Authority, give
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
 from gpuwarden.controller.record import NodeRecord, Refused
@@ -47,6 +51,7 @@ class ControllerSetup:
     domains: tuple[DomainConfig, ...]
     remembered: tuple[Remembered, ...]
     timing: Timing
+    alerts: AlertSetup = field(default_factory=AlertSetup)
 
 
 class Controller:
@@ -63,8 +68,9 @@ class Controller:
         self._sessions: dict[int, NodeRecord] = {}
         self._authority = Authority(setup.controller_id, setup.past_epoch)
         self._lines = Lines()
-        self._alerts = Alerts()
+        self._alerts = Alerts(setup.alerts, {name: keeper.config.name for name, (keeper, _) in self._nodes.items()})
         self._requests = Requests(self.keepers, self._lines)
+        self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
         self._published_s = -PUBLISH_S
 
     @property
@@ -99,11 +105,13 @@ class Controller:
                 return self._requests.set_budget(now_s, event)
             case SetMode():
                 return self._requests.set_mode(now_s, event)
+            case Acknowledge() | OpenMaintenance() | EndMaintenance():
+                return self._people.answer(event)
 
     def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
             yield from self._decide(now_s, keeper)
-            yield from self._alerts.conditions(now_s, keeper, self._lines)
+        yield from self._alerts.tick(now_s, list(self.keepers.values()), self._lines)
         if now_s - self._published_s >= PUBLISH_S:
             self._published_s = now_s
             yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))

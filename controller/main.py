@@ -13,16 +13,19 @@ from types import TracebackType
 from typing import Final, Self, assert_never
 
 from gpuwarden.controller import metrics
+from gpuwarden.controller.actuators.heartbeat import Heartbeat
 from gpuwarden.controller.actuators.mirror import Mirror
 from gpuwarden.controller.actuators.webhook import Webhooks
 from gpuwarden.controller.config import ControllerConfig, read_keys
 from gpuwarden.controller.events import (
     Action,
+    Beat,
     Event,
     Notify,
     Publish,
     RememberDomain,
     RememberEpoch,
+    RememberMaintenance,
     Reply,
     SendGrant,
     Tick,
@@ -31,6 +34,7 @@ from gpuwarden.controller.events import (
 from gpuwarden.controller.findings import Connect, Findings, Through
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.people import window_of
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web.serve import Door, Page
@@ -115,8 +119,12 @@ class ControllerShell:
         opened.callback(self._ledger.close)
         self._webhooks = Webhooks(config.webhooks)
         opened.callback(self._webhooks.close)
+        self._heartbeat = Heartbeat(config.heartbeat) if config.heartbeat is not None else None
+        if self._heartbeat is not None:
+            opened.callback(self._heartbeat.close)
         setup = ControllerSetup(
-            secrets.token_hex(8), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing
+            secrets.token_hex(8), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
+            config.alert_setup(map(window_of, self._ledger.maintenance())),
         )
         log = _event_log(events_dir, setup)
         if log is not None:
@@ -199,6 +207,11 @@ class ControllerShell:
                 self._rpc.answer(action.token, action.response)
             case Notify():
                 self._webhooks.tell(action)
+            case Beat():
+                if self._heartbeat is not None:
+                    self._heartbeat.beat(action.unix_ns)
+            case RememberMaintenance():
+                self._ledger.remember_maintenance(action.id, action.payload)
             case RememberEpoch():
                 self._ledger.remember_epoch(action.epoch)
                 self._epoch_is_durable = True

@@ -1,10 +1,10 @@
 """Operators' requests: checked, written down, remembered, answered. The same request twice has one effect."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
-from gpuwarden.controller.events import Action, Refuse, RememberDomain, Reply, SetBudget, SetMode, WriteLedger
+from gpuwarden.controller.answered import Answered, Refusal
+from gpuwarden.controller.events import Action, RememberDomain, Reply, SetBudget, SetMode, WriteLedger
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.power.domain import budget_problem
 from gpuwarden.controller.power.keeper import Keeper
@@ -12,52 +12,19 @@ from gpuwarden.controller.view import power_domain
 from gpuwarden.proto.control_pb2 import SetBudgetResponse, SetModeResponse
 from gpuwarden.proto.lease_pb2 import Mode
 
-REMEMBERED_REQUESTS = 1024
-
-
-class Refusal(Exception):
-    """Carries the refusal that answers the request."""
-
-    def __init__(self, code: str, reason: str, field: str, message: str) -> None:
-        super().__init__(message)
-        self.refuse = Refuse(code, reason, field, message)
-
 
 class Requests:
     """Changes keepers on an operator's word."""
 
     def __init__(self, keepers: Mapping[str, Keeper], lines: Lines) -> None:
         self._keepers, self._lines = keepers, lines
-        self._answers: OrderedDict[tuple[str, str], tuple[SetBudget | SetMode, bytes]] = OrderedDict()
+        self._answered = Answered[SetBudget | SetMode]()
 
     def set_budget(self, now_s: float, request: SetBudget) -> list[Action]:
-        return self._answered(request, self._budget(now_s, request))
+        return self._answered.answer(request, self._budget(now_s, request))
 
     def set_mode(self, now_s: float, request: SetMode) -> list[Action]:
-        return self._answered(request, self._mode(now_s, request))
-
-    def _answered(self, request: SetBudget | SetMode, acting: Iterator[Action]) -> list[Action]:
-        try:
-            if (past := self._past(request)) is not None:
-                return [Reply(request.token, past)]
-            actions = list(acting)
-        except Refusal as why:
-            return [Reply(request.token, why.refuse)]
-        reply = actions[-1]
-        assert isinstance(reply, Reply) and isinstance(reply.response, bytes)
-        if request.request_id and not request.validate_only:
-            self._answers[request.actor, request.request_id] = request, reply.response
-            if len(self._answers) > REMEMBERED_REQUESTS:
-                self._answers.popitem(last=False)
-        return actions
-
-    def _past(self, request: SetBudget | SetMode) -> bytes | None:
-        if (request.actor, request.request_id) not in self._answers:
-            return None
-        before, response = self._answers[request.actor, request.request_id]
-        if _wish(before) != _wish(request):
-            raise Refusal("ALREADY_EXISTS", "REQUEST_ID_REUSED", "request_id", "this id came before with another request")
-        return response
+        return self._answered.answer(request, self._mode(now_s, request))
 
     def _keeper(self, name: str) -> Keeper:
         if name not in self._keepers:
@@ -112,14 +79,6 @@ def _leaving(keeper: Keeper, mode: int) -> str:
         f"outside auto {keeper.config.name} may draw {without_us_w:,.0f} W at the driver's defaults, "
         f"its breaker carries {keeper.config.rating_w:,.0f} W"
     )
-
-
-def _wish(request: SetBudget | SetMode) -> tuple[object, ...]:
-    match request:
-        case SetBudget():
-            return ("budget", request.domain, request.budget_w)
-        case SetMode():
-            return ("mode", request.domain, request.mode)
 
 
 def _word(mode: "Mode.ValueType") -> str:

@@ -9,6 +9,7 @@ from gpuwarden.controller.rpc_refusal import invalid
 from gpuwarden.proto import control_pb2 as pb
 
 ANSWER_WITHIN_S: Final = 10.0
+MAX_PATTERNS: Final = 256
 MAX_TEXT_CHARS: Final = 253  # of a domain's name or a request's id
 
 
@@ -30,7 +31,36 @@ def mode_event(request: pb.SetModeRequest, actor: str) -> Callable[[int], events
     )
 
 
+def acknowledge_event(request: pb.AcknowledgeAlertRequest, actor: str) -> Callable[[int], events.Acknowledge]:
+    """As above."""
+    _check_lengths(key=request.key, request_id=request.request_id)
+    return partial(events.Acknowledge, actor=actor, request_id=request.request_id, key=request.key)
+
+
+def open_maintenance_event(request: pb.OpenMaintenanceRequest, actor: str) -> Callable[[int], events.OpenMaintenance]:
+    """As above; and Refused if there are too many patterns."""
+    if len(request.nodes) > MAX_PATTERNS:
+        raise invalid("nodes", "TOO_MANY", f"nodes: are {len(request.nodes)} patterns, at most {MAX_PATTERNS} may come")
+    for pattern in request.nodes:
+        _check_lengths(nodes=pattern)
+    _check_lengths(domain=request.domain, reason=request.reason, request_id=request.request_id)
+    return partial(
+        events.OpenMaintenance, actor=actor, request_id=request.request_id, nodes=tuple(request.nodes), domain=request.domain,
+        duration_s=request.duration_s, reason=request.reason, validate_only=request.validate_only,
+    )
+
+
+def end_maintenance_event(request: pb.EndMaintenanceRequest, actor: str) -> Callable[[int], events.EndMaintenance]:
+    """As above."""
+    _check_lengths(id=request.id, request_id=request.request_id)
+    return partial(events.EndMaintenance, actor=actor, request_id=request.request_id, id=request.id)
+
+
 def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
-    for field, text in (("domain", request.domain), ("request_id", request.request_id)):
+    _check_lengths(domain=request.domain, request_id=request.request_id)
+
+
+def _check_lengths(**texts: str) -> None:
+    for field, text in texts.items():
         if len(text) > MAX_TEXT_CHARS:
             raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")

@@ -8,7 +8,14 @@ from typing import Final, TypeVar
 from gpuwarden.controller.access import Context, caller_of, check
 from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
-from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S, budget_event, mode_event
+from gpuwarden.controller.rpc_change import (
+    ANSWER_WITHIN_S,
+    acknowledge_event,
+    budget_event,
+    end_maintenance_event,
+    mode_event,
+    open_maintenance_event,
+)
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
 from gpuwarden.controller.rpc_refusal import Refused, abort
 from gpuwarden.controller.rpc_replies import Replies
@@ -89,6 +96,26 @@ class Operators(ControlServiceServicer):
         check(context, "SetMode", force=request.force)
         event = mode_event(request, caller_of(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
+        newest = self._newest()
+        return pb.ListAlertsResponse(alerts=newest.alerts, maintenance=newest.maintenance)
+
+    @_refusing
+    async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Context) -> pb.AcknowledgeAlertResponse:
+        event = acknowledge_event(request, caller_of(context).told)
+        return pb.AcknowledgeAlertResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def OpenMaintenance(self, request: pb.OpenMaintenanceRequest, context: Context) -> pb.OpenMaintenanceResponse:
+        event = open_maintenance_event(request, caller_of(context).told)
+        return pb.OpenMaintenanceResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def EndMaintenance(self, request: pb.EndMaintenanceRequest, context: Context) -> pb.EndMaintenanceResponse:
+        event = end_maintenance_event(request, caller_of(context).told)
+        return pb.EndMaintenanceResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         try:

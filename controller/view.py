@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.people import alert_shown, maintenance_of
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.control_pb2 import (
@@ -34,7 +35,8 @@ def snapshot(
     cluster.stale_count = sum(node.state == NodeState.NODE_STATE_STALE for node in nodes)
     cluster.firing_count = len(alerts.firing)
     return WatchResponse(
-        cluster=cluster, nodes=nodes, findings=[*alerts.firing.values(), *reversed(alerts.resolved)], actions=lines.newest
+        cluster=cluster, nodes=nodes, findings=[*alerts.firing.values(), *reversed(alerts.resolved)], actions=lines.newest,
+        alerts=map(alert_shown, alerts.telling.groups.values()), maintenance=map(maintenance_of, alerts.windows.open.values()),
     )
 
 

@@ -146,6 +146,26 @@ class ControlServiceStub:
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.SerializeToString,
                 response_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.FromString,
                 _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/ListAlerts',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeAlert = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/AcknowledgeAlert',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertResponse.FromString,
+                _registered_method=True)
+        self.OpenMaintenance = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/OpenMaintenance',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceResponse.FromString,
+                _registered_method=True)
+        self.EndMaintenance = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/EndMaintenance',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/gpuwarden.v1.ControlService/Watch',
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.WatchRequest.SerializeToString,
@@ -199,6 +219,32 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAlerts(self, request, context):
+        """What people have been or will be told of, and the maintenance windows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlert(self, request, context):
+        """Somebody takes an alert on, so that it is not escalated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """The cluster, now and whenever it has changed, at most twice a second.
         """
@@ -243,6 +289,26 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.SetMode,
                     request_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.FromString,
                     response_serializer=gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'AcknowledgeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlert,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertResponse.SerializeToString,
+            ),
+            'OpenMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenMaintenance,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceResponse.SerializeToString,
+            ),
+            'EndMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMaintenance,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -440,6 +506,114 @@ class ControlService:
             '/gpuwarden.v1.ControlService/SetMode',
             gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.SerializeToString,
             gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/ListAlerts',
+            gpuwarden_dot_proto_dot_control__pb2.ListAlertsRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/AcknowledgeAlert',
+            gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.AcknowledgeAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/OpenMaintenance',
+            gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.OpenMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/EndMaintenance',
+            gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,12 @@ class ControlServiceStub:
     ListPowerDomains: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListPowerDomainsRequest, _control_pb2.ListPowerDomainsResponse]
     SetBudget: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.SetBudgetResponse]
     SetMode: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]
+    """What people have been or will be told of, and the maintenance windows."""
+    AcknowledgeAlert: _grpc.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]
+    """Somebody takes an alert on, so that it is not escalated."""
+    OpenMaintenance: _grpc.UnaryUnaryMultiCallable[_control_pb2.OpenMaintenanceRequest, _control_pb2.OpenMaintenanceResponse]
+    EndMaintenance: _grpc.UnaryUnaryMultiCallable[_control_pb2.EndMaintenanceRequest, _control_pb2.EndMaintenanceResponse]
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]
     """The cluster, now and whenever it has changed, at most twice a second."""
 
@@ -86,6 +92,12 @@ class ControlServiceAsyncStub(ControlServiceStub):
     ListPowerDomains: _aio.UnaryUnaryMultiCallable[_control_pb2.ListPowerDomainsRequest, _control_pb2.ListPowerDomainsResponse]  # type: ignore[assignment]
     SetBudget: _aio.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.SetBudgetResponse]  # type: ignore[assignment]
     SetMode: _aio.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]  # type: ignore[assignment]
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """What people have been or will be told of, and the maintenance windows."""
+    AcknowledgeAlert: _aio.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
+    """Somebody takes an alert on, so that it is not escalated."""
+    OpenMaintenance: _aio.UnaryUnaryMultiCallable[_control_pb2.OpenMaintenanceRequest, _control_pb2.OpenMaintenanceResponse]  # type: ignore[assignment]
+    EndMaintenance: _aio.UnaryUnaryMultiCallable[_control_pb2.EndMaintenanceRequest, _control_pb2.EndMaintenanceResponse]  # type: ignore[assignment]
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]  # type: ignore[assignment]
     """The cluster, now and whenever it has changed, at most twice a second."""
 
@@ -140,6 +152,36 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SetModeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.SetModeResponse, _abc.Awaitable[_control_pb2.SetModeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _control_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ListAlertsResponse, _abc.Awaitable[_control_pb2.ListAlertsResponse]]:
+        """What people have been or will be told of, and the maintenance windows."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeAlert(
+        self,
+        request: _control_pb2.AcknowledgeAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.AcknowledgeAlertResponse, _abc.Awaitable[_control_pb2.AcknowledgeAlertResponse]]:
+        """Somebody takes an alert on, so that it is not escalated."""
+
+    @_abc_1.abstractmethod
+    def OpenMaintenance(
+        self,
+        request: _control_pb2.OpenMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.OpenMaintenanceResponse, _abc.Awaitable[_control_pb2.OpenMaintenanceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def EndMaintenance(
+        self,
+        request: _control_pb2.EndMaintenanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.EndMaintenanceResponse, _abc.Awaitable[_control_pb2.EndMaintenanceResponse]]: ...
 
     @_abc_1.abstractmethod
     def Watch(

@@ -207,6 +207,8 @@ class Cluster:
             case Notify():
                 if action.firing:
                     self.tally.alerts_fired.append(action.title)
+            case controller_events.Beat() | controller_events.RememberMaintenance():
+                pass  # nobody listens to the simulation, and nobody mends it
             case controller_events.RememberEpoch(epoch):
                 self._outside.ledger.remember_epoch(epoch)
             case controller_events.RememberDomain(domain, budget_w, mode):

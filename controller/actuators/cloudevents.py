@@ -12,7 +12,7 @@ SOURCE: Final = "gpuwarden/controller"
 TYPE: Final = "gpuwarden.alert"
 
 
-def form(alert: Notify) -> Post:
+def form(alert: Notify, routing_key: str) -> Post:
     """`type` ends in `.firing` or `.resolved`, `data` has the alert's fields, `data.key` is the same in both."""
     state = "firing" if alert.firing else "resolved"
     event = {
@@ -26,4 +26,4 @@ def form(alert: Notify) -> Post:
     }
     if alert.subject:
         event["subject"] = alert.subject  # the specification wants it absent or not empty
-    return Post("application/cloudevents+json", json.dumps(event, ensure_ascii=False).encode())
+    return Post("application/cloudevents+json", json.dumps(event, ensure_ascii=False).encode(), str(event["id"]))

@@ -10,11 +10,12 @@ MAX_CHARS: Final = 3000  # Slack cuts a text block there
 _MARKS: Final = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
 
 
-def form(alert: Notify) -> Post:
+def form(alert: Notify, routing_key: str) -> Post:
     mark = _MARKS.get(alert.severity, _MARKS["info"]) if alert.firing else ":white_check_mark:"
     state = alert.severity if alert.firing else "resolved"
     text = f"{mark} *{_escaped(alert.title)}* ({state})\n{_escaped(alert.text)}"
-    return Post("application/json", json.dumps({"text": text[:MAX_CHARS]}, ensure_ascii=False).encode())
+    body = json.dumps({"text": text[:MAX_CHARS]}, ensure_ascii=False).encode()
+    return Post("application/json", body, f"{alert.key}/{alert.firing}/{alert.unix_ns}")
 
 
 def _escaped(text: str) -> str:

@@ -2,11 +2,13 @@
 
 What waits is the newest word on each alert, so a repeat costs nothing and what is resolved before it could be told is told
 as resolved. Delivered is what was answered with 2xx. A restart forgets what was told: conditions that last are told again.
+Addresses, secrets and keys in files are read at every delivery: they change without a restart.
 """
 
 import asyncio
 import logging
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ import httpx
 from prometheus_client import Counter, Gauge
 
 from gpuwarden.controller.actuators import FORMS
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.alertmanager import SAY_AGAIN_S
+from gpuwarden.controller.actuators.reach import Reach, read_reach
 from gpuwarden.controller.actuators.severity import at_least
 from gpuwarden.controller.config import WebhookConfig
 from gpuwarden.controller.events import Notify
+from gpuwarden.core.config import ConfigError
 from gpuwarden.core.version import VERSION
 
 WAITING_LIMIT: Final = 256
@@ -60,9 +64,12 @@ class Webhook:
     """One receiver. `tell` and `close` may be called from any thread."""
 
     def __init__(self, config: WebhookConfig, patience: Patience) -> None:
+        """ConfigError if one of its files cannot be used."""
+        read_reach(config)
         self._config, self._patience = config, patience
         self._waiting: OrderedDict[str, Notify] = OrderedDict()
-        self._told: OrderedDict[str, bool] = OrderedDict()  # by alert: was the last word that arrived "firing"
+        self._told: OrderedDict[str, Notify] = OrderedDict()  # by alert: the last word that arrived
+        self._say_again_s = SAY_AGAIN_S if config.form == "alertmanager" else None
         self._loop = asyncio.new_event_loop()
         self._arrived = asyncio.Event()
         self._delivering = self._loop.create_task(self._deliver_all())
@@ -85,7 +92,9 @@ class Webhook:
         self._loop.close()
 
     def _take(self, alert: Notify) -> None:
-        if not (at_least(alert.severity, self._config.min_severity) or self._told.get(alert.key)):
+        told = self._told.get(alert.key)
+        meant = alert.level >= self._config.level and at_least(alert.severity, self._config.min_severity)
+        if not (meant or (told is not None and told.firing)):
             return
         self._waiting[alert.key] = alert
         if len(self._waiting) > WAITING_LIMIT:
@@ -103,14 +112,23 @@ class Webhook:
                     WAITING.labels(self._config.name).set(len(self._waiting))
                     await self._deliver(client, alert)
                 self._arrived.clear()
-                await self._arrived.wait()
+                await self._wait_for_more()
+
+    async def _wait_for_more(self) -> None:
+        """What a receiver forgets unless it is said again is said again."""
+        try:
+            await asyncio.wait_for(self._arrived.wait(), self._say_again_s)
+        except TimeoutError:
+            for alert in [told for told in self._told.values() if told.firing]:
+                self._waiting.setdefault(alert.key, alert)
+                del self._told[alert.key]
 
     async def _deliver(self, client: httpx.AsyncClient, alert: Notify) -> None:
-        if self._told.get(alert.key) == alert.firing:
+        if self._told.get(alert.key) == alert:
             self._count("repeated")
             return
         try:
-            await self._try(client, FORMS[self._config.form](alert))
+            await self._try(client, alert)
         except (_Again, _Refused) as why:
             self._give_up(alert, str(why))
             return
@@ -119,24 +137,24 @@ class Webhook:
             raise
         self._remember(alert)
 
-    async def _try(self, client: httpx.AsyncClient, post: Post) -> None:
+    async def _try(self, client: httpx.AsyncClient, alert: Notify) -> None:
         for failed in range(1, self._patience.attempts):
             try:
-                return await self._attempt(client, post)
+                return await self._attempt(client, alert)
             except _Again as why:
                 RETRIES.labels(self._config.name).inc()
                 _log.info("%s: attempt %d failed, will try again: %s", self._config.name, failed, why)
                 await asyncio.sleep(self._patience.pause_s(failed))
-        await self._attempt(client, post)
+        await self._attempt(client, alert)
 
-    async def _attempt(self, client: httpx.AsyncClient, post: Post) -> None:
+    async def _attempt(self, client: httpx.AsyncClient, alert: Notify) -> None:
         """Returns if it was delivered. The deadline is for all of it: a receiver that drips its answer does not hold us."""
+        reach = self._reached()
+        post = FORMS[self._config.form](alert, reach.routing_key)
         try:
             async with (
                 asyncio.timeout(self._patience.attempt_s),
-                client.stream(
-                    "POST", self._config.url, content=post.body, headers={"Content-Type": post.content_type}
-                ) as answer,
+                client.stream("POST", reach.url, content=post.body, headers=reach.headers(post, int(time.time()))) as answer,
             ):
                 status = answer.status_code
         except TimeoutError:
@@ -148,8 +166,14 @@ class Webhook:
         if not 200 <= status < 300:
             raise _Refused(f"was answered {status}")
 
+    def _reached(self) -> Reach:
+        try:
+            return read_reach(self._config)
+        except ConfigError as why:
+            raise _Again(str(why)) from None
+
     def _remember(self, alert: Notify) -> None:
-        self._told[alert.key] = alert.firing
+        self._told[alert.key] = alert
         self._told.move_to_end(alert.key)
         if len(self._told) > TOLD_LIMIT:
             self._told.popitem(last=False)

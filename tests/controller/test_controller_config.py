@@ -60,7 +60,7 @@ def test_what_is_left_out_is_safe() -> None:
         (document(domains=[domain("a", "n[1-8]", budget_w=9e3)]), "domains[0].budget_w: is 9,000 W, below the floors: 8 x"),
         (document(webhooks=[webhook(url="ftp://x")]), "webhooks[0].url: should be http://"),
         (document(webhooks=[webhook(url="http://x:y")]), "webhooks[0].url: should be http://"),
-        (document(webhooks=[webhook(form="teams")]), "webhooks[0].form: is 'teams', should be cloudevents or slack"),
+        (document(webhooks=[webhook(form="teams")]), "webhooks[0].form: is 'teams', should be alertmanager or cloudevents or pagerduty or slack"),
         (document(webhooks=[webhook(min_severity="x")]), "webhooks[0].min_severity: is 'x', should be info, warning, critical"),
         (document(webhooks=[webhook(), webhook()]), "webhooks.name: webhook 'on-call' occurs 2 times"),
         (document(bus={"bootstrap": []}), "bus.bootstrap: is empty"),

@@ -31,9 +31,17 @@ def notices(actions: list[Action]) -> list[Notify]:
     return [action for action in actions if isinstance(action, Notify)]
 
 
+def told_by(made: Controller, start_s: float, end_s: float) -> list[Notify]:
+    """What people are told of findings from here to there."""
+    steps = (made.step(tenth / 10, Tick(tenth)) for tenth in range(round(10 * start_s), round(10 * end_s)))
+    return [notice for actions in steps for notice in notices(actions) if "xid" in notice.title]
+
+
 def test_a_finding_is_in_the_ledger_before_people_are_told() -> None:
-    line, notice = controller().step(1.0, finding())
-    assert isinstance(line, WriteLedger) and isinstance(notice, Notify)
+    made = controller()
+    (line,) = made.step(1.0, finding())
+    assert isinstance(line, WriteLedger)
+    (notice,) = told_by(made, 1.1, 8.0)
     assert (notice.firing, notice.title, notice.subject) == (True, "xid_79 on n3/GPU-7", "n3/GPU-7")
     assert notice.text == "GPU fell off the bus. Drain and reset."
 
@@ -42,8 +50,10 @@ def test_a_finding_that_is_said_again_is_told_once_and_resolved_once() -> None:
     made = controller()
     made.step(1.0, finding())
     assert made.step(2.0, finding()) == []
-    assert [n.firing for n in notices(made.step(3.0, finding(RESOLVED)))] == [False]
-    assert made.step(4.0, finding(RESOLVED)) == []
+    assert [notice.firing for notice in told_by(made, 2.1, 20.0)] == [True]
+    made.step(20.0, finding(RESOLVED))
+    assert [notice.firing for notice in told_by(made, 20.1, 40.0)] == [False]
+    assert made.step(41.0, finding(RESOLVED)) == []
 
 
 def test_a_finding_that_cannot_be_is_refused_with_its_field() -> None:
@@ -64,7 +74,7 @@ def test_firing_findings_are_bounded() -> None:
 
 def test_nodes_that_nobody_vouches_for_call_a_person_once_learning_is_over() -> None:
     made, told = controller(), []
-    for tenth in range(1, 100):
+    for tenth in range(1, 150):
         told += notices(made.step(tenth / 10, Tick(tenth)))
     assert {n.title for n in told} == {"row-a: unaccounted", "row-a: does-not-hold", "row-a: over-budget"}
     assert len(told) == 3

@@ -4,15 +4,20 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from house import ROOT
 from prometheus_client import REGISTRY
 
+from gpuwarden.controller.actuators.heartbeat import Heartbeat
 from gpuwarden.controller.actuators.webhook import Patience, Webhook, Webhooks
-from gpuwarden.controller.config import WebhookConfig
+from gpuwarden.controller.config import HeartbeatConfig, WebhookConfig
 from gpuwarden.controller.events import Notify
+from gpuwarden.core.config import ConfigError
 
 QUICK = Patience(attempts=4, attempt_s=0.3, first_s=0.02, cap_s=0.05)
 DRIP = -1
@@ -24,12 +29,16 @@ class Receiver:
     def __init__(self) -> None:
         self.script: list[int] = [200]
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.heads: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
         self.released = threading.Event()
         receiver = self
 
         class _Post(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.heads.append({key.lower(): value for key, value in self.headers.items()})
+                receiver.bodies.append(body)
                 receiver.posts.append((self.headers["Content-Type"], json.loads(body)))
                 receiver.answer(self)
 
@@ -82,12 +91,18 @@ def alert(key: str = "k1", firing: bool = True, severity: str = "warning") -> No
     return Notify(key, firing, severity, "row-a: over-budget", "row-a draws 61 <kW> & more", "row-a", 1_700_000_000_000_000_000)
 
 
-def opened(receiver: Receiver, name: str, **changes: str) -> Webhook:
+def opened(receiver: Receiver, name: str, **changes: Any) -> Webhook:
     return Webhook(WebhookConfig(name, receiver.url, **changes), QUICK)
 
 
 def outcomes(name: str, outcome: str) -> float:
     return REGISTRY.get_sample_value("gpuwarden_webhook_alerts_total", {"webhook": name, "outcome": outcome}) or 0.0
+
+
+def private(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
 
 
 def wait_for_outcome(name: str, outcome: str, count: float = 1) -> None:
@@ -237,3 +252,129 @@ def test_pauses_grow_up_to_a_bound_and_are_spread() -> None:
         pauses_s = [patience.pause_s(failed) for _ in range(300)]
         assert 0 <= min(pauses_s) < 0.2 * bound_s
         assert 0.8 * bound_s < max(pauses_s) <= bound_s
+
+
+# Whoever holds the secret knows that it was us, and when.
+
+
+def documented() -> Any:
+    """The receiver that docs/alerts.md shows."""
+    made: dict[str, Any] = {}
+    exec((ROOT / "docs" / "alerts.md").read_text().partition("```python\n")[2].partition("```")[0], made)  # noqa: S102 - our own text
+    return made["Verifier"]
+
+
+Verifier = documented()
+
+
+def test_a_signed_post_is_taken_once_and_altered_old_or_replayed_it_is_not(receiver: Receiver, tmp_path: Path) -> None:
+    webhook = opened(receiver, "signed", secret_file=private(tmp_path / "secret", "s3cret"))
+    webhook.tell(alert())
+    receiver.wait_for(1)
+    webhook.close()
+    head, body, now_s = receiver.heads[0], receiver.bodies[0], time.time()
+    door = Verifier(b"s3cret")
+    assert not door.takes(head, body.replace(b"61", b"16"), now_s), "altered"
+    assert not door.takes(head, body, now_s + 3600), "old"
+    assert not door.takes({**head, "webhook-timestamp": str(int(now_s) + 1)}, body, now_s), "its stamp is signed too"
+    assert not Verifier(b"another").takes(head, body, now_s)
+    assert door.takes(head, body, now_s)
+    assert not door.takes(head, body, now_s), "replayed"
+
+
+def test_attempts_of_one_post_have_one_id_and_fresh_stamps(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.script = [500, 200]
+    webhook = opened(receiver, "stamps", secret_file=private(tmp_path / "secret", "s3cret"))
+    webhook.tell(alert())
+    receiver.wait_for(2)
+    webhook.close()
+    assert receiver.heads[0]["webhook-id"] == receiver.heads[1]["webhook-id"]
+    assert all(Verifier(b"s3cret").takes(head, body, time.time()) for head, body in zip(receiver.heads, receiver.bodies, strict=True))
+
+
+def test_addresses_and_keys_come_from_files_that_may_change_and_are_in_no_log(
+    receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gpuwarden.webhook")
+    url_file, key_file = private(tmp_path / "url", "http://127.0.0.1:9/T0KEN"), private(tmp_path / "key", "R0UTING")
+    webhook = Webhook(WebhookConfig("files", form="pagerduty", url_file=url_file, routing_key_file=key_file), replace(QUICK, attempts=50))
+    webhook.tell(alert())
+    time.sleep(0.1)
+    private(tmp_path / "url", receiver.url + "/T0KEN")
+    ((_, event),) = receiver.wait_for(1)
+    webhook.close()
+    assert (event["routing_key"], event["event_action"], event["dedup_key"]) == ("R0UTING", "trigger", "k1")
+    assert event["payload"]["severity"] == "warning" and event["payload"]["source"] == "row-a"
+    assert "T0KEN" not in caplog.text and "R0UTING" not in caplog.text and caplog.text
+
+
+@pytest.mark.parametrize(("text", "mode", "reason"), [("", 0o600, "is empty"), ("ftp://x", 0o600, "should hold http"), ("http://x", 0o644, "others may read")])
+def test_an_address_file_that_cannot_be_is_refused_at_the_start(tmp_path: Path, text: str, mode: int, reason: str) -> None:
+    file = private(tmp_path / "url", text)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=f"url_file: .*{reason}"):
+        Webhook(WebhookConfig("bad", url_file=file), QUICK)
+
+
+def test_pagerduty_closes_what_it_opened(receiver: Receiver, tmp_path: Path) -> None:
+    webhook = opened(receiver, "pd", form="pagerduty", routing_key_file=private(tmp_path / "key", "R"))
+    webhook.tell(alert())
+    receiver.wait_for(1)
+    webhook.tell(alert(firing=False))
+    (_, opened_event), (_, closed) = receiver.wait_for(2)
+    webhook.close()
+    assert closed == {"routing_key": "R", "event_action": "resolve", "dedup_key": opened_event["dedup_key"]}
+
+
+def test_level_2_hears_of_what_was_escalated_and_of_its_end(receiver: Receiver) -> None:
+    webhook = opened(receiver, "boss", level=2)
+    webhook.tell(alert("quiet"))
+    webhook.tell(replace(alert("loud"), level=2))
+    receiver.wait_for(1)
+    webhook.tell(replace(alert("loud", firing=False), level=2))
+    webhook.tell(alert("quiet", firing=False))
+    posts = receiver.wait_for(2)
+    webhook.close()
+    assert [event["data"]["key"] for _, event in posts] == ["loud", "loud"]
+
+
+# A dead man's switch.
+
+
+def test_a_heartbeat_arrives_for_each_beat_and_failures_are_said_once(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    receiver.script = [200, 500, 500, 200]
+    caplog.set_level("INFO", "gpuwarden.heartbeat")
+    heartbeat = Heartbeat(HeartbeatConfig(receiver.url))
+    for number in range(4):
+        heartbeat.beat(number)
+        receiver.wait_for(number + 1)
+        time.sleep(0.05)
+    heartbeat.close()
+    assert [event["unix_ns"] for _, event in receiver.posts] == [0, 1, 2, 3] and receiver.posts[0][1]["alive"]
+    assert [record.getMessage() for record in caplog.records] == ["heartbeat: was answered 500", "heartbeat: arrives again"]
+
+
+def test_a_hanging_watcher_does_not_hold_the_decider(receiver: Receiver) -> None:
+    receiver.script = [0]
+    heartbeat, began_s = Heartbeat(HeartbeatConfig(receiver.url)), time.monotonic()
+    for number in range(1000):
+        heartbeat.beat(number)
+    assert time.monotonic() - began_s < 0.5
+    receiver.released.set()
+    heartbeat.close()
+
+
+def test_alertmanager_is_told_again_of_what_still_fires(receiver: Receiver) -> None:
+    webhook = opened(receiver, "am", form="alertmanager")
+    webhook._say_again_s = 0.1
+    webhook.tell(alert())
+    assert len({body for body in receiver.wait_for(4) and receiver.bodies}) == 1
+    webhook.tell(alert(firing=False))
+    until_s = time.monotonic() + 5
+    while b"endsAt" not in receiver.bodies[-1]:
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    count = len(receiver.posts)
+    time.sleep(0.5)
+    webhook.close()
+    assert len(receiver.posts) == count, "what is over is said once"

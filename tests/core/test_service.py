@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+import gpuwarden.core.metrics  # noqa: F401 - what the loop counts shows there
 from gpuwarden.core.eventlog import EventLog, read_steps
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.plain import Reader

@@ -35,6 +35,7 @@ NEEDS: Mapping[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
     "chromium": (_on_path("chromium"), ("chromium",)),
     "systemd-analyze": (_on_path("systemd-analyze"), ("systemd",)),
     "promtool": (_on_path("promtool"), ("prometheus",)),
+    "alertmanager": (_on_path("prometheus-alertmanager"), ("prometheus-alertmanager",)),
 }
 
 
