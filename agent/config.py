@@ -62,7 +62,7 @@ class AgentConfig:
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
     spool_bytes: int = option("telemetry that may wait; beyond it the oldest is dropped, device events last", default=256 << 20)
-    tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key for the controller; without it only on loopback", default=None)
+    tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key for controller and metrics; without it loopback only", default=None)
     controller: Address | None = option("where power reports go; none: power is not controlled", default=None)
     limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)
     metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
@@ -85,8 +85,8 @@ class AgentConfig:
             yield f"period_s: is {self.period_s:g}, should be 0.1 or more: a driver is not read more than ten times a second"
         if self.spool_bytes < MAX_RECORD_BYTES:
             yield f"spool_bytes: is {self.spool_bytes}, should be {MAX_RECORD_BYTES} (one record) or more"
-        if self.metrics_listen is not None and not self.metrics_listen.loopback:
-            yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address"
+        if self.metrics_listen is not None and not self.metrics_listen.loopback and self.tls_dir is None:
+            yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address where there is no tls_dir"
         if self.controller is not None and not self.controller.loopback and self.tls_dir is None:
             yield f"controller: is {self.controller}, beyond loopback it needs tls_dir"
         if self.limiter_socket is not None and self.controller is None:

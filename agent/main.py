@@ -88,7 +88,7 @@ def _outcomes(config: AgentConfig, inbox: Inbox[Event], opened: ExitStack) -> Ca
     REGISTRY.register(exposition)
     opened.callback(REGISTRY.unregister, exposition)
     if config.metrics_listen is not None:
-        opened.callback(serve_metrics("agent", config.metrics_listen))
+        opened.callback(serve_metrics("agent", config.metrics_listen, config.tls_dir))
 
     def on_outcome(outcome: Outcome) -> None:
         exposition.show(outcome)

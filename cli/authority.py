@@ -43,7 +43,7 @@ class Authority:
             .not_valid_before(now - SKEW + min(timedelta(0), timedelta(days=days)))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([_use(hosts)]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(_uses(hosts)), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -83,9 +83,9 @@ def _load(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     return certificate, key
 
 
-def _use(hosts: Sequence[str]) -> x509.ObjectIdentifier:
-    """Only who can be called by a name may answer under it."""
-    return ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
+def _uses(hosts: Sequence[str]) -> list[x509.ObjectIdentifier]:
+    """Only who can be called by a name may answer, and under that name."""
+    return [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -55,7 +55,7 @@ def _holders(args: argparse.Namespace) -> Iterator[Holder]:
     if args.controller:
         yield Holder("controller", _name("controller", args.controller[0]), tuple(args.controller))
     try:
-        yield from (Holder("agent", node) for node in expand(args.node))
+        yield from (Holder("agent", node, (node,)) for node in expand(args.node))
     except BadHostlist as why:
         raise ConfigError(f"--node: {why}") from None
     for role in ("viewer", "operator", "admin"):

@@ -82,7 +82,7 @@ class ControllerConfig:
     keys_dir: Path = option("folder with the key of every node, NODE.key; `gpuwarden config node-keys` makes them")
     domains: tuple[DomainConfig, ...] = option("the power domains; a node is in one of them")
     listen: Address = option("gRPC for agents and operators", default=Address("127.0.0.1", 7443))
-    tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key; with it every caller of `listen` shows a certificate", default=None)
+    tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key; with it every caller of `listen` and `metrics_listen` shows a certificate", default=None)
     metrics_listen: Address | None = option("Prometheus metrics; without it none", default=None)
     web_listen: Address | None = option("the web page; without it none", default=None)
     web_users_file: Path | None = option(
@@ -120,10 +120,9 @@ class ControllerConfig:
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
 
     def _listening(self) -> Iterator[str]:
-        if not self.listen.loopback and self.tls_dir is None:
-            yield f"listen: is {self.listen}, should be a loopback address such as 127.0.0.1 where there is no tls_dir"
-        if self.metrics_listen is not None and not self.metrics_listen.loopback:
-            yield f"metrics_listen: is {self.metrics_listen}, should be a loopback address such as 127.0.0.1: nothing protects it"
+        for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen)):
+            if address is not None and not address.loopback and self.tls_dir is None:
+                yield f"{key}: is {address}, should be a loopback address such as 127.0.0.1 where there is no tls_dir"
         yield from self._page()
 
     def _page(self) -> Iterator[str]:

@@ -155,9 +155,12 @@ class ControllerShell:
             opened.callback(Findings(connect_bus, inbox.offer, self._through, self.stop).join)
             opened.callback(self.stop.set)
         if config.metrics_listen is not None:
-            opened.callback(_listening("metrics_listen", config.metrics_listen, partial(serve_metrics, "controller")))
+            opened.callback(_listening("metrics_listen", config.metrics_listen, self._serve_metrics(config.tls_dir)))
         if config.web_listen is not None:
             opened.callback(_listening("web_listen", config.web_listen, partial(self._show_page, config)))
+
+    def _serve_metrics(self, tls_dir: Path | None) -> Callable[[Address], Callable[[], None]]:
+        return lambda listen: serve_metrics("controller", listen, tls_dir)
 
     def _show_page(self, config: ControllerConfig, listen: Address) -> Callable[[], None]:
         page = Page(listen, self.board, Door(config.web_users_file, config.web_tls, config.web_hosts), self._rpc.ask)

@@ -43,7 +43,7 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
     stop, supervisor = stop_on_signals(), Supervisor()
     with ExitStack() as open_parts:
         if config.metrics_listen is not None:
-            open_parts.callback(serve_metrics("detector", config.metrics_listen))
+            open_parts.callback(serve_metrics("detector", config.metrics_listen, config.tls_dir))
         try:
             bus = connect(config.bus, stop, supervisor.waits, DETECTOR.topics)
             setup = replace(config.setup, firing=left_firing(bus, stop, supervisor.turned))

@@ -168,7 +168,7 @@ def test_a_configuration_that_cannot_be_is_refused_with_every_reason() -> None:
     with pytest.raises(ConfigError) as refused:
         parse({"bus": {"kind": "memory"}, "stale_s": 1, "max_nodes": 0, "metrics_listen": "0.0.0.0:1"}, DetectorConfig)
     assert str(refused.value).splitlines() == [
-        "config: metrics_listen: is 0.0.0.0:1, should be a loopback address such as 127.0.0.1",
+        "config: metrics_listen: is 0.0.0.0:1, should be a loopback address such as 127.0.0.1 where there is no tls_dir",
         "config: stale_s: is 1, should be 2 (telemetry comes once a second) to forget_s (86400)",
         "config: max_nodes: is 0, should be 1 or more",
     ]
