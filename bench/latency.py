@@ -1,14 +1,14 @@
 """From a demand step on one node to eight lower limits on another: separate processes, Apache Kafka, simulated GPUs.
 
-    python bench/latency.py [--steps 40] [--json FILE]
+    python bench/latency.py [--steps 200] [--json FILE]
 
-Four nodes take turns: the load of one rises, and fair share takes power from a fifth that could use all. Between its turns a node
+Eight nodes take turns: the load of one rises, and fair share takes power from a ninth that could use all. Between its turns a node
 is low for long enough that its peak is forgotten. Times come from the event logs of limiters and controller, all on this machine's
 clock, and from this process's clock for the step itself. The shares of one step, in order:
 
     sensor+poll  until the limiter has read a step of 5 %, the least that does not wait (sensor and limiter: every 100 ms each)
     stream       until the controller has the report (limiter, Unix socket, agent, gRPC)
-    decide       until the fifth node's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
+    decide       until the ninth node's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
     set          until eight lower limits are set and read back
 """
 
@@ -32,10 +32,10 @@ from gpuwarden.core.eventlog import Step, read_head, read_steps
 from gpuwarden.core.plain import Plain, Reader
 from gpuwarden.proto.lease_pb2 import Grant, PowerReport, Sealed
 
-RICH, STEPPING = "rich", ("step-1", "step-2", "step-3", "step-4")
+RICH, STEPPING = "rich", tuple(f"step-{number}" for number in range(1, 9))
 LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
-BUDGET_W = 24_400.0
-HIGH_S, BETWEEN_S = 2.0, 8.0
+BUDGET_W = 41_000.0
+HIGH_S, BETWEEN_S = 2.0, 4.0
 FORGOTTEN_S = 25.0
 LOWER_W = 5.0  # a limit that fell by at least one step of the allocator
 
@@ -60,7 +60,7 @@ class Shares:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
