@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.nvml.steer import FakeNode
 from services import kafka, kafka_secure
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ def browser() -> Iterator["Browser"]:
 
     with chromium.running() as running:
         yield running
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
+    """Simulated cards that this process and its children see, as many as the test's module says in GPUS."""
+    with FakeNode(tmp_path / "cards", gpus=request.module.GPUS) as made:
+        for name, value in made.env().items():
+            monkeypatch.setenv(name, value)
+        yield made
 
 
 @pytest.fixture(scope="session")

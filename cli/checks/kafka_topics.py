@@ -42,10 +42,13 @@ def _brokers(place: Place, bus: "BusConfig", of: list[str]) -> Found:
 
 
 def _unanswered(place: Place, bus: "BusConfig", of: list[str], said: str) -> Found:
-    """The broker's own reason is in `said` where it gives one; whether one listens at all is worth knowing too."""
+    """The broker's own reason is in `said` where it is heard before the connection ends; whether one listens is worth knowing too."""
     if not any(map(_listens, bus.bootstrap)):
         return wrong(f"{said}; nobody listens there", f"nc -zv {bus.bootstrap[0].replace(':', ' ')}")
-    return wrong(f"{said}; somebody listens there", f"$EDITOR {place.file(of[0])}")
+    if bus.security_protocol.startswith("SASL_"):
+        login = f"{bus.sasl_mechanism} as {bus.sasl_username!r}"
+        return wrong(f"{said}; somebody listens there and does not take {login} by {bus.security_protocol}", f"cat {bus.sasl_password_file}")
+    return wrong(f"{said}; somebody listens there and does not speak Kafka by {bus.security_protocol}", f"$EDITOR {place.file(of[0])}")
 
 
 def _listens(broker: str) -> bool:

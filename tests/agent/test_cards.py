@@ -3,8 +3,6 @@
 import math
 import resource
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fakes.nvml.steer import FakeNode
@@ -16,21 +14,6 @@ from gpuwarden.agent.limiter.cards import Cards
 from gpuwarden.agent.reading import Unsupported
 
 GPUS = 8
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
-    with FakeNode(tmp_path / "cards", gpus=GPUS) as made:
-        for name, value in made.env().items():
-            monkeypatch.setenv(name, value)
-        yield made
-
-
-@pytest.fixture
-def cards(node: FakeNode) -> Iterator[Cards]:
-    opened = Cards()
-    yield opened
-    opened.close()
 
 
 def again(cards: Cards) -> tuple[CardState, ...]:

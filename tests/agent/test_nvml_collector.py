@@ -17,14 +17,6 @@ Open = Callable[[], Collector]
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
-    with FakeNode(tmp_path / "cards", gpus=GPUS) as made:
-        for name, value in made.env().items():
-            monkeypatch.setenv(name, value)
-        yield made
-
-
-@pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Open]:
     made: list[Collector] = []
 

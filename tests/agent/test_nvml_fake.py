@@ -2,9 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from fakes.nvml.steer import BRAKE, FakeNode
@@ -13,21 +11,6 @@ from gpuwarden.agent.limiter.cards import Cards
 
 GPUS = 8
 SETTLED_S = 1.0
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
-    with FakeNode(tmp_path / "cards", gpus=GPUS) as made:
-        for name, value in made.env().items():
-            monkeypatch.setenv(name, value)
-        yield made
-
-
-@pytest.fixture
-def cards(node: FakeNode) -> Iterator[Cards]:
-    opened = Cards()
-    yield opened
-    opened.close()
 
 
 def whole_w(power_w: tuple[float, ...]) -> tuple[int, ...]:
