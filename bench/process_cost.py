@@ -20,8 +20,17 @@ def cpu_s(pid: int) -> float:
 
 def pss_mib(pid: int) -> float:
     """What processes share is counted once."""
+    return _rolled_up_mib(pid, "Pss:")
+
+
+def own_mib(pid: int) -> float:
+    """What it has written to: this does not move when others load, or let go of, the libraries that it shares with them."""
+    return _rolled_up_mib(pid, "Anonymous:")
+
+
+def _rolled_up_mib(pid: int, key: str) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
 def descriptors(pid: int) -> int:

@@ -3,8 +3,9 @@
     python bench/soak.py [--duration 3600] [--json FILE]
 
 Two nodes of eight simulated cards whose agents pass over them ten times a second instead of once, under demands that change every half
-second, with Apache Kafka, detector, recorder and controller. What the first sixth of the time brings counts as warming up. Flat is
-memory whose medians at the beginning and at the end of the rest differ by at most 2 %.
+second, with Apache Kafka, detector, recorder and controller. Memory is what a process has written to: what it shares moves with others.
+What the first sixth of the time brings counts as warming up. Flat is memory whose medians at the beginning and at the end of the rest
+differ by at most 2 %.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from chaos.row import Row, running, start_data_path
-from process_cost import descriptors, family, pss_mib, threads
+from process_cost import descriptors, family, own_mib, threads
 from services import kafka
 
 NODES, PER_NODE_W, PERIOD_S = ("a", "b"), 6800.0, 0.1
@@ -31,7 +32,7 @@ class Look:
     """Sums over a service's processes. `main` is its first process: a restart shows."""
 
     main: int
-    pss_mib: float
+    own_mib: float
     descriptors: int
     threads: int
 
@@ -73,16 +74,16 @@ def _look(row: Row, looks: dict[str, list[Look]]) -> None:
     for name, service in row.services.items():
         assert service.pid is not None, f"{name} has died"
         pids = family(service.pid)
-        looks[name].append(Look(service.pid, sum(map(pss_mib, pids)), sum(map(descriptors, pids)), sum(map(threads, pids))))
+        looks[name].append(Look(service.pid, sum(map(own_mib, pids)), sum(map(descriptors, pids)), sum(map(threads, pids))))
 
 
 def _told(looks: list[Look]) -> dict[str, object]:
     few = max(1, round(END_SHARE * len(looks)))
-    begin, end = (statistics.median(look.pss_mib for look in part) for part in (looks[:few], looks[-few:]))
+    begin, end = (statistics.median(look.own_mib for look in part) for part in (looks[:few], looks[-few:]))
     growth = 100 * (end - begin) / begin
     shown = {key: [min(values), max(values)] for key in ("descriptors", "threads") if (values := [asdict(look)[key] for look in looks])}
     return {
-        "pss_begin_mib": round(begin, 1), "pss_end_mib": round(end, 1), "growth_percent": round(growth, 2), **shown,
+        "begin_mib": round(begin, 1), "end_mib": round(end, 1), "growth_percent": round(growth, 2), **shown,
         "restarts": len({look.main for look in looks}) - 1,
         "flat": growth <= FLAT_PERCENT and shown["threads"][0] == shown["threads"][1] and len({look.main for look in looks}) == 1,
     }
@@ -92,7 +93,7 @@ def _print(result: dict[str, dict[str, object]]) -> None:
     print(f"{'SERVICE':<14}{'BEGIN':>10}{'END':>10}{'GROWTH':>9}  DESCRIPTORS  THREADS")
     for name, one in result.items():
         files, running_threads = one["descriptors"], one["threads"]
-        print(f"{name:<14}{one['pss_begin_mib']:>6} MiB{one['pss_end_mib']:>6} MiB{one['growth_percent']:>7} %  "
+        print(f"{name:<14}{one['begin_mib']:>6} MiB{one['end_mib']:>6} MiB{one['growth_percent']:>7} %  "
               f"{files!s:<13}{running_threads!s:<10}{'flat' if one['flat'] else 'not flat'}")
 
 
