@@ -23,7 +23,13 @@ class _Sparingly(logging.Handler):
         now_s, place = time.monotonic(), (record.pathname, record.lineno)
         if now_s >= self._silent_until_s.get(place, now_s):
             self._silent_until_s[place] = now_s + SAY_AGAIN_S
-            _log.log(record.levelno, "%s", record.getMessage(), exc_info=record.exc_info)
+            _log.log(record.levelno, "%s", _in_one_sentence(record))
+
+
+def _in_one_sentence(record: logging.LogRecord) -> str:
+    """With what was raised, without where: it is the library's, which logs its own races (a read of a socket just closed) as accidents."""
+    raised = record.exc_info[1] if record.exc_info else None
+    return record.getMessage() if raised is None else f"{record.getMessage()}: {type(raised).__name__}: {raised}"
 
 
 _sparingly: Final = _Sparingly()
