@@ -171,7 +171,7 @@ class Reply:
 class Notify:
     """Tell people: one alert, firing or resolved. The same `key` is one alert for its whole life.
 
-    `unix_ns` is when it began or ended. It goes to receivers of this `level` and below: 1 at first, 2 once nobody acknowledged it.
+    `unix_ns` is when it began or ended, `told_unix_ns` when this word of it was first said. It goes to receivers of this `level` and below: 1 at first, 2 once nobody acknowledged it.
     """
 
     key: str
@@ -182,6 +182,7 @@ class Notify:
     subject: str
     unix_ns: int
     level: int = 1
+    told_unix_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ some 400 bytes each; what goes has long been mirrored to the bus, if one answers
 import contextlib
 import fcntl
 import os
+import secrets
+import socket
 import sqlite3
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final
@@ -54,7 +57,7 @@ class Ledger:
 
     def __init__(self, file: Path, kept_lines: int = KEPT_LINES) -> None:
         """Opens or creates `file`; LedgerError if another controller has it or it is not a sound ledger."""
-        self._kept_lines = kept_lines
+        self._file, self._kept_lines = file, kept_lines
         self._lock_file = _lock(file)
         try:
             self._writing = _open(file)
@@ -108,6 +111,15 @@ class Ledger:
         with self._read_lock:
             return _number(self._reading, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM line")
 
+    def controller_id(self) -> str:
+        """Who writes this ledger here: the same after a restart, so that limiters know their controller again within a lease; another
+        one for a copy of the file elsewhere.
+        """
+        with self._write_lock, self._writing as transaction:
+            transaction.execute("INSERT OR IGNORE INTO number VALUES ('controller', ?)", (secrets.randbits(62),))
+            number = _number(transaction, "SELECT value FROM number WHERE name = 'controller'")
+        return sha256(f"{number} {_host()} {self._file.resolve()}".encode()).hexdigest()[:16]
+
     def epoch(self) -> int:
         """The highest epoch remembered, 0 in a new ledger."""
         with self._read_lock:
@@ -153,6 +165,14 @@ def _line(id: int, unix_ns: int, payload: bytes) -> Action:
     line = Action.FromString(payload)
     line.id, line.unix_ns = id, unix_ns
     return line
+
+
+def _host() -> str:
+    """What tells this machine from others (machine-id(5)); its name where there is none."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return socket.gethostname()
 
 
 def _lock(file: Path) -> IO[bytes]:

@@ -1,7 +1,6 @@
 """Wires the controller: the machine, its ledger, gRPC, findings, webhooks, page and metrics."""
 
 import logging
-import secrets
 import sqlite3
 import threading
 import time
@@ -123,7 +122,7 @@ class ControllerShell:
         if self._heartbeat is not None:
             opened.callback(self._heartbeat.close)
         setup = ControllerSetup(
-            secrets.token_hex(8), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
+            self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
             config.alert_setup(map(window_of, self._ledger.maintenance())),
         )
         log = _event_log(events_dir, setup)

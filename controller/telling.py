@@ -4,7 +4,7 @@ Grouping, inhibition and silences follow Alertmanager's (prometheus.io/docs/aler
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpuwarden.controller.events import Notify
 
@@ -92,8 +92,8 @@ class Telling:
         """`muted`: whether an alert is known already, by maintenance or by something larger that is wrong."""
         for group in list(self.groups.values()):
             if (notice := self._due(now_s, unix_ns, group, muted)) is not None:
-                group.last = notice
-                yield notice
+                group.last = replace(notice, told_unix_ns=unix_ns)
+                yield group.last
             if not group.firing and not group.told:
                 del self.groups[group.key]
 

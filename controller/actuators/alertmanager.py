@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.post import Post, word_id
 from gpuwarden.controller.events import Notify
 
 SAY_AGAIN_S: Final = 60.0
@@ -20,4 +20,4 @@ def form(alert: Notify, routing_key: str) -> Post:
         "annotations": {"summary": alert.title, "description": alert.text},
         ("startsAt" if alert.firing else "endsAt"): datetime.fromtimestamp(alert.unix_ns / 1e9, UTC).isoformat(),
     }
-    return Post("application/json", json.dumps([told], ensure_ascii=False).encode(), f"{alert.key}/{alert.firing}/{alert.unix_ns}")
+    return Post("application/json", json.dumps([told], ensure_ascii=False).encode(), word_id(alert))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.post import Post, word_id
 from gpuwarden.controller.events import Notify
 
 SOURCE: Final = "gpuwarden/controller"
@@ -17,7 +17,7 @@ def form(alert: Notify, routing_key: str) -> Post:
     state = "firing" if alert.firing else "resolved"
     event = {
         "specversion": "1.0",
-        "id": f"{alert.key}/{state}/{alert.unix_ns}",
+        "id": word_id(alert),
         "source": SOURCE,
         "type": f"{TYPE}.{state}",
         "time": datetime.fromtimestamp(alert.unix_ns / 1e9, UTC).isoformat(),

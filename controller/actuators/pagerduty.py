@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.post import Post, word_id
 from gpuwarden.controller.events import Notify
 
 MAX_SUMMARY_CHARS: Final = 1024
@@ -26,4 +26,4 @@ def form(alert: Notify, routing_key: str) -> Post:
             "timestamp": datetime.fromtimestamp(alert.unix_ns / 1e9, UTC).isoformat(),
             "custom_details": {"text": alert.text, "level": alert.level},
         }
-    return Post("application/json", json.dumps(event, ensure_ascii=False).encode(), f"{alert.key}/{alert.firing}/{alert.unix_ns}")
+    return Post("application/json", json.dumps(event, ensure_ascii=False).encode(), word_id(alert))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gpuwarden.controller.events import Notify
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -10,3 +12,8 @@ class Post:
     content_type: str
     body: bytes
     id: str
+
+
+def word_id(alert: Notify) -> str:
+    """Another one for everything that is said of an alert; the same for every attempt to say it."""
+    return f"{alert.key}/{'firing' if alert.firing else 'resolved'}/{alert.told_unix_ns}"

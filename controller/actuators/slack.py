@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.post import Post, word_id
 from gpuwarden.controller.events import Notify
 
 MAX_CHARS: Final = 3000  # Slack cuts a text block there
@@ -15,7 +15,7 @@ def form(alert: Notify, routing_key: str) -> Post:
     state = alert.severity if alert.firing else "resolved"
     text = f"{mark} *{_escaped(alert.title)}* ({state})\n{_escaped(alert.text)}"
     body = json.dumps({"text": text[:MAX_CHARS]}, ensure_ascii=False).encode()
-    return Post("application/json", body, f"{alert.key}/{alert.firing}/{alert.unix_ns}")
+    return Post("application/json", body, word_id(alert))
 
 
 def _escaped(text: str) -> str:

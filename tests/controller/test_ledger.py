@@ -1,6 +1,7 @@
 """The ledger: what is appended is there whatever happens next, and what is no ledger is not taken for one."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -154,3 +155,17 @@ def test_a_ledger_of_a_newer_version_is_left_alone(file: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"ledger_file .*absent/ledger: cannot create"):
         Ledger(tmp_path / "absent" / "ledger")
+
+
+def test_the_controllers_id_outlives_a_restart_and_is_another_for_a_copy(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "ledger.sqlite")
+    id = first.controller_id()
+    first.close()
+    again = Ledger(tmp_path / "ledger.sqlite")
+    assert again.controller_id() == id
+    again.close()
+    shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite")
+    copy, other = Ledger(tmp_path / "copy.sqlite"), Ledger(tmp_path / "other.sqlite")
+    assert len({id, copy.controller_id(), other.controller_id()}) == 3
+    copy.close()
+    other.close()

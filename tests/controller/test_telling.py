@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuwarden.controller.actuators.post import word_id
 from gpuwarden.controller.events import Notify
 from gpuwarden.controller.telling import SHOWN_SUBJECTS, Alert, Telling, TellTiming
 
@@ -170,3 +171,13 @@ def test_every_alert_is_told_unless_it_is_muted_or_ends_first_and_every_end_is_t
         assert all(one in telling.groups[group].told for one in (a.key for a in firing.values() if a.group == group)), named
     telling_over = {key for key, notice in last.items() if notice.firing} - {one.group for one in firing.values()}
     assert telling_over == set(), "what fires no longer was said to be over"
+
+
+def test_each_word_that_is_said_of_an_alert_has_an_id_of_its_own() -> None:
+    telling = Telling(TIMING)
+    telling.fires(alert(0))
+    first = told(telling, 0.0, 10.0)
+    telling.fires(alert(1))
+    said = [*first, *told(telling, 10.0, 1000.0)]
+    assert len(said) == 4, "told, grown, escalated, repeated"
+    assert len({word_id(notice) for _, notice in said}) == len(said)
