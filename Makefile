@@ -18,7 +18,7 @@ test: .venv/dev servers  ## install the servers and tools that the suite needs, 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/buf lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile  # most of it waits for leases and servers
 
 servers:  ## install what the tests talk to: Debian packages and Apache Kafka
 	@$(PYTHON) tests/services/install.py

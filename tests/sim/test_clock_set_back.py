@@ -75,7 +75,7 @@ def _unstamped(action: Action) -> object:
         case WriteLedger():
             return [_without(Line.FromString(payload)) for payload in action.payloads]
         case Notify():
-            return replace(action, unix_ns=0)
+            return replace(action, unix_ns=0, told_unix_ns=0)
         case Publish():
             return _snapshot(action.snapshot)
     return action
