@@ -2,8 +2,8 @@
 
     python bench/agent.py [--duration 60] [--json FILE]
 
-Eight simulated GPUs under load, every collector, power read ten times a second, telemetry to Apache Kafka once a second, limits under
-a lease. Memory is PSS: what processes share is counted once. Beside it, in the same run and on the same cards: nvitop's exporter,
+Eight simulated GPUs under load, every collector (eight InfiniBand ports in a copy of sysfs and a BMC that is a process of its own),
+power read ten times a second, telemetry to Apache Kafka once a second, limits under a lease. At most 100 MiB and 3 % of a core. Memory is PSS: what processes share is counted once. Beside it, in the same run and on the same cards: nvitop's exporter,
 which reads the cards once a second and is scraped as often. The simulated driver runs inside who reads it, so that its work counts as
 theirs, for both. Bytecode is compiled beforehand, as pip does when it installs: who compiles at each start carries 50 MiB more.
 """
@@ -11,6 +11,7 @@ theirs, for both. Bytecode is compiled beforehand, as pip does when it installs:
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,21 +19,29 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from fakes.redfish.service import PASSWORD, USER, FakeBmc
+from fakes.redfish.service import running as bmc_running
+from fakes.redfish.tree import tree
+from fakes.sysfs import with_infiniband
 from process_cost import cpu_s, family, pss_mib
 from profile_of import profile
 from services import kafka, stack
 from services.cache import cached
 from services.port import free_port, wait_until_open
 
+from gpuwarden.agent.collectors import COLLECTORS
+
 NODE, GPUS = "node-1", 8
 DOMAIN = 'name = "row"\nrating_w = 6200.0\nmode = "auto"\ndead_nodes = 0\n'
 SETTLE_S, PROFILE_S = 12.0, 20
+MIB_LIMIT, PERCENT_LIMIT = 100.0, 3.0
 PEER = "nvitop-exporter"
 MODULES = ("gpuwarden.cli.main", "gpuwarden.agent.main", "gpuwarden.agent.limiter.main", "gpuwarden.agent.limiter.cards_session", "gpuwarden.agent.nvml_pass")
 
@@ -57,28 +66,50 @@ def main() -> int:
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
-    return 0
+    return 0 if result["pss_mib"] <= MIB_LIMIT and result["cpu_percent"] <= PERCENT_LIMIT else 1
 
 
-def _measured(duration_s: float) -> dict[str, object]:
-    with tempfile.TemporaryDirectory() as made:
+def _measured(duration_s: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as made, ExitStack() as opened:
         folder = Path(made)
         (folder / "kafka").mkdir()
-        with kafka.running(folder / "kafka") as broker, stack.running(folder, stack.Plan((NODE,), DOMAIN, broker.bootstrap, GPUS)) as row:
-            row.gpus[NODE].set_demands(650.0)
-            with _exporter(folder, row.gpus[NODE].env()) as peer:
-                time.sleep(SETTLE_S)
-                roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
-                costs = _costs({name: family(pid) for name, pid in roots.items()}, duration_s)
-                top_five = profile([*family(roots["agent"]), *family(roots["limiter"])], folder, PROFILE_S)
+        broker = opened.enter_context(kafka.running(folder / "kafka"))
+        bmc = opened.enter_context(bmc_running(FakeBmc(tree())))
+        plan = stack.Plan((NODE,), DOMAIN, broker.bootstrap, GPUS, agents=_agents(folder, bmc.url))
+        row = opened.enter_context(stack.running(folder, plan))
+        row.gpus[NODE].set_demands(650.0)
+        peer = opened.enter_context(_exporter(folder, row.gpus[NODE].env()))
+        time.sleep(SETTLE_S)
+        collectors = _collectors(row.metrics[f"agent-{NODE}"])
+        assert collectors == set(COLLECTORS) - {"fake"}, f"only {collectors} run"
+        roots = {"agent": row.processes[f"agent-{NODE}"].pid, "limiter": row.processes[f"limiter-{NODE}"].pid, PEER: peer}
+        costs = _costs({name: family(pid) for name, pid in roots.items()}, duration_s)
+        top_five = profile([*family(roots["agent"]), *family(roots["limiter"])], folder, PROFILE_S)
     ours = [costs["agent"], costs["limiter"]]
     return {
         "duration_s": duration_s,
+        "collectors": sorted(collectors),
         "pss_mib": round(sum(cost.pss_mib for cost in ours), 1),
         "cpu_percent": round(sum(cost.cpu_percent for cost in ours), 2),
         **{f"{name}_{key}": value for name, cost in costs.items() for key, value in _plain(cost).items()},
         "profile_top_five": top_five,
     }
+
+
+def _agents(folder: Path, bmc_url: str) -> str:
+    """The lines of the agent's TOML that turn every collector on."""
+    password = folder / "password"
+    password.touch(mode=0o600)
+    password.write_text(PASSWORD)
+    names = ", ".join(f'"{name}"' for name in COLLECTORS if name != "fake")
+    bmc = f'bmc.url = "{bmc_url}"\nbmc.user = "{USER}"\nbmc.password_file = "{password}"'
+    return f'collectors = [{names}]\nsys = "{with_infiniband(folder / "sys", ports=8)}"\n{bmc}'
+
+
+def _collectors(port: int) -> set[str]:
+    """The collectors whose passes the agent's metrics count."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as page:
+        return set(re.findall(r'^gpuwarden_collector_success\{collector="(\w+)"\} 1', page.read().decode(), re.MULTILINE))
 
 
 def _plain(cost: Cost) -> dict[str, float]:

@@ -6,6 +6,9 @@ The controller has one core to itself, and the other end another: there, every n
 limiter's sealed reports, 1 or 10 a second, under a load that wanders, in rows of 64 nodes. The number of nodes grows until the
 controller no longer carries them: carried is what leaves no report unanswered for a second and half, with a p99 from report to directive of
 at most 300 ms. A report that is not urgent is answered by the next decision, 100 ms at most after it came.
+
+What bounds it: the core that was busier, the controller's or the load's own, and the five functions in which the controller's Python
+spent most of its time just after.
 """
 
 import argparse
@@ -21,8 +24,9 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -30,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fakes.limiters import Limiter
 from process_cost import cpu_s
+from profile_of import profile
 from services import stack
 from services.port import free_port, wait_until_open
 
@@ -43,6 +48,7 @@ ROW = 64
 SIZES = {1: (250, 500, 1000, 1500, 2000, 2500), 10: (100, 200, 300, 400, 500)}
 P99_LIMIT_MS, ANSWERED_WITHIN_S = 300.0, 1.5
 SETTLE_S = 12.0  # until leases are granted in steady state
+PROFILE_S = 8
 DEMANDS_W = (1200.0, 5000.0)
 
 
@@ -53,6 +59,8 @@ class Tally:
     reports: int = 0
     latencies_s: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
+    controller_cpu_s: float = 0.0
+    load_cpu_s: float = 0.0
 
 
 class Node:
@@ -109,15 +117,22 @@ def main() -> int:
     for rate in args.rates:
         runs = list(_growing(rate, args.duration))
         carried = [run for run in runs if run["carried"]]
-        result[f"at_{rate}_hz"] = {"sessions_carried": carried[-1]["sessions"] if carried else 0, "runs": runs}
+        result[f"at_{rate}_hz"] = {"sessions_carried": carried[-1]["sessions"] if carried else 0, "bound_by": _bound(runs[-1]), "runs": runs}
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
     return 0
 
 
-def _growing(rate: int, duration_s: float) -> Sequence[dict[str, object]]:
-    runs: list[dict[str, object]] = []
+def _bound(run: dict[str, Any]) -> str:
+    """What gave way, or came nearest to it, in the last and largest run."""
+    shares = {"the controller's core": run["controller_cpu_percent"], "the core of the load, which is Python as well": run["load_cpu_percent"]}
+    busiest = max(shares, key=lambda core: shares[core])
+    return f"{busiest}: {shares[busiest]:.0f} % busy at {run['sessions']} sessions" + ("" if run["carried"] else ", not carried")
+
+
+def _growing(rate: int, duration_s: float) -> Sequence[dict[str, Any]]:
+    runs: list[dict[str, Any]] = []
     for size in SIZES[rate]:
         runs.append(_measured(size, rate, duration_s))
         print(json.dumps(runs[-1]), file=sys.stderr)
@@ -137,13 +152,13 @@ def _measured(size: int, rate: int, duration_s: float) -> dict[str, object]:
         os.sched_setaffinity(0, set(cores[1:]) or set(cores))
         opened.callback(os.sched_setaffinity, 0, cores)
         keys = {name: read_key(folder / "keys" / f"{name}.key") for name in names}
-        tally, spent_s = asyncio.run(_load(f"127.0.0.1:{port}", keys, 1 / rate, duration_s, controller.pid))
+        tally, top_five = asyncio.run(_load(f"127.0.0.1:{port}", keys, 1 / rate, duration_s, controller.pid, folder))
         controller.terminate()
         controller.wait()
-    return _told(size, rate, duration_s, tally, spent_s)
+    return {**_told(size, rate, duration_s, tally), "profile_top_five": top_five}
 
 
-def _told(size: int, rate: int, duration_s: float, tally: Tally, spent_s: float) -> dict[str, object]:
+def _told(size: int, rate: int, duration_s: float, tally: Tally) -> dict[str, object]:
     p99_ms = 1e3 * statistics.quantiles(tally.latencies_s, n=100)[98] if len(tally.latencies_s) > 100 else float("inf")
     answered_ratio = len(tally.latencies_s) / max(tally.reports, 1)
     return {
@@ -152,24 +167,28 @@ def _told(size: int, rate: int, duration_s: float, tally: Tally, spent_s: float)
         "answered_ratio": round(answered_ratio, 3),
         "report_to_directive_p50_ms": round(1e3 * statistics.median(tally.latencies_s), 1) if tally.latencies_s else None,
         "report_to_directive_p99_ms": round(p99_ms, 1),
-        "controller_cpu_percent": round(100 * spent_s / duration_s, 1),
-        "us_a_report": round(1e6 * spent_s / max(tally.reports, 1)),
+        "controller_cpu_percent": round(100 * tally.controller_cpu_s / duration_s, 1),
+        "load_cpu_percent": round(100 * tally.load_cpu_s / duration_s, 1),
+        "us_a_report": round(1e6 * tally.controller_cpu_s / max(tally.reports, 1)),
         "failures": dict(tally.failures.most_common(3)),
         "carried": p99_ms <= P99_LIMIT_MS and not tally.failures and answered_ratio >= (0.98 if rate == 1 else 0.5),
     }
 
 
-async def _load(server: str, keys: dict[str, bytes], period_s: float, duration_s: float, pid: int) -> tuple[Tally, float]:
-    """Counts begin once all are settled."""
+async def _load(server: str, keys: dict[str, bytes], period_s: float, duration_s: float, pid: int, folder: Path) -> tuple[Tally, list[str]]:
+    """Counts begin once all are settled, and end before the controller is looked into."""
     tally = Tally()
-    end_s = time.monotonic() + SETTLE_S + len(keys) / 500 + duration_s
+    begin_s = time.monotonic() + SETTLE_S + len(keys) / 500
+    end_s = begin_s + duration_s + PROFILE_S + 2.0
     nodes = [asyncio.create_task(Node(name, key, period_s, tally).run(server, end_s)) for name, key in keys.items()]
-    await asyncio.sleep(end_s - duration_s - time.monotonic())
-    tally.reports, tally.latencies_s, before_s = 0, [], cpu_s(pid)
-    await asyncio.sleep(end_s - time.monotonic())
-    spent_s = cpu_s(pid) - before_s
+    await asyncio.sleep(begin_s - time.monotonic())
+    tally.reports, tally.latencies_s, controller_s, load_s = 0, [], cpu_s(pid), time.process_time()
+    await asyncio.sleep(duration_s)
+    counted = replace(tally, controller_cpu_s=cpu_s(pid) - controller_s, load_cpu_s=time.process_time() - load_s)
+    tally.latencies_s = []  # what comes while the controller is looked into does not count
+    top_five = await asyncio.to_thread(profile, [pid], folder, PROFILE_S)
     await asyncio.gather(*nodes)
-    return tally, spent_s
+    return counted, top_five
 
 
 def _controller(folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:

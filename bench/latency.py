@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from services import kafka, stack
 
 from gpuwarden.agent.limiter import events as limiter_events
+from gpuwarden.agent.limiter.card import CardState
 from gpuwarden.controller import events as controller_events
 from gpuwarden.core.eventlog import Step, read_head, read_steps
 from gpuwarden.core.plain import Plain, Reader
@@ -37,6 +38,7 @@ LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
 BUDGET_W = 41_000.0
 HIGH_S, BETWEEN_S = 2.0, 4.0
 FORGOTTEN_S = 25.0
+SAMPLE_P99_MS, STEP_P99_MS = 300.0, 500.0  # what is asked of it
 LOWER_W = 5.0  # a limit that fell by at least one step of the allocator
 
 
@@ -70,7 +72,11 @@ def main() -> int:
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
-    return 0 if len(shares) == args.steps else 1
+    return 0 if len(shares) == args.steps and _in_time(result) else 1
+
+
+def _in_time(result: dict[str, float]) -> bool:
+    return result["from_sample_p99_ms"] <= SAMPLE_P99_MS and result["from_step_p99_ms"] <= STEP_P99_MS
 
 
 def _drive(folder: Path, steps: int) -> list[float]:
@@ -98,7 +104,7 @@ def _drive(folder: Path, steps: int) -> list[float]:
 
 def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
     """One entry for each step that led to eight lower limits; the others are missing, and said."""
-    reader = Reader(_types(limiter_events) + _types(controller_events))
+    reader = Reader((*_types(limiter_events), *_types(controller_events), CardState))
     ahead_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
     logs = {read_setup(log)["node"]: list(read_steps(log, reader)) for log in events.glob("limiter-*.jsonl")}
     (log,) = events.glob("controller-*.jsonl")
@@ -106,10 +112,11 @@ def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
     for number, step_s in enumerate(stepped_s):
         node = STEPPING[number % len(STEPPING)]
         try:
-            read_s = _first(logs[node], step_s, _shows_step)
-            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step(node))
-            granted_s = _first(rich, heard_s, _lower_grant(rich, heard_s))
-            set_s = _first(rich, granted_s, lambda event: isinstance(event, limiter_events.LimitsRead) and event.ordered)
+            read_s = _first(logs[node], step_s, _shows_step).now_s
+            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step(node)).now_s
+            granted = _first(rich, heard_s, _lower_grant(rich, heard_s))
+            granted_s, limit_w = granted.now_s, _granted_w(granted.event)
+            set_s = _first(rich, granted_s, _all_enforce(limit_w)).now_s
         except LookupError:
             print(f"step {number + 1} led to no lower limits", file=sys.stderr)
             continue
@@ -125,10 +132,10 @@ def _types(module: object) -> tuple[type, ...]:
     return tuple(value for value in vars(module).values() if isinstance(value, type))
 
 
-def _first(steps: list[Step], after_s: float, shows: Callable[[object], bool]) -> float:
+def _first(steps: list[Step], after_s: float, shows: Callable[[object], bool]) -> Step:
     for step in steps:
         if step.now_s >= after_s and shows(step.event):
-            return step.now_s
+            return step
         if step.now_s > after_s + 2.0:
             break
     raise LookupError
@@ -159,6 +166,16 @@ def _lower_grant(steps: list[Step], at_s: float) -> Callable[[object], bool]:
         return limit_w is not None and limit_w <= before_w[-1] - LOWER_W
 
     return lower
+
+
+def _all_enforce(limit_w: float | None) -> Callable[[object], bool]:
+    """A readback after which no card has more than `limit_w`."""
+    assert limit_w is not None
+
+    def enforce(event: object) -> bool:
+        return isinstance(event, limiter_events.LimitsRead) and all(card.enforced_w <= limit_w + 0.5 for card in event.cards)
+
+    return enforce
 
 
 def _granted_w(event: object) -> float | None:

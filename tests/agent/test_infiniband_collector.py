@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fakes.sysfs import write_port
 
 from gpuwarden.agent.collectors import infiniband
 from gpuwarden.agent.config import AgentConfig
@@ -22,10 +23,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 @pytest.fixture
 def sys(tmp_path: Path) -> Path:
     for place, hca in enumerate(ETHERNET_TOO):
-        port = tmp_path / "class/infiniband" / hca / "ports/1"
-        write(port, {"state": "4: ACTIVE", "phys_state": "5: LinkUp", "rate": "400 Gb/sec (4X NDR)"})
-        for files, _ in infiniband.COUNTERS.values():
-            write(port, {name: str(1000 + place) for name in files})
+        write_port(tmp_path, hca, 1000 + place)
     return tmp_path
 
 

@@ -185,3 +185,25 @@ def test_a_row_that_loses_its_controller_never_exceeds_its_budget() -> None:
         made.run(1.0)
         draw_w = sum(2300 + 1.1 * min(limiter.demand_w, limiter.enforced_w) for limiter in made.limiters)
         assert made.now_s < 4.0 or draw_w <= 45e3
+
+
+def restart(made: Row, count: int) -> None:
+    """The first nodes' limiters end, leave the floor behind and come up anew, as in an upgrade."""
+    for limiter in made.limiters[:count]:
+        limiter.start, limiter.limit_w, limiter.since_s, limiter.grant = f"start at {made.now_s}", 1600.0, made.now_s, None
+
+
+@pytest.mark.parametrize(("restarted", "others_fall"), [(1, False), (2, True)])
+def test_others_keep_more_than_the_floor_while_dead_nodes_limiters_are_restarted_and_no_more(restarted: int, others_fall: bool) -> None:
+    made = row(budget_w=45e3)
+    for limiter in made.limiters:
+        limiter.demand_w = 5600.0
+    made.run(12.0)
+    restart(made, restarted)
+    lowest_w = []
+    for _ in range(25):
+        made.run(0.1)
+        lowest_w.append(min(limiter.limit_w for limiter in made.limiters[restarted:]))
+    assert (min(lowest_w) <= 1600.0) is others_fall
+    made.run(8.0)
+    assert min(limiter.limit_w for limiter in made.limiters) > 1600.0

@@ -15,17 +15,24 @@ from services.port import free_port, wait_until_open
 
 LEASE_S = 5.0
 START_S = 20.0
+THIS_RELEASE = ("-m", "gpuwarden.cli")
+NEXT_RELEASE = (  # the next one, as far as others can tell: another version, which also speaks a session that ours does not know
+    "-c",
+    ("import gpuwarden.core.version as v; v.VERSION = '0.2.0'; v.SESSION = v.Versions(v.SESSION.lowest, v.SESSION.highest + 1);"
+    "from gpuwarden.cli.main import main; raise SystemExit(main())"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. `domain` is TOML for one `[[domains]]` table without its nodes; `bootstrap` empty: no Kafka."""
+    """What to start. `domain` is TOML for one `[[domains]]` table without its nodes, `agents` for every agent; `bootstrap` empty: no Kafka."""
 
     nodes: tuple[str, ...]
     domain: str
     bootstrap: str = ""
     gpus: int = 8
     events: bool = False
+    agents: str = ""
 
 
 @dataclass(slots=True)
@@ -39,6 +46,8 @@ class Stack:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     metrics: dict[str, int] = field(default_factory=dict)
     """The loopback port at which each process but the limiters serves /metrics."""
+    release: tuple[str, ...] = THIS_RELEASE
+    """What is started from now on."""
 
     @property
     def server(self) -> str:
@@ -49,11 +58,16 @@ class Stack:
         self.processes[name].kill()
         self.processes[name].wait()
 
+    def end(self, name: str) -> None:
+        """SIGTERM: what a restart begins with."""
+        self.processes[name].terminate()
+        self.processes[name].wait(10.0)
+
     def start(self, name: str, *command: str, env: dict[str, str] | None = None) -> None:
         events = ["--events", str(self.folder / "events")] if self.plan.events else []
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "gpuwarden.cli", *command, *events],
+                [sys.executable, *self.release, *command, *events],
                 stdout=log, stderr=log, env={**os.environ, **(env or {})}, cwd=self.folder,
             )
 
@@ -159,5 +173,6 @@ def agent_config(stack: Stack, node: str) -> str:
 node = "{node}"
 controller = "{stack.server}"
 limiter_socket = "{stack.folder / node}.sock"
+{stack.plan.agents}
 {_metrics(stack, f"agent-{node}")}
 {_bus(stack.plan)}"""
