@@ -6,7 +6,8 @@ Eight nodes take turns: the load of one rises, and fair share takes power from a
 is low for long enough that its peak is forgotten. Times come from the event logs of limiters and controller, all on this machine's
 clock, and from this process's clock for the step itself. The shares of one step, in order:
 
-    sensor+poll  until the limiter has read a step of 5 %, the least that does not wait (sensor and limiter: every 100 ms each)
+    sensor       until the cards' sensors show a step of 5 %, the least that does not wait (every 100 ms)
+    poll         until the limiter has read it (every 100 ms)
     stream       until the controller has the report (limiter, Unix socket, agent, gRPC)
     decide       until the ninth node's limiter has the grant (decision, ledger, gRPC, agent, Unix socket)
     set          until eight lower limits are set and read back
@@ -18,12 +19,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from fakes.nvml.steer import FakeNode
 from services import kafka, stack
 
 from gpuwarden.agent.limiter import events as limiter_events
@@ -34,7 +37,10 @@ from gpuwarden.core.plain import Plain, Reader
 from gpuwarden.proto.lease_pb2 import Grant, PowerReport, Sealed
 
 RICH, STEPPING = "rich", tuple(f"step-{number}" for number in range(1, 9))
+GPUS = 8
 LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
+SHOWN_W = GPUS * LOW_W + 0.05 * GPUS * 700.0  # the node's power is up by a step as the limiter defines it
+LOOK_S = 0.004
 BUDGET_W = 41_000.0
 HIGH_S, BETWEEN_S = 2.0, 4.0
 FORGOTTEN_S = 25.0
@@ -42,11 +48,19 @@ SAMPLE_P99_MS, STEP_P99_MS = 300.0, 500.0  # what is asked of it
 LOWER_W = 5.0  # a limit that fell by at least one step of the allocator
 
 
+class Stepped(NamedTuple):
+    """Boot-clock times: the demand rose, and the sensors showed it."""
+
+    step_s: float
+    shown_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """Seconds of one step."""
 
-    sensor_poll_s: float
+    sensor_s: float
+    poll_s: float
     stream_s: float
     decide_s: float
     set_s: float
@@ -57,7 +71,7 @@ class Shares:
 
     @property
     def from_step_s(self) -> float:
-        return self.sensor_poll_s + self.from_sample_s
+        return self.sensor_s + self.poll_s + self.from_sample_s
 
 
 def main() -> int:
@@ -66,9 +80,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        stepped_s = _drive(Path(folder), args.steps)
-        shares = list(_measured(Path(folder) / "events", stepped_s))
+        steps = _drive(Path(folder), args.steps)
+        shares = list(_measured(Path(folder) / "events", steps))
     result = _summary(args.steps, shares)
+    _print_slowest(shares)
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
@@ -79,11 +94,11 @@ def _in_time(result: dict[str, float]) -> bool:
     return result["from_sample_p99_ms"] <= SAMPLE_P99_MS and result["from_step_p99_ms"] <= STEP_P99_MS
 
 
-def _drive(folder: Path, steps: int) -> list[float]:
-    """Runs the whole chain; the boot-clock times of the steps."""
+def _drive(folder: Path, steps: int) -> list[Stepped]:
+    """Runs the whole chain."""
     (folder / "kafka").mkdir()
     domain = f'name = "row"\nrating_w = {BUDGET_W}\nmode = "auto"\ndead_nodes = 0\n'
-    stepped_s = []
+    stepped = []
     with kafka.running(folder / "kafka") as broker:
         plan = stack.Plan((RICH, *STEPPING), domain, broker.bootstrap, events=True)
         with stack.running(folder, plan) as parts:
@@ -94,22 +109,34 @@ def _drive(folder: Path, steps: int) -> list[float]:
             for number in range(steps):
                 time.sleep(BETWEEN_S + number % 10 / 10)  # at every phase of the sensors and the ticks
                 stepping = parts.gpus[STEPPING[number % len(STEPPING)]]
-                stepped_s.append(time.clock_gettime(time.CLOCK_BOOTTIME))
-                stepping.set_demands(HIGH_W)
+                stepped.append(_step(stepping))
                 time.sleep(HIGH_S)
                 stepping.set_demands(LOW_W)
                 print(f"step {number + 1} of {steps}", file=sys.stderr)
-    return stepped_s
+    return stepped
 
 
-def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
+def _step(cards: FakeNode) -> Stepped:
+    step_s = _boottime_s()
+    cards.set_demands(HIGH_W)
+    while sum(cards.sensor_w(gpu) for gpu in range(GPUS)) < SHOWN_W:
+        assert _boottime_s() - step_s < HIGH_S, "the sensors show no step"
+        time.sleep(LOOK_S)
+    return Stepped(step_s, _boottime_s())
+
+
+def _boottime_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _measured(events: Path, stepped: list[Stepped]) -> Iterator[Shares]:
     """One entry for each step that led to eight lower limits; the others are missing, and said."""
     reader = Reader((*_types(limiter_events), *_types(controller_events), CardState))
-    ahead_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    ahead_s = _boottime_s() - time.monotonic()
     logs = {read_setup(log)["node"]: list(read_steps(log, reader)) for log in events.glob("limiter-*.jsonl")}
     (log,) = events.glob("controller-*.jsonl")
     heard, rich = list(read_steps(log, reader)), logs[RICH]
-    for number, step_s in enumerate(stepped_s):
+    for number, (step_s, shown_s) in enumerate(stepped):
         node = STEPPING[number % len(STEPPING)]
         try:
             read_s = _first(logs[node], step_s, _shows_step).now_s
@@ -120,7 +147,8 @@ def _measured(events: Path, stepped_s: list[float]) -> Iterator[Shares]:
         except LookupError:
             print(f"step {number + 1} led to no lower limits", file=sys.stderr)
             continue
-        yield Shares(read_s - step_s, heard_s - read_s, granted_s - heard_s, set_s - granted_s)
+        shown_s = min(shown_s, read_s)  # we look every LOOK_S, and so may be later than the limiter
+        yield Shares(shown_s - step_s, read_s - shown_s, heard_s - read_s, granted_s - heard_s, set_s - granted_s)
 
 
 def read_setup(log: Path) -> Plain:
@@ -139,9 +167,6 @@ def _first(steps: list[Step], after_s: float, shows: Callable[[object], bool]) -
         if step.now_s > after_s + 2.0:
             break
     raise LookupError
-
-
-SHOWN_W = 8 * LOW_W + 0.05 * 8 * 700.0  # the node's power is up by a step as the limiter defines it
 
 
 def _shows_step(event: object) -> bool:
@@ -192,6 +217,7 @@ def _summary(steps: int, shares: list[Shares]) -> dict[str, float]:
         "steps": steps,
         "steps_that_led_to_eight_lower_limits": len(shares),
         **{f"{name.removesuffix('_s')}_mean_ms": round(1e3 * statistics.fmean(values), 1) for name, values in columns.items()},
+        **{f"{name.removesuffix('_s')}_p99_ms": _percentile_ms(values, 99) for name, values in columns.items()},
         "from_sample_p50_ms": _percentile_ms(from_sample, 50),
         "from_sample_p99_ms": _percentile_ms(from_sample, 99),
         "from_step_p50_ms": _percentile_ms(from_step, 50),
@@ -199,7 +225,14 @@ def _summary(steps: int, shares: list[Shares]) -> dict[str, float]:
     }
 
 
-def _percentile_ms(seconds: list[float], percent: int) -> float:
+def _print_slowest(shares: list[Shares]) -> None:
+    names = [f.name.removesuffix("_s") for f in fields(Shares)]
+    print("the five slowest, ms:", *(f"{name:>8}" for name in names), file=sys.stderr)
+    for one in sorted(shares, key=lambda one: -one.from_sample_s)[:5]:
+        print(" " * 21, *(f"{1e3 * value:8.0f}" for value in astuple(one)), file=sys.stderr)
+
+
+def _percentile_ms(seconds: Sequence[float], percent: int) -> float:
     """The smallest value that at least `percent` of all do not exceed."""
     ordered = sorted(seconds)
     return round(1e3 * ordered[max(0, -(-percent * len(ordered) // 100) - 1)], 1)

@@ -119,6 +119,10 @@ class FakeNode:
         """What the card draws, without the sensor's error and delay."""
         return self.get("power_w", gpu)
 
+    def sensor_w(self, gpu: int) -> float:
+        """What the card's sensor shows to whoever reads it now."""
+        return self.get("sensor_w", gpu)
+
     def true_energy_j(self, gpu: int) -> float:
         return self.get("true_energy_j", gpu)
 
