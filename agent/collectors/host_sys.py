@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuwarden.agent.sysfs import attribute
+
 Values = dict[str, float]
 
 
@@ -15,7 +17,7 @@ def sensors(sys: Path) -> Values:
     chips = list((sys / "class" / "hwmon").glob("hwmon*"))
     temperatures = [milli / 1e3 for chip in chips for milli in _numbers(chip, "temp*_input")]
     fans = [rpm for chip in chips for rpm in _numbers(chip, "fan*_input")]
-    meters = [chip for chip in chips if _text(chip / "name") == "power_meter"]  # ACPI's, which sees the whole node
+    meters = [chip for chip in chips if attribute(str(chip / "name")) == "power_meter"]  # ACPI's, which sees the whole node
     powers = [micro / 1e6 for chip in meters for micro in _numbers(chip, "power*_average")]
     values = {}
     if temperatures:
@@ -30,7 +32,7 @@ def sensors(sys: Path) -> Values:
 def clocks(sys: Path) -> Values:
     cores = list((sys / "devices" / "system" / "cpu").glob("cpu[0-9]*/cpufreq"))
     hertz = [1e3 * khz for core in cores for khz in _numbers(core, "scaling_cur_freq")]
-    governors = [governor for core in cores if (governor := _text(core / "scaling_governor"))]
+    governors = [governor for core in cores if (governor := attribute(str(core / "scaling_governor")))]
     values = {}
     if hertz:
         values["host_cpu_clock_mean_hertz"] = sum(hertz) / len(hertz)
@@ -75,21 +77,14 @@ class CpuEnergy:
 
 def _zones(sys: Path) -> Iterator[_Zone]:
     for path in sorted((sys / "class" / "powercap").glob("intel-rapl:*")):
-        if (_text(path / "name") or "").startswith(("package", "dram")):  # core and uncore are part of the package
+        if (attribute(str(path / "name")) or "").startswith(("package", "dram")):  # core and uncore are part of the package
             for range_uj in _numbers(path, "max_energy_range_uj"):
                 yield _Zone(path, range_uj)
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
 
 
 def _numbers(folder: Path, pattern: str) -> Iterator[float]:
     """A sensor that does not answer raises an error when it is read: it is left out."""
     for path in folder.glob(pattern):
-        text = _text(path)
+        text = attribute(str(path))
         if text is not None and text.lstrip("-").isdigit():
             yield float(text)

@@ -3,6 +3,7 @@
 Names: the kernel's Documentation/ABI/stable/sysfs-class-infiniband, and for hw_counters NVIDIA's "Understanding mlx5 Linux counters".
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
+from gpuwarden.agent.sysfs import attribute
 from gpuwarden.proto.catalogue import Device
 
 _WORD_BYTES: Final = 4  # port_rcv_data and port_xmit_data count lanes' words
@@ -47,8 +49,8 @@ class Infiniband:
         self._root = root
 
     def collect(self) -> Reading:
-        ports = sorted(self._root.glob("*/ports/*"), key=lambda port: (port.parent.parent.name, int(port.name)))
-        devices = tuple(_device(index, port) for index, port in enumerate(ports))
+        ports = sorted((adapter, int(port)) for adapter in _names(self._root) for port in _names(self._root / adapter / "ports"))
+        devices = tuple(_device(self._root, index, *port) for index, port in enumerate(ports))
         missing = {name for name in COUNTERS for device in devices if name not in device.values}
         return Reading(devices, lacks=tuple(f"{name}: not counted by every port here" for name in sorted(missing)))
 
@@ -64,29 +66,30 @@ def open(config: AgentConfig) -> Infiniband:
     return Infiniband(root)
 
 
-def _device(index: int, port: Path) -> DeviceReading:
+def _names(folder: Path) -> list[str]:
+    """Empty where the adapter has just gone."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _device(root: Path, index: int, adapter: str, number: int) -> DeviceReading:
+    port = f"{root}/{adapter}/ports/{number}"
     values = {**dict(_link(port)), **dict(_counters(port))}
-    return DeviceReading(Device.NIC, f"{port.parent.parent.name}/{port.name}", index, values)
+    return DeviceReading(Device.NIC, f"{adapter}/{number}", index, values)
 
 
-def _link(port: Path) -> Iterator[tuple[str, float]]:
-    state, physical, rate = (_text(port / name) for name in ("state", "phys_state", "rate"))
+def _link(port: str) -> Iterator[tuple[str, float]]:
+    state, physical, rate = (attribute(f"{port}/{name}") for name in ("state", "phys_state", "rate"))
     if state is not None and physical is not None:
         yield "nic_link_up", float(state.endswith("ACTIVE") and physical.endswith("LinkUp"))
     if rate is not None and (found := _RATE.match(rate)):
         yield "nic_rate_bits_per_second", float(found[1]) * 1e9
 
 
-def _counters(port: Path) -> Iterator[tuple[str, float]]:
+def _counters(port: str) -> Iterator[tuple[str, float]]:
     for metric, (names, factor) in COUNTERS.items():
-        texts = [text for name in names if (text := _text(port / name)) is not None and text.isdigit()]
+        texts = [text for name in names if (text := attribute(f"{port}/{name}")) is not None and text.isdigit()]
         if texts:
             yield metric, float(factor * sum(map(int, texts)))
-
-
-def _text(path: Path) -> str | None:
-    """None where the port lacks the file, or its driver does not answer."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
