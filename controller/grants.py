@@ -51,6 +51,8 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
     node.sequence += 1
     if keeper.mode == Mode.MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
+    else:
+        node.exposure.released(node.sequence, report.stamp_s, lease_s)
     if limit_w > node.granted_w:
         node.raised_s = now_s
     node.granted_w, node.answered = limit_w, True

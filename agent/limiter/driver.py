@@ -57,6 +57,11 @@ class Driver:
         self._thread.start()
         threading.Thread(target=self._tell_anyway, name="silence", daemon=True).start()
 
+    @property
+    def alive(self) -> bool:
+        """False once its thread has ended: then no order is carried out any more."""
+        return self._thread.is_alive()
+
     def set_limits(self, limits_w: Limits) -> None:
         with self._changed:
             self._to_set = limits_w

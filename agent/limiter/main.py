@@ -110,7 +110,8 @@ def _run(
     def turned() -> None:
         standing = machine.standing
         (supervisor.ready if standing.ready else supervisor.status)(standing.sentence)
-        supervisor.turned()
+        if driver.alive:  # else no limit is ever set again: the watchdog is to end this process
+            supervisor.turned()
 
     listener = next(iter(handed_sockets()), None)
     agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)), listener)
