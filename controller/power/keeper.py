@@ -36,8 +36,12 @@ class Decision:
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
     measured_w: float  # upper estimate of the draw now
-    unaccounted: int  # nodes that nobody vouches for, counted at the driver's default
+    unaccounted_nodes: tuple[str, ...]  # those that nobody vouches for, counted at the driver's default
     learning: bool
+
+    @property
+    def unaccounted(self) -> int:
+        return len(self.unaccounted_nodes)
 
 
 @dataclass(slots=True)
@@ -82,9 +86,8 @@ class Keeper:
             grants = Grants(self.row.floor_w.copy(), holds=False)
         limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
         self.decided_s = now_s
-        self.decision = Decision(
-            limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, int(unaccounted.sum()), learning
-        )
+        nobodys = tuple(self.nodes[index].name for index in np.flatnonzero(unaccounted))
+        self.decision = Decision(limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, nobodys, learning)
         return self.decision
 
     def _counted(self, node: NodeRecord, now_s: float) -> tuple[float, float]:
