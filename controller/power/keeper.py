@@ -32,7 +32,7 @@ class Decision:
     """The limits that a tick arrived at, and the sums behind them. Arrays have one entry a node."""
 
     limits_w: Watts  # the floor for a node that nobody vouches for
-    holds: bool
+    holds: bool  # the breaker carries what may be drawn, whoever vouches for it
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
     measured_w: float  # upper estimate of the draw now
@@ -83,7 +83,7 @@ class Keeper:
         )
         grants = allocate(self.row, situation, self._wishes(now_s))
         if unaccounted.sum() > self.row.dead_count:
-            grants = Grants(self.row.floor_w.copy(), holds=False)
+            grants = Grants(self.row.floor_w.copy(), grants.holds)
         limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
         self.decided_s = now_s
         nobodys = tuple(self.nodes[index].name for index in np.flatnonzero(unaccounted))
