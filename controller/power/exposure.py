@@ -86,8 +86,9 @@ class Exposure:
             self.excess_w = self._unexplained_w(enforced_w)
 
     def _came_up(self, report: PowerReport) -> None:
-        """A limiter that has just started, or lost its limits to the driver, obeys no grant that we remember."""
-        self.known, self.grants, self.excess_w, self.stuck = False, [], 0.0, False
+        """Nothing is known of it. Grants that we gave go on counting until they end: a reloaded driver's limiter may yet obey one,
+        and who carries reports may have kept back one of an earlier start."""
+        self.known, self.excess_w, self.stuck = False, 0.0, False
         if report.limiter_start != self.limiter_start:
             self.release = None
         self.limiter_start, self.driver_loads = report.limiter_start, report.driver_loads
@@ -101,11 +102,12 @@ class Exposure:
 
     def _confirmed(self, now_s: float, report: PowerReport, enforced_w: float, epoch: int) -> None:
         """Limits have been as the limiter wants them for long enough: what it can no longer obey is forgotten."""
-        if not self.known and report.HasField("grant"):  # from before our time: it runs until it ends
+        ours = report.grant.epoch == epoch
+        if not self.known and report.HasField("grant") and not ours:  # from before our time: it runs until it ends
             ends_s = now_s + report.grant.ends_in_s * DRIFT + self.settle_s
             self.grants.append(Outstanding(0, math.fsum(report.grant.limits_w), ends_s))
         self.known = True
-        if report.HasField("grant") and report.grant.epoch == epoch:
+        if report.HasField("grant") and ours:
             self.grants = [g for g in self.grants if g.sequence >= report.grant.sequence]
         self.excess_w = self._unexplained_w(enforced_w)
 

@@ -112,6 +112,15 @@ def test_a_driver_reload_puts_the_node_back_to_the_default() -> None:
     assert node.counted(1.0) == (DEFAULT_W, math.inf)
 
 
+@pytest.mark.parametrize("again", [{"start": "b"}, {"loads": 1}], ids=["another start", "a reload"])
+def test_a_grant_that_runs_counts_also_where_a_limiter_says_that_it_has_come_up_at_its_floor(again: dict[str, object]) -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    node.reported(1.0, report(FLOOR_W, **again), EPOCH)  # type: ignore[arg-type]  # start is str, loads int
+    assert node.counted(1.0)[0] == 900.0
+    assert node.counted(LEASE_S * DRIFT + SETTLE_S + 0.01) == (FLOOR_W, 0.0)
+
+
 def test_a_limit_that_somebody_else_raised_counts_as_long_as_it_lasts() -> None:
     node = known()
     node.reported(1.0, report(1000.0, confirmed_s=None), EPOCH)
