@@ -142,6 +142,9 @@ class Driver:
         self._put(event)
 
     def _tell_anyway(self) -> None:
-        while not self._ended.wait(READ_S):
-            if self._clock() - self._told_s > SILENT_S:
+        wait_s = SILENT_S
+        while not self._ended.wait(wait_s):
+            wait_s = self._told_s + SILENT_S - self._clock()
+            if wait_s <= 0.0:
                 self._put(self._nothing)
+                wait_s = READ_S
