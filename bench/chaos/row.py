@@ -123,12 +123,12 @@ def start_controller(row: Row, name: str = "controller") -> Supervised:
 
 
 def start_data_path(row: Row, bootstrap: Sequence[str]) -> Path:
-    """Detector and recorder, ready; the recorder's folder."""
+    """Detector and recorder, ready; the recorder's folder. One file holds for both: a `[bus]` table."""
     config, history = row.folder / "detector.toml", row.folder / "history"
     listed = '", "'.join(bootstrap)
     config.write_text(f'[bus]\nbootstrap = ["{listed}"]\n')
     row.supervise("detector", "detector", {"/etc/gpuwarden/detector.toml": row.logging(config)})
-    paths = {"${BOOTSTRAP}": ",".join(bootstrap), "/var/lib/gpuwarden-recorder": f"{history} --flush-s 5"}
+    paths = {"/etc/gpuwarden/recorder.toml": str(config), "/var/lib/gpuwarden-recorder": f"{history} --flush-s 5"}
     row.supervise("recorder", "recorder", paths)
     for name in ("detector", "recorder"):
         row.services[name].wait_ready(60.0)
