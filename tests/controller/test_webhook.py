@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import standardwebhooks
 from house import ROOT
 from prometheus_client import REGISTRY
 
@@ -350,12 +351,17 @@ def test_a_signed_post_is_taken_once_and_altered_old_or_replayed_it_is_not(recei
     assert not door.takes(head, body, now_s), "replayed"
 
 
-def test_a_secret_of_the_standard_s_form_is_the_base64_in_it(receiver: Receiver, tmp_path: Path) -> None:
-    webhook = opened(receiver, "standard", secret_file=private(tmp_path / "secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+def test_the_specification_s_own_library_verifies_what_is_signed_with_a_secret_of_its_form(receiver: Receiver, tmp_path: Path) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    webhook = opened(receiver, "standard", secret_file=private(tmp_path / "secret", secret))
     webhook.tell(alert())
     receiver.wait_for(1)
     webhook.close()
-    assert Verifier(base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).takes(receiver.heads[0], receiver.bodies[0], time.time())
+    head, body = receiver.heads[0], receiver.bodies[0]
+    assert standardwebhooks.Webhook(secret).verify(body, head) == receiver.posts[0][1]
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(secret).verify(body.replace(b"61", b"16"), head)
+    assert Verifier(base64.b64decode(secret.removeprefix("whsec_"))).takes(head, body, time.time())
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64"])
