@@ -3,8 +3,8 @@
     python bench/chaos [--only REGEX] [--json FILE]
 
 Separate processes on simulated cards, gRPC and Unix sockets; a supervisor does with every unit of deploy/systemd what systemd would do.
-Limits are looked at twenty times a second and held against the grants that had reached the limiter: a card must be at its floor or
-under a lease that runs, 1 s after any lease has ended, whatever happened.
+All cards' limits are looked at twenty times a second and held against the grants that the limiter should have accepted, against the
+budget and against the ledger: a card must be at its floor or under a lease that runs, 1 s after any lease has ended, whatever happened.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from chaos.judge import Line, judged
 from chaos.row import running
 from chaos.watch import Watch
 
-NODES, PER_NODE_W = ("a", "b", "c", "d"), 6800.0
+NODES, PER_NODE_W = ("a", "b", "c", "d", "e"), 6800.0
 
 
 def main() -> int:
@@ -43,16 +43,29 @@ def _deaths(only: re.Pattern[str]) -> list[Line]:
     if not chosen:
         return []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODES, PER_NODE_W) as row:
-        print(f"{'DEATH AND DELAY':<44}{'uncovered':>11}{'stale obeyed':>14}{'over budget':>13}{'at the floor':>14}{'back after':>12}")
+        print(_head())
         watch, lines = Watch(row), []
         for name, fault in chosen.items():
-            line = judged(row, watch, name, fault)
-            lines.append(line)
-            floor = "never" if line.floor_after_s is None else f"{line.floor_after_s:.1f} s"
-            print(f"{line.fault:<44}{line.unsafe_s:>9.2f} s{line.stale_obeyed:>14}{line.over_budget_s:>11.2f} s{floor:>14}"
-                  f"{line.back_after_s:>10.1f} s  {'; '.join(line.wrong) or 'held'}", flush=True)
+            lines.append(judged(row, watch, name, fault))
+            print(_shown(lines[-1]), flush=True)
         watch.close()
     return lines
+
+
+def _head() -> str:
+    return (
+        f"{'DEATH AND DELAY':<44}{'uncovered':>10}{'stale obeyed':>13}{'over budget':>12}{'highest sum':>12}{'at the floor':>13}"
+        f"{'ledger lines':>13}{'back after':>11}{'unseen':>8}"
+    )
+
+
+def _shown(line: Line) -> str:
+    floor = "never" if line.floor_after_s is None else f"{line.floor_after_s:.1f} s"
+    return (
+        f"{line.fault:<44}{line.uncovered_s:>8.2f} s{line.stale_obeyed:>13}{line.over_budget_s:>10.2f} s{line.highest_sum:>12.1%}{floor:>13}"
+        f"{line.ledger_lines:>13}{line.back_after_s:>9.1f} s{line.largest_gap_s:>6.2f} s"
+        f"  {'; '.join([*(line.wrong or ['held']), *line.remarks])}"
+    )
 
 
 def _losses(only: re.Pattern[str]) -> list[losses.Line]:
