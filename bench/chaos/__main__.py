@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
 
-from chaos import deaths, losses
+from chaos import compared, deaths, losses
 from chaos.judge import Line, judged
 from chaos.row import running
 from chaos.watch import Watch
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    lines: list[Line | losses.Line] = [*_deaths(args.only), *_losses(args.only)]
+    lines: list[Line | compared.Line] = [*_deaths(args.only), *_losses(args.only)]
     if args.json:
         args.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
     return 1 if any(line.wrong for line in lines) else 0
@@ -68,14 +68,19 @@ def _shown(line: Line) -> str:
     )
 
 
-def _losses(only: re.Pattern[str]) -> list[losses.Line]:
+def _losses(only: re.Pattern[str]) -> list[compared.Line]:
     with tempfile.TemporaryDirectory() as folder:
         lines = losses.measured(Path(folder), only)
     if lines:
-        print(f"{'LOSS':<44}{'readings':>10}{'not consumed':>14}{'not recorded':>14}{'in hand':>9}{'alerts':>8}{'twice':>7}")
+        print(
+            f"{'LOSS':<44}{'readings':>10}{'not consumed':>14}{'not recorded':>14}{'in hand':>9}{'new XIDs':>10}{'not told':>10}{'twice':>7}"
+            f"{'ledger lines':>14}"
+        )
     for line in lines:
-        print(f"{line.fault:<44}{line.read:>10}{line.not_consumed:>14}{line.not_recorded:>14}{line.in_hand:>9}{line.told:>8}"
-              f"{line.told_twice:>7}  {'; '.join(line.wrong) or 'held'}")
+        print(
+            f"{line.fault:<44}{line.read:>10}{line.not_consumed:>14}{line.not_recorded:>14}{line.in_hand:>9}{line.xids:>10}{line.not_told:>10}"
+            f"{line.told_twice:>7}{line.ledger_lines:>14}  {'; '.join([*(line.wrong or ['held']), *line.remarks])}"
+        )
     return lines
 
 

@@ -1,8 +1,8 @@
 """Which limits were covered by a grant, by an order of acceptance of the judge's own: the limiter's code has no say in it.
 
 A word is accepted that answers this start of the limiter, is not expired, comes of no lower epoch than what was accepted before, of
-no other controller while the first one's lease runs, and is newer than the one before. It covers what it says until its lease has ended or
-a newer one was accepted, and HANDOVER_S longer: time to set and to be seen.
+no other controller while the first one's lease runs, and is newer than the one before. It covers what it says, no more and no less, until
+its lease has ended or a newer one was accepted, and HANDOVER_S longer: time to set and to be seen.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ HANDOVER_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Limits up to `limits_w`, card by card, are granted from `starts_s` to `ends_s`, HANDOVER_S included."""
+    """`limits_w`, card by card, are granted from `starts_s` to `ends_s`, HANDOVER_S included."""
 
     starts_s: float
     ends_s: float
@@ -52,12 +52,12 @@ def _follows(word: Word, newest: Word) -> bool:
 
 
 def uncovered(seen: Iterable[Seen], node: str, of_node: Sequence[Cover]) -> Iterator[Seen]:
-    """Looks at which some card was above its floor and above what was granted it then."""
+    """Looks at which some card was above its floor and not at what was granted it then: a lower limit too may be a stale grant's."""
     for one in seen:
         running = [cover.limits_w for cover in of_node if cover.starts_s <= one.now_s <= cover.ends_s]
-        if any(_bare(limit_w, gpu, running) for gpu, limit_w in enumerate(one.limits_w[node])):
+        if any(_strange(limit_w, gpu, running) for gpu, limit_w in enumerate(one.limits_w[node])):
             yield one
 
 
-def _bare(limit_w: float, gpu: int, running: Sequence[tuple[float, ...]]) -> bool:
-    return limit_w > FLOOR_W + SAME_W and all(limit_w > limits_w[gpu] + SAME_W for limits_w in running)
+def _strange(limit_w: float, gpu: int, running: Sequence[tuple[float, ...]]) -> bool:
+    return limit_w > FLOOR_W + SAME_W and all(abs(limit_w - limits_w[gpu]) > SAME_W for limits_w in running)

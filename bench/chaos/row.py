@@ -18,7 +18,7 @@ from services.supervisor import Supervised
 from chaos.link import Link
 
 UNITS: Final = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
-GPUS, FLOOR_W, HOST_W, SLOPE = 8, 200.0, 2300.0, 1.1
+GPUS, FLOOR_W, DEFAULT_W, HOST_W, SLOPE = 8, 200.0, 700.0, 2300.0, 1.1
 START_S = 40.0
 DEMANDS_W: Final = (380.0, 690.0)
 PROGRAM: Final = {"/opt/gpuwarden/bin/gpuwarden": f"{sys.executable} -m gpuwarden.cli"}
@@ -67,7 +67,9 @@ class Row:
         (self.remarks if true else self.undone).append(said)
 
     def granted(self, node: str) -> bool:
-        return min(self.limits_w(node)) > FLOOR_W + 50.0
+        """Above the floor, and by a grant: cards that nobody has limited yet are at their default, which no share comes to."""
+        limits_w = self.limits_w(node)
+        return min(limits_w) > FLOOR_W + 50.0 and max(limits_w) < DEFAULT_W
 
     def wait_until_granted(self, timeout_s: float = 60.0) -> float:
         """Until every node is above its floor, and all are within the budget: seconds that it took."""

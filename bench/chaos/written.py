@@ -6,7 +6,7 @@ on a card that no line names.
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +60,7 @@ class Account:
     twice: list[str]
 
 
-def account(written: Sequence[Entry], of_nodes: dict[str, list[Run]], seen: dict[str, list[Seen]], start_s: float, end_s: float) -> Account:
+def account(written: Sequence[Entry], of_nodes: Mapping[str, Sequence[Run]], seen: Mapping[str, Sequence[Seen]], start_s: float, end_s: float) -> Account:
     """`seen` are the looks by node. Everything before `start_s` is known, what came between it and `end_s` is judged."""
     missing, twice = [], []
     for node, of_node in of_nodes.items():
