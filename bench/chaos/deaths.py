@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from chaos.row import Row, start_controller
@@ -119,17 +121,21 @@ def two_controllers(row: Row) -> None:
 def ledger_restored(row: Row) -> None:
     """From a copy that knows none of the epochs since."""
     ledger, copy = row.folder / "ledger.sqlite", row.folder / "backup.sqlite"
-    with sqlite3.connect(ledger) as source, sqlite3.connect(copy) as sink:
-        source.backup(sink)
+    _copied(ledger, copy)
     for _ in range(3):
         controller_restarted(row)
     row.services.pop("controller").stop()
-    ledger.rename(row.folder / "ledger-lost.sqlite")  # what it told is judged all the same; stopped, it has no other files
+    _copied(ledger, row.folder / "ledger-lost.sqlite")  # what it told is judged all the same
     for left in row.folder.glob("ledger.sqlite*"):
         left.unlink()
     shutil.copy(copy, ledger)
     start_controller(row)
     time.sleep(3.0)
+
+
+def _copied(ledger: Path, to: Path) -> None:
+    with closing(sqlite3.connect(ledger)) as source, closing(sqlite3.connect(to)) as sink:
+        source.backup(sink)
 
 
 def _second(row: Row) -> int:

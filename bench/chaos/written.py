@@ -7,6 +7,7 @@ on a card that no line names.
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -41,7 +42,7 @@ def entries(row: Row) -> list[Entry]:
 
 
 def _entries(file: Path, ahead_s: float) -> Iterator[Entry]:
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as ledger:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as ledger:
         rows = ledger.execute("SELECT unix_ns, payload FROM line ORDER BY id").fetchall()
     lines = [(unix_ns, Action.FromString(payload)) for unix_ns, payload in rows]
     (controller,) = {line.subject for _, line in lines if line.kind == "epoch"}
