@@ -35,7 +35,7 @@ def unseal(key: bytes, way: Way, node: str, sealed: bytes) -> bytes:
     except DecodeError:
         raise Forged("sealed: does not parse") from None
     if message.node != node:
-        raise Forged(f"node: is {message.node!r}, should be {node!r}")
+        raise Forged(f"node: is {message.node!r:.60}, should be {node!r}")
     if not hmac.compare_digest(message.seal, _digest(key, way, node, message.payload)):
         raise Forged("seal: does not match the node's key")
     return message.payload

@@ -6,14 +6,18 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.agent.limiter.frames import BadFrame, read_frame, write_frame
+from gpuwarden.agent.limiter.frames import MAX_GRANT_BYTES, BadFrame, read_frame, write_frame
 from gpuwarden.core.config import ConfigError
 
 SOCKET_MODE: Final = 0o660  # owner and group: whoever can open it can withhold, never forge
+# A controller grants ten times a second at most. Who floods us waits in his own socket: work of his that piled up here would
+# stand before the readings by which a lease ends.
+_FRAME_GAP_S: Final = 0.01
 
 _log = logging.getLogger("gpuwarden.limiter")
 
@@ -51,6 +55,7 @@ class AgentSocket:
             self._hang_up("the limiter stops")
 
     def _accept(self) -> None:
+        reader = None
         while True:
             try:
                 connection, _ = self._listener.accept()
@@ -60,12 +65,15 @@ class AgentSocket:
                 self._hang_up("a newer agent came")
                 self._agent = connection
             _log.info("an agent has connected")
-            threading.Thread(target=self._read, args=(connection,), name="agent", daemon=True).start()
+            if reader is not None:
+                reader.join()  # one at a time, so that many connections are no faster than one
+            reader = threading.Thread(target=self._read, args=(connection,), name="agent", daemon=True)
+            reader.start()
 
     def _read(self, connection: socket.socket) -> None:
         reason = "the agent closed it"
         try:
-            while (body := read_frame(connection)) is not None:
+            while (body := self._next_frame(connection)) is not None:
                 self._on_frame(body)
         except (BadFrame, OSError) as why:
             reason = str(why)
@@ -73,6 +81,12 @@ class AgentSocket:
             if self._agent is connection:
                 self._hang_up(reason)
         connection.close()
+
+    def _next_frame(self, connection: socket.socket) -> bytes | None:
+        """None also if a newer agent has come: what the older one left is not read."""
+        time.sleep(_FRAME_GAP_S)
+        body = read_frame(connection, MAX_GRANT_BYTES)
+        return body if self._agent is connection else None
 
     def _hang_up(self, reason: str) -> None:
         """The reading thread then ends by itself. Only with the lock."""

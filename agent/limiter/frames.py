@@ -4,7 +4,8 @@ import socket
 import struct
 from typing import Final
 
-MAX_FRAME_BYTES: Final = 64 << 10  # a grant for 256 cards has 3 KiB
+MAX_FRAME_BYTES: Final = 64 << 10  # a report on 256 cards has 25 KiB
+MAX_GRANT_BYTES: Final = 8 << 10  # a grant for 256 cards has 3 KiB
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -12,14 +13,14 @@ class BadFrame(Exception):
     """The peer does not speak this protocol, or a frame was torn: the connection is of no more use."""
 
 
-def read_frame(connection: socket.socket) -> bytes | None:
+def read_frame(connection: socket.socket, most_bytes: int = MAX_FRAME_BYTES) -> bytes | None:
     """The next frame; None if the peer has closed. Raises BadFrame, OSError."""
     head = _read(connection, _LENGTH.size)
     if head is None:
         return None
     (length,) = _LENGTH.unpack(head)
-    if not 0 < length <= MAX_FRAME_BYTES:
-        raise BadFrame(f"length: is {length}, should be 1 to {MAX_FRAME_BYTES} bytes")
+    if not 0 < length <= most_bytes:
+        raise BadFrame(f"length: is {length}, should be 1 to {most_bytes} bytes")
     body = _read(connection, length)
     if body is None:
         raise BadFrame("the connection ended within a frame")

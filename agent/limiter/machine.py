@@ -37,6 +37,7 @@ READBACK_S = 1.0
 RETRY_S = 0.5  # between attempts to set what the driver did not take
 GUARD_RATIO = 1.15  # drawing this much above what the limits allow for GUARD_S, a card does not obey
 GUARD_S = 2.0
+REFUSAL_CHARS = 200  # it goes into every report, and a report into one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ class Limiter:
             self._wanted_w = self._floors()
 
     def step(self, now_s: float, event: Event) -> list[Action]:
-        """Times are CLOCK_BOOTTIME of this node. Actions in order."""
+        """Times are CLOCK_BOOTTIME of this node. Actions in order. A lease ends with whatever comes first: a tick may come late."""
+        return [*self._hear(now_s, event), *self._lapse(now_s)]
+
+    def _hear(self, now_s: float, event: Event) -> list[Action]:
         match event:
             case PowerRead():
                 return list(self._tick(now_s, event))
@@ -202,9 +206,11 @@ class Limiter:
         try:
             grant = accept(event.sealed, self._key, past, now_s)
         except Refused as why:
-            self._news |= str(why) != self._refusal
-            self._refusal, self._refusals = str(why), self._refusals + 1
-            yield Say(f"directive refused: {why}", Level.WARNING)
+            reason = str(why)[:REFUSAL_CHARS]
+            self._news |= reason != self._refusal
+            self._refusal, self._refusals = reason, self._refusals + 1
+            if self._refusals.bit_count() == 1:  # the first, second, fourth, eighth: nobody can flood the log
+                yield Say(f"directive refused, {self._refusals} so far: {reason}", Level.WARNING)
             return
         self._refusal = ""
         if (grant.epoch, grant.mode) != (self.epoch, self.mode):

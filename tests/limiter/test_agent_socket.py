@@ -11,7 +11,7 @@ import pytest
 
 from gpuwarden.agent.events import Event, FromLimiter, LimiterLink
 from gpuwarden.agent.limiter.agent_socket import AgentSocket
-from gpuwarden.agent.limiter.frames import MAX_FRAME_BYTES, read_frame, write_frame
+from gpuwarden.agent.limiter.frames import MAX_FRAME_BYTES, MAX_GRANT_BYTES, read_frame, write_frame
 from gpuwarden.agent.relay import LimiterRelay
 from gpuwarden.core.config import ConfigError
 
@@ -54,10 +54,11 @@ def send_until_heard(limiter: AgentSocket, connection: socket.socket, body: byte
 
 def test_frames_go_both_ways_whole(limiter: AgentSocket, path: Path, arrived: "queue.Queue[bytes]") -> None:
     with connect(path) as agent:
-        for body in (b"grant", b"x" * MAX_FRAME_BYTES):
+        for body in (b"grant", b"x" * MAX_GRANT_BYTES):
             assert write_frame(agent, body)
             assert arrived.get(timeout=5.0) == body
-        assert send_until_heard(limiter, agent, b"report") == b"report"
+        for body in (b"report", b"x" * MAX_FRAME_BYTES):
+            assert send_until_heard(limiter, agent, body) == body
 
 
 def test_only_owner_and_group_may_connect(path: Path) -> None:
