@@ -56,8 +56,8 @@ class Agent:
     def __init__(self, setup: AgentSetup) -> None:
         self._setup = setup
         self._pass: _Pass | None = None
-        self._busy: set[str] = set()  # ordered, not answered: a collector that hangs is not ordered twice
-        self._late: list[Reading] = []
+        self._busy: dict[str, int] = {}  # ordered, not answered, and when: a collector that hangs is not ordered twice
+        self._untold: list[Reading] = []  # events that a record had no room for
         self._failing: dict[str, str] = {}
         self._lacks: dict[str, tuple[str, ...]] = {}
         self._increases = Increases()
@@ -92,14 +92,14 @@ class Agent:
     def _tick(self, now_s: float, tick: Tick) -> Iterator[Action]:
         if self._pass is not None:
             yield Say(f"collectors are slow: {', '.join(sorted(self._pass.waiting))}; sending without", Level.WARNING)
-            yield self._send(now_s, self._pass)
+            yield self._sent(now_s, self._pass)
         ready = tuple(name for name in self._setup.collectors if name not in self._busy)
-        self._pass, self._late = _Pass(tick.unix_ns, set(ready), self._late), []
-        self._busy |= set(ready)
+        self._pass, self._untold = _Pass(tick.unix_ns, set(ready), self._untold), []
+        self._busy |= dict.fromkeys(ready, tick.unix_ns)
         if ready:
             yield Collect(ready)
         else:
-            yield self._send(now_s, self._pass)
+            yield self._sent(now_s, self._pass)
 
     def _collected(self, now_s: float, event: Collected) -> Iterator[Action]:
         if self._failing.pop(event.collector, None) is not None:
@@ -116,22 +116,30 @@ class Agent:
         yield from self._answered(now_s, event.collector, Reading())
 
     def _answered(self, now_s: float, collector: str, reading: Reading) -> Iterator[Action]:
-        self._busy.discard(collector)
-        if self._pass is None:  # too late for its pass: what happened is told with the next, what was measured is old
-            self._late.append(Reading(events=reading.events))
+        ordered_ns = self._busy.pop(collector)
+        if self._pass is None or collector not in self._pass.waiting:
+            yield from self._answered_late(now_s, ordered_ns, reading)
             return
         self._pass.readings.append(reading)
         self._pass.waiting.discard(collector)
         if not self._pass.waiting:
-            yield self._send(now_s, self._pass)
+            yield self._sent(now_s, self._pass)
 
-    def _send(self, now_s: float, done: _Pass) -> SendTelemetry:
+    def _answered_late(self, now_s: float, ordered_ns: int, reading: Reading) -> Iterator[Action]:
+        """Its pass went without it: a record of its own, of that time, so that nothing that was read is lost."""
+        if reading.devices or reading.processes or reading.events:
+            yield self._record(now_s, _Pass(ordered_ns, set(), [reading]))
+
+    def _sent(self, now_s: float, done: _Pass) -> SendTelemetry:
         self._pass = None
+        return self._record(now_s, done)
+
+    def _record(self, now_s: float, done: _Pass) -> SendTelemetry:
         self.sequence += 1
         devices = [device for reading in done.readings for device in reading.devices]
         events = [event for reading in done.readings for event in reading.events]
         if len(events) > MAX_EVENTS:  # a record takes no more; the rest is told with the next
-            self._late.append(Reading(events=tuple(events[MAX_EVENTS:])))
+            self._untold.append(Reading(events=tuple(events[MAX_EVENTS:])))
         payload = encode(
             self._setup.node, self._setup.agent_start, self.sequence, done.unix_ns,
             blocks((device, self._completed(now_s, device)) for device in devices),

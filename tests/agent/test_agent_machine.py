@@ -74,15 +74,28 @@ def test_a_collector_that_hangs_is_left_out_and_not_ordered_twice() -> None:
     assert collect == Collect(("host",))
 
 
-def test_events_of_a_late_collector_are_told_with_the_next_record() -> None:
+def test_what_a_late_collector_read_is_a_record_of_its_own_stamped_when_it_was_ordered() -> None:
     made = agent()
     made.step(0.0, Tick(1))
     made.step(0.1, Collected("host", host(), 0.1))
     made.step(1.0, Tick(2))
-    made.step(1.1, Collected("host", host(), 0.1))
-    made.step(1.5, Collected("nvml", Reading(events=(DeviceEvent("xid", "GPU-0", 79, "fell off"),)), 1.5))
-    record = one_pass(made, 2.0, gpu())
-    assert [event.code for event in decode(record.payload).events] == [79]
+    late = Reading(gpu().devices, events=(DeviceEvent("xid", "GPU-0", 79, "fell off"),))
+    (record,) = sent(made.step(1.05, Collected("nvml", late, 1.05)))
+    sample = decode(record.payload)
+    assert (sample.unix_ns, sample.sequence, [event.code for event in sample.events]) == (1, 2, [79])
+    assert column(record, "gpu_power_watts")[0] == 300.0
+    (record,) = sent(made.step(1.1, Collected("host", host(), 0.1)))
+    assert decode(record.payload).unix_ns == 2
+    made.step(2.0, Tick(3))
+    assert sent(made.step(2.1, Collected("nvml", gpu(), 0.1))) == []
+
+
+def test_a_late_collector_that_failed_sends_nothing() -> None:
+    made = agent()
+    made.step(0.0, Tick(1))
+    made.step(0.1, Collected("host", host(), 0.1))
+    made.step(1.0, Tick(2))
+    assert sent(made.step(1.5, CollectFailed("nvml", "hung", 1.5))) == []
 
 
 def test_a_failure_is_said_when_it_changes_and_not_every_second() -> None:
