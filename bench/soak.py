@@ -23,7 +23,7 @@ from chaos.row import Row, running, start_data_path
 from process_cost import descriptors, family, own_mib, threads
 from services import kafka
 
-NODES, PER_NODE_W, PERIOD_S = ("a", "b"), 6800.0, 0.1
+NODES, PER_NODE_W, PERIOD_S = ("a", "b"), 7600.0, 0.1
 WARM_SHARE, END_SHARE, FLAT_PERCENT = 1 / 6, 1 / 10, 2.0
 
 

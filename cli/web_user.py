@@ -11,7 +11,7 @@ from gpuwarden.core.config import ConfigError
 def add(steps: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     user = steps.add_parser("web-user", help="let somebody log in to the page, or give them another password or role")
     user.add_argument("name", metavar="NAME")
-    user.add_argument("--role", choices=("viewer", "operator"), required=True, help="a viewer looks, an operator also changes")
+    user.add_argument("--role", choices=("viewer", "operator", "admin"), required=True, help="a viewer looks, an operator also changes, an admin may force a mode")
     user.add_argument("--out", type=Path, required=True, metavar="FILE", help="the controller's web_users_file")
     user.set_defaults(run=_web_user)
 

@@ -4,7 +4,7 @@ A certificate names its holder by a URI among its subject alternative names: `sp
 server listens on loopback only, and whoever is on this machine may do everything.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
@@ -17,7 +17,7 @@ from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.rpc_refusal import Refused
 
 TRUST_DOMAIN: Final = "spiffe://gpuwarden/"
-DENIED: Final = Counter("gpuwarden_controller_denied_total", "Calls denied for want of a role, by reason", ["reason"])
+DENIED: Final = Counter("gpuwarden_controller_denied_total", "Calls denied for want of a role or of a seat, by reason", ["reason"])
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -59,22 +59,39 @@ class Caller:
     told: str
 
 
-def caller_of(context: Context) -> Caller:
-    """Refused where the certificate names no role."""
-    if context.auth_context().get("transport_security_type") != [b"ssl"]:
-        host, _, _ = unquote(context.peer()).rpartition(":")  # the same for a repeat on a new connection
-        return Caller(Role.ADMIN, "", f"operator at {host.partition(':')[2]}")
-    return _named(name.decode(errors="replace") for name in context.auth_context().get("x509_subject_alternative_name", ()))
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`tls` is what the server was given. What a connection says of itself decides only who the caller is, never that nobody need ask."""
+
+    tls: bool
+
+    def caller(self, context: Context) -> Caller:
+        """Refused where the certificate names no role."""
+        if not self.tls:
+            host, _, _ = unquote(context.peer()).rpartition(":")  # the same for a repeat on a new connection
+            return Caller(Role.ADMIN, "", f"operator at {host.partition(':')[2]}")
+        caller = holder(context)
+        if caller is None:
+            raise _denied("NO_ROLE", f"the certificate names no role: one of its URIs should be {TRUST_DOMAIN}ROLE/NAME")
+        return caller
+
+    def check(self, context: Context, method: str, *, force: bool = False) -> Caller:
+        """The caller, if it may call `method` of either service; else Refused."""
+        caller, least = self.caller(context), FORCE if force else LEAST[method]
+        fits = caller.role is Role.AGENT if least is Role.AGENT else caller.role >= least
+        if not fits and not _local(caller):
+            what = f"{method} with force" if force else method
+            raise _denied("ROLE_TOO_LOW", f"{caller.told} may not call {what}: that is for {least.name.lower()}s")
+        return caller
 
 
-def check(context: Context, method: str, *, force: bool = False) -> Caller:
-    """The caller, if it may call `method` of either service; else Refused."""
-    caller, least = caller_of(context), FORCE if force else LEAST[method]
-    fits = caller.role is Role.AGENT if least is Role.AGENT else caller.role >= least
-    if not fits and not _local(caller):
-        what = f"{method} with force" if force else method
-        raise _denied("ROLE_TOO_LOW", f"{caller.told} may not call {what}: that is for {least.name.lower()}s")
-    return caller
+def holder(context: Context) -> Caller | None:
+    """Whom the certificate names, if it names a role."""
+    for name in (name.decode(errors="replace") for name in context.auth_context().get("x509_subject_alternative_name", ())):
+        role, slash, holder = name.removeprefix(TRUST_DOMAIN).partition("/")
+        if name.startswith(TRUST_DOMAIN) and slash and holder and role.upper() in Role.__members__:
+            return Caller(Role[role.upper()], holder, f"{role} {holder}")
+    return None
 
 
 def check_node(caller: Caller, node: str) -> None:
@@ -85,14 +102,6 @@ def check_node(caller: Caller, node: str) -> None:
 
 def _local(caller: Caller) -> bool:
     return not caller.name
-
-
-def _named(names: Iterable[str]) -> Caller:
-    for name in names:
-        role, slash, holder = name.removeprefix(TRUST_DOMAIN).partition("/")
-        if name.startswith(TRUST_DOMAIN) and slash and holder and role.upper() in Role.__members__:
-            return Caller(Role[role.upper()], holder, f"{role} {holder}")
-    raise _denied("NO_ROLE", f"the certificate names no role: one of its URIs should be {TRUST_DOMAIN}ROLE/NAME")
 
 
 def _denied(reason: str, message: str, field: str = "") -> Refused:

@@ -13,12 +13,14 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse  # type: ignore[import
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server  # type: ignore[import-untyped]  # ships no types
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships no types
 
+from gpuwarden.controller.access import Access
 from gpuwarden.controller.events import Event, Refuse
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.rpc_agent import AgentSessions
 from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S
 from gpuwarden.controller.rpc_operator import Operators
 from gpuwarden.controller.rpc_replies import Replies
+from gpuwarden.controller.rpc_seats import AGENT_CALLS, OTHER_CALLS, Seats
 from gpuwarden.controller.rpc_tls import server_credentials
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.core.address import Address
@@ -32,7 +34,7 @@ from gpuwarden.proto.control_pb2_grpc import (
 
 SERVICES: Final = tuple(service.full_name for service in DESCRIPTOR.services_by_name.values())
 MAX_MESSAGE_BYTES: Final = 1 << 20
-CALLS_BESIDE_SESSIONS: Final = 64
+_BEING_REFUSED: Final = 1024  # calls that found no seat and are on their way out
 _GRACE_S: Final = 1.0
 _CALL_S: Final = 5.0
 _LOOK_S: Final = 0.1
@@ -41,6 +43,7 @@ _ALIVE_S: Final = 3.0  # a decider publishes every second
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # else a second controller would share the port in silence
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that shows no certificate holds a descriptor so long
     # A dead peer is known within about 3 s, the time after which a node counts as stale.
     ("grpc.keepalive_time_ms", 2000),
     ("grpc.keepalive_timeout_ms", 1000),
@@ -72,11 +75,12 @@ class Rpc:
         """Without `tls` whoever reaches `listen` may do everything."""
         assert tls is not None or listen.loopback, f"{listen} is beyond loopback"
         self._tls = tls
-        self._listen, self._node_count, self._board, self._ledger = listen, len(nodes), board, ledger
+        self._listen, self._nodes, self._board, self._ledger = listen, frozenset(nodes), board, ledger
+        self._access = Access(tls is not None)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="rpc", daemon=True)
         self._thread.start()
-        self._sessions = AgentSessions(nodes, offer, self._loop)
+        self._sessions = AgentSessions(self._nodes, offer, self._loop, self._access)
         self._replies = Replies(offer, self._loop)
         self._health = health.aio.HealthServicer()
 
@@ -108,11 +112,14 @@ class Rpc:
         self._loop.close()
 
     async def _start(self) -> int:
-        # Twice: while a session is replaced, a node holds two.
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=2 * self._node_count + CALLS_BESIDE_SESSIONS)
+        # Without certificates callers cannot be told apart, and all are on this machine.
+        seats = [Seats(self._nodes)] if self._tls is not None else []
+        most = AGENT_CALLS * len(self._nodes) + OTHER_CALLS + _BEING_REFUSED
+        server = grpc.aio.server(interceptors=seats, options=_OPTIONS, maximum_concurrent_rpcs=most)
         self._server = server
         add_AgentServiceServicer_to_server(self._sessions, server)
-        add_ControlServiceServicer_to_server(Operators(self._board, self._ledger, self._replies), server)
+        operators = Operators(self._board, self._ledger, self._replies, self._access)
+        add_ControlServiceServicer_to_server(operators, server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await self._set_health(HealthCheckResponse.NOT_SERVING)

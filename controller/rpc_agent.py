@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from gpuwarden.controller.access import Context, check, check_node
+from gpuwarden.controller.access import Access, Context, check_node
 from gpuwarden.controller.events import Event, Refuse, ReportArrived, SessionClosed, SessionOpened
 from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
 from gpuwarden.core.version import SESSION, VERSION, Versions
@@ -63,7 +63,8 @@ class _Session:
 class AgentSessions(AgentServiceServicer):
     """Lives in one event loop; only `send` may be called from another thread."""
 
-    def __init__(self, nodes: Collection[str], offer: Offer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, nodes: Collection[str], offer: Offer, loop: asyncio.AbstractEventLoop, access: Access) -> None:
+        self._access = access
         self._nodes = frozenset(nodes)
         self._offer = offer
         self._loop = loop
@@ -87,7 +88,7 @@ class AgentSessions(AgentServiceServicer):
 
     async def Session(self, request_iterator: AsyncIterator[SessionRequest], context: Context) -> None:  # type: ignore[override]  # the stub knows only generators; grpc.aio takes a coroutine that writes
         try:
-            caller = check(context, "Session")
+            caller = self._access.check(context, "Session")
             hello = await _hello(request_iterator)
             check_node(caller, hello.node)
             session = self._open(hello)

@@ -1,11 +1,12 @@
 """The operators' side: reads from the newest snapshot and the ledger, writes through the machine."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Final, TypeVar
 
-from gpuwarden.controller.access import Context, caller_of, check
+from gpuwarden.controller.access import Access, Caller, Context
 from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
 from gpuwarden.controller.rpc_change import (
@@ -26,21 +27,21 @@ from gpuwarden.proto.finding_pb2 import FindingState
 
 WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
+MAX_WATCHES_EACH: Final = 4  # lest one certificate takes all the seats
 
-Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Method = Callable[[Servicer, Request, Context], Awaitable[Response]]
+Method = Callable[["Operators", Request, Context], Awaitable[Response]]
 
 
-def _refusing(method: Method[Servicer, Request, Response]) -> Method[Servicer, Request, Response]:
+def _refusing(method: Method[Request, Response]) -> Method[Request, Response]:
     """Denies who may not call it, and turns Refused into the call's rich error."""
 
     @wraps(method)
-    async def call(servicer: Servicer, request: Request, context: Context) -> Response:
+    async def call(operators: "Operators", request: Request, context: Context) -> Response:
         try:
-            check(context, method.__name__)
-            return await method(servicer, request, context)
+            operators.access.check(context, method.__name__)
+            return await method(operators, request, context)
         except Refused as refused:
             await abort(context, refused.why)
 
@@ -50,11 +51,12 @@ def _refusing(method: Method[Servicer, Request, Response]) -> Method[Servicer, R
 class Operators(ControlServiceServicer):
     """Sizes are checked here; whether a request can be granted is the machine's to say."""
 
-    def __init__(self, board: Board, ledger: Ledger, replies: Replies) -> None:
+    def __init__(self, board: Board, ledger: Ledger, replies: Replies, access: Access) -> None:
+        self.access = access
         self._board = board
         self._ledger = ledger
         self._replies = replies
-        self._watchers = 0
+        self._watching: Counter[Caller] = Counter()
 
     @_refusing
     async def GetCluster(self, request: pb.GetClusterRequest, context: Context) -> pb.GetClusterResponse:
@@ -88,13 +90,13 @@ class Operators(ControlServiceServicer):
 
     @_refusing
     async def SetBudget(self, request: pb.SetBudgetRequest, context: Context) -> pb.SetBudgetResponse:
-        event = budget_event(request, caller_of(context).told)
+        event = budget_event(request, self.access.caller(context).told)
         return pb.SetBudgetResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def SetMode(self, request: pb.SetModeRequest, context: Context) -> pb.SetModeResponse:
-        check(context, "SetMode", force=request.force)
-        event = mode_event(request, caller_of(context).told)
+        self.access.check(context, "SetMode", force=request.force)
+        event = mode_event(request, self.access.caller(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
@@ -104,32 +106,40 @@ class Operators(ControlServiceServicer):
 
     @_refusing
     async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Context) -> pb.AcknowledgeAlertResponse:
-        event = acknowledge_event(request, caller_of(context).told)
+        event = acknowledge_event(request, self.access.caller(context).told)
         return pb.AcknowledgeAlertResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def OpenMaintenance(self, request: pb.OpenMaintenanceRequest, context: Context) -> pb.OpenMaintenanceResponse:
-        event = open_maintenance_event(request, caller_of(context).told)
+        event = open_maintenance_event(request, self.access.caller(context).told)
         return pb.OpenMaintenanceResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def EndMaintenance(self, request: pb.EndMaintenanceRequest, context: Context) -> pb.EndMaintenanceResponse:
-        event = end_maintenance_event(request, caller_of(context).told)
+        event = end_maintenance_event(request, self.access.caller(context).told)
         return pb.EndMaintenanceResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         try:
-            check(context, "Watch")
+            caller = self.access.check(context, "Watch")
         except Refused as denied:
             await abort(context, denied.why)
-        if self._watchers >= MAX_WATCHERS:
-            await abort(context, Refuse("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", "", f"{MAX_WATCHERS} are watching already"))
-        self._watchers += 1
+        if (full := self._full(caller)) is not None:
+            await abort(context, Refuse("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS", "", full))
+        self._watching[caller] += 1
         try:
             async for snapshot in self._changes():
                 yield snapshot
         finally:
-            self._watchers -= 1
+            self._watching[caller] -= 1
+
+    def _full(self, caller: Caller) -> str | None:
+        """Why there is no seat for one more. Without certificates all who watch are one caller."""
+        if self._watching.total() >= MAX_WATCHERS:
+            return f"{MAX_WATCHERS} are watching already"
+        if caller.name and self._watching[caller] >= MAX_WATCHES_EACH:
+            return f"{caller.told} is watching {MAX_WATCHES_EACH} times already"
+        return None
 
     async def _changes(self) -> AsyncIterator[pb.WatchResponse]:
         seen = None
@@ -143,8 +153,6 @@ class Operators(ControlServiceServicer):
         if (newest := self._board.newest()) is None:
             raise Refused(Refuse("UNAVAILABLE", "NOT_READY", "", "the controller has just started: come again"))
         return newest
-
-
 
 
 def _patience_s(context: Context) -> float:

@@ -15,6 +15,7 @@ from gpuwarden.controller.web.body import read_fields
 from gpuwarden.controller.web.consequence import of_budget, of_mode
 from gpuwarden.controller.web.login import Login
 from gpuwarden.controller.web.refusal import Rejected
+from gpuwarden.controller.web.users import Role
 from gpuwarden.controller.web.view import domain
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.lease_pb2 import Mode
@@ -41,8 +42,10 @@ class Changes:
         return _told(answer.domain, of_budget(answer.domain))
 
     async def _mode(self, request: Request) -> Response:
-        actor = _actor(self._login.operator(request).name)
-        fields = await _fields(request, _MODE)
+        user = self._login.operator(request)
+        fields, actor = await _fields(request, _MODE), _actor(user.name)
+        if fields["force"] and user.role is not Role.ADMIN:  # as over gRPC, access.FORCE
+            raise Rejected(403, "NOT_ADMIN", f"force: {user.name} is {user.role}, the role admin is needed", field="force")
         wish = pb.SetModeRequest(**fields | {"mode": _mode_number(fields["mode"])})
         answer = pb.SetModeResponse.FromString(await self._answer(mode_event(wish, actor)))
         return _told(answer.domain, of_mode(answer.domain), answer.warning)

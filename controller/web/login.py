@@ -17,7 +17,7 @@ from gpuwarden.controller.web.origin import check_same_origin
 from gpuwarden.controller.web.password import NOBODY
 from gpuwarden.controller.web.refusal import Rejected
 from gpuwarden.controller.web.sessions import Session, Sessions
-from gpuwarden.controller.web.users import Role, User, Users
+from gpuwarden.controller.web.users import User, Users
 
 LOGINS: Final = Counter("gpuwarden_controller_web_logins_total", "Attempts to log in to the page", ["result"])
 CSRF_HEADER: Final = "x-csrf-token"
@@ -50,10 +50,10 @@ class Login:
             raise Rejected(401, "NO_SESSION", "nobody is logged in: log in to see this")
 
     def operator(self, request: Request) -> User:
-        """Who asks for this change; Rejected unless a page of ours asks, with the token of an operator's session."""
+        """Who asks for this change; Rejected unless a page of ours asks, with the token of an operator's or admin's session."""
         check_same_origin(request)
         session = self._with_token(request)
-        if session.user.role != Role.OPERATOR:
+        if not session.user.role.may_change:
             raise Rejected(403, "NOT_OPERATOR", f"{session.user.name} may look only: the role operator is needed")
         assert self._sessions is not None
         self._sessions.use(_token(request))

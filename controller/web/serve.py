@@ -14,6 +14,7 @@ from gpuwarden.controller.web.certificate import Certificate, WebTls
 from gpuwarden.controller.web.change import Ask, Changes
 from gpuwarden.controller.web.feed import Feed
 from gpuwarden.controller.web.login import Login
+from gpuwarden.controller.web.patience import Prompt
 from gpuwarden.controller.web.users import Users
 from gpuwarden.core.address import Address
 
@@ -21,7 +22,7 @@ _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 # A viewer that takes nothing for so long has gone without saying so; the kernel ends its connection.
 STUCK_S: Final = 10.0
-# Seats for viewers' streams and for what else they fetch; more are answered 503.
+# Seats for viewers' streams and for what else they fetch, half of them for connections that ask for nothing yet; more are answered 503.
 _CONNECTIONS: Final = 128
 
 
@@ -68,7 +69,7 @@ class Page:
         config = uvicorn.Config(
             create_app(feed, login, changes, certificate, (listen.host, *door.hosts)),
             log_config=None, access_log=False, timeout_graceful_shutdown=1, server_header=False,
-            limit_concurrency=_CONNECTIONS, proxy_headers=False,
+            limit_concurrency=_CONNECTIONS, proxy_headers=False, http=Prompt,
         )  # fmt: skip
         config.load()
         config.ssl = certificate.context if certificate else None  # its own options know no context that can be renewed

@@ -14,7 +14,7 @@ MOST_SESSIONS: Final = 256
 MOST_OF_ONE: Final = 16  # so that one user's browsers cannot drive out all others'
 LIFE_S: Final = 12 * 3600.0
 # Whoever may change something and has not for so long is logged out; somebody who only looks may look all day.
-IDLE_S: Final = {Role.OPERATOR: 1800.0, Role.VIEWER: LIFE_S}
+IDLE_S: Final = {Role.ADMIN: 1800.0, Role.OPERATOR: 1800.0, Role.VIEWER: LIFE_S}
 
 
 @dataclass(slots=True)

@@ -26,6 +26,11 @@ _log = logging.getLogger("gpuwarden.controller")
 class Role(StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"
+    ADMIN = "admin"
+
+    @property
+    def may_change(self) -> bool:
+        return self is not Role.VIEWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def _user(line: str) -> User:
     if not _NAME.fullmatch(name) or not written:
         raise ValueError("should be NAME:ROLE:HASH, as gpuwarden config web-user writes it")
     if role not in tuple(Role):
-        raise ValueError(f"the role of {name} is {role!r}, should be {' or '.join(Role)}")
+        raise ValueError(f"the role of {name} is {role!r}, should be one of {', '.join(Role)}")
     return User(name, Role(role), parse_scrypt(written))
 
 

@@ -66,7 +66,7 @@ GOOD = "$scrypt$ln=15,r=8,p=3$" + "A" * 22 + "$" + "A" * 43
     ("text", "says"),
     [
         ("ada\n", "users:1: should be NAME:ROLE:HASH"),
-        (f"\n# x\nada:boss:{GOOD}\n", "users:3: the role of ada is 'boss', should be viewer or operator"),
+        (f"\n# x\nada:boss:{GOOD}\n", "users:3: the role of ada is 'boss', should be one of viewer, operator, admin"),
         ("ada:viewer:plain text\n", "users:1: the hash is not $scrypt$"),
         (f"ada:viewer:{GOOD.replace('ln=15', 'ln=8')}\n", "users:1: the hash's cost is ln=8, p=3"),
         (f"ada:viewer:{GOOD.replace('ln=15', 'ln=30')}\n", "users:1: the hash's cost is ln=30, p=3"),

@@ -1,12 +1,16 @@
 """A controller in this process, its gRPC server on a free port, and clients that talk to it as the real ones do."""
 
 import queue
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 from fakes.limiters import KEY
+from fakes.site import Site
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
@@ -15,6 +19,7 @@ from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.core.address import Address
+from gpuwarden.core.channel import open_channel
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
 from gpuwarden.proto.control_pb2_grpc import AgentServiceStub, ControlServiceStub
 from gpuwarden.proto.lease_pb2 import Sealed
@@ -107,3 +112,21 @@ def refusal() -> Callable[[Callable[[], object]], tuple[str, str, str, str]]:
         return caught.value.code().name, info.reason, fields, status.message
 
     return of
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def secured(controller_config: ControllerConfig, site: Site, tmp_path: Path) -> Iterator[ControllerShell]:
+    tls_dir = shutil.copytree(site.controller(), tmp_path / "tls")
+    with ControllerShell(replace(controller_config, tls_dir=tls_dir), dict.fromkeys(NODES, KEY)) as running:
+        yield running
+
+
+@pytest.fixture
+def dial(secured: ControllerShell) -> Iterator[Callable[[Path], grpc.Channel]]:
+    with ExitStack() as opened:
+        yield lambda tls_dir: opened.enter_context(open_channel(secured.address, tls_dir))

@@ -4,7 +4,7 @@ import queue
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 import grpc
 import pytest
 from fakes.limiters import KEY, Limiter
+from fakes.site import Site, cluster, failing, wait_for_cluster
 
 from gpuwarden.agent.events import ControllerLink, Event
 from gpuwarden.agent.session import ControllerSession
-from gpuwarden.cli.authority import Authority
 from gpuwarden.cli.main import main
 from gpuwarden.controller.access import LEAST, TRUST_DOMAIN, Role
 from gpuwarden.controller.config import ControllerConfig
@@ -32,61 +32,6 @@ from gpuwarden.proto.lease_pb2 import Mode
 
 Refusal = Callable[[Callable[[], object]], tuple[str, str, str, str]]
 NODES = ("n0", "n1", "n2", "n3")
-
-
-class Site:
-    """An authority and what it has signed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = Authority(folder)
-
-    def controller(self) -> Path:
-        return self.authority.leaf("controller", "c", TRUST_DOMAIN + "controller/c", ("localhost", "127.0.0.1"), 1.0)
-
-    def holder(self, role: str, name: str = "someone", days: float = 1.0) -> Path:
-        return self.authority.leaf(role, name, f"{TRUST_DOMAIN}{role}/{name}", (), days)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture
-def secured(controller_config: ControllerConfig, site: Site, tmp_path: Path) -> Iterator[ControllerShell]:
-    tls_dir = shutil.copytree(site.controller(), tmp_path / "tls")
-    with ControllerShell(replace(controller_config, tls_dir=tls_dir), dict.fromkeys(NODES, KEY)) as running:
-        yield running
-
-
-@pytest.fixture
-def dial(secured: ControllerShell) -> Iterator[Callable[[Path], grpc.Channel]]:
-    with ExitStack() as opened:
-        yield lambda tls_dir: opened.enter_context(open_channel(secured.address, tls_dir))
-
-
-def failing(call: Callable[[], object]) -> grpc.StatusCode:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    code: grpc.StatusCode = caught.value.code()
-    return code
-
-
-def cluster(channel: grpc.Channel) -> pb.GetClusterResponse:
-    answer: pb.GetClusterResponse = ControlServiceStub(channel).GetCluster(pb.GetClusterRequest(), timeout=5, wait_for_ready=False)
-    return answer
-
-
-def wait_for_cluster(channel: grpc.Channel) -> pb.GetClusterResponse:
-    """A controller that has just started has nothing to show for a moment."""
-    for _ in range(50):
-        try:
-            return cluster(channel)
-        except grpc.RpcError as why:
-            if why.code() != grpc.StatusCode.UNAVAILABLE or "just started" not in str(why.details()):
-                raise
-        time.sleep(0.1)
-    raise AssertionError("nothing was published")
 
 
 # Who is let in.

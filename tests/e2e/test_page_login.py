@@ -67,10 +67,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerShell]
 
 
 @contextmanager
-def operator(browser: Browser, shell: ControllerShell) -> Iterator[tuple[Page, Witness]]:
-    """Ada, with the dialog open."""
+def operator(browser: Browser, shell: ControllerShell, name: str = "ada") -> Iterator[tuple[Page, Witness]]:
+    """Ada or another, with the dialog open."""
     with opened(browser, shell.page_url) as (page, witness):
-        log_in(page, "ada")
+        log_in(page, name)
         page.locator(".change").click()
         yield page, witness
 
@@ -78,7 +78,7 @@ def operator(browser: Browser, shell: ControllerShell) -> Iterator[tuple[Page, W
 def test_a_mode_in_which_the_breaker_may_trip_is_said_first_and_takes_a_second_thought(
     browser: Browser, shell: ControllerShell
 ) -> None:
-    with operator(browser, shell) as (page, _):
+    with operator(browser, shell, "eve") as (page, _):
         page.get_by_label("the mode").check()
         page.get_by_label("Mode", exact=True).select_option("observe")
         force = page.get_by_label("Do it although the breaker may trip")
@@ -93,6 +93,15 @@ def test_a_mode_in_which_the_breaker_may_trip_is_said_first_and_takes_a_second_t
         expect(force).to_be_hidden()
         expect(force).not_to_be_checked()
         expect(page.get_by_role("button", name="See what it leads to")).to_be_visible()
+
+
+def test_to_an_operator_forcing_is_not_offered(browser: Browser, shell: ControllerShell) -> None:
+    with operator(browser, shell) as (page, _):
+        page.get_by_label("the mode").check()
+        page.get_by_label("Mode", exact=True).select_option("observe")
+        page.get_by_role("button", name="See what it leads to").click()
+        expect(page.locator("#change-told")).to_contain_text("Only an admin may force it.")
+        expect(page.get_by_label("Do it although the breaker may trip")).to_be_hidden()
 
 
 def test_what_the_api_refuses_is_said_with_its_field_and_reason(browser: Browser, shell: ControllerShell) -> None:

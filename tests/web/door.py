@@ -21,8 +21,8 @@ from gpuwarden.core.address import Address
 
 NODES = ("n0", "n1", "n2", "n3")
 ANYWHERE = Address("127.0.0.1", 0)
-PASSWORDS = {"ada": "analytical engine", "vic": "only looks around"}
-ROLES = {"ada": "operator", "vic": "viewer"}
+PASSWORDS = {"ada": "analytical engine", "vic": "only looks around", "eve": "may force as well"}
+ROLES = {"ada": "operator", "vic": "viewer", "eve": "admin"}
 
 
 def line(name: str, role: str, password: str) -> str:

@@ -64,15 +64,18 @@ def test_trying_out_tells_what_it_leads_to_and_changes_nothing(tmp_path: Path) -
     assert lines_by(config) == []
 
 
-def test_leaving_auto_under_a_breaker_that_would_not_hold_takes_a_force(tmp_path: Path) -> None:
+def test_leaving_auto_under_a_breaker_that_would_not_hold_takes_an_admins_force(tmp_path: Path) -> None:
     config = page_config(tmp_path, rating_w=30e3)
-    with controlling(config) as shell, visiting(shell, "ada") as ada:
-        refused = ada.post("/api/mode", mode("observe"))
+    with controlling(config) as shell, visiting(shell, "ada") as ada, visiting(shell, "eve") as eve:
+        for tried in (False, True):
+            denied = ada.post("/api/mode", mode("observe", "m0", force=True, validate_only=tried))
+            assert (denied.status_code, denied.json()["reason"], denied.json()["field"]) == (403, "NOT_ADMIN", "force")
+        refused = eve.post("/api/mode", mode("observe"))
         assert (refused.status_code, refused.json()["reason"], refused.json()["field"]) == (409, "WOULD_NOT_HOLD", "mode")
-        forced = ada.post("/api/mode", mode("observe", force=True))
+        forced = eve.post("/api/mode", mode("observe", force=True))
         assert forced.json()["domain"]["mode"] == "observe" and "its breaker carries 30,000 W" in forced.json()["warning"]
     ((kind, actor, reason),) = lines_by(config)
-    assert (kind, actor) == ("mode", "ada on the page") and reason.startswith("mode set from auto to observe, forced: ")
+    assert (kind, actor) == ("mode", "eve on the page") and reason.startswith("mode set from auto to observe, forced: ")
 
 
 @pytest.mark.parametrize(

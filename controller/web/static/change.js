@@ -2,7 +2,7 @@
 import { byId, make } from "./dom.js";
 import { unbroken, watts } from "./format.js";
 import { openLogin } from "./login.js";
-import { post } from "./session.js";
+import { mayForce, post } from "./session.js";
 
 const dialog = byId("change"), form = byId("change-form"), go = byId("change-go"), leave = byId("change-cancel"), told = byId("change-told"), forced = byId("change-forced");
 const { what, budget, mode, force } = form.elements;
@@ -71,8 +71,12 @@ const wished = (shown) => `${shown.name} to ${what.value === "mode" ? shown.mode
 const line = (sentence, kind) => make("li", { class: kind }, unbroken(sentence));
 
 function refused(refusal) {
-  say(line(refusal.reason === "UNHEARD" && !tried ? "No answer from the server." : refusal.message, "wrong"));
-  if (refusal.reason === "WOULD_NOT_HOLD") forced.hidden = false;
+  const unsafe = refusal.reason === "WOULD_NOT_HOLD";
+  say(
+    line(refusal.reason === "UNHEARD" && !tried ? "No answer from the server." : refusal.message, "wrong"),
+    unsafe && !mayForce() && line("Only an admin may force it."),
+  );
+  if (unsafe && mayForce()) forced.hidden = false;
   (what.value === "mode" ? mode : budget).focus();
   if (refusal.reason === "NO_SESSION") {
     dialog.close();

@@ -8,7 +8,7 @@ import { showHeadline, showFreshness } from "./headline.js";
 import { showLedger } from "./ledger.js";
 import { showWho } from "./login.js";
 import { NodeMap } from "./nodes.js";
-import { loadSession, mayRead, onSession } from "./session.js";
+import { loadSession, mayChange, mayRead, onSession } from "./session.js";
 import { watchTheme } from "./theme-switch.js";
 
 const SILENT_MS = 3000; // the server says something every 500 ms
@@ -20,14 +20,13 @@ let newest = null;
 let age = null;
 let heardMs = performance.now();
 let chosen = null;
-let mayChange = false;
 let events = null;
 
 function show() {
   if (!newest) return;
   const domain = newest.domains.find((one) => one.name === chosen) ?? newest.domains[0];
   showHeadline(newest);
-  showDomains(newest.domains, domain?.name, choose, mayChange ? openChange : null);
+  showDomains(newest.domains, domain?.name, choose, mayChange() ? openChange : null);
   if (domain) chart.add(domain, newest.cluster.unix_s);
   nodeMap.show(newest.nodes);
   showFindings(newest);
@@ -69,7 +68,6 @@ function freshen() {
 }
 
 onSession((session) => {
-  mayChange = session.role === "operator";
   showWho(session);
   if (mayRead() && events === null) listen();
   show();

@@ -5,6 +5,8 @@ let ending = 0;
 let asked = 0; // an answer that was overtaken by a later one counts no more
 const watchers = [];
 
+export const mayChange = () => session.role === "operator" || session.role === "admin";
+export const mayForce = () => session.role === "admin";
 export const mayRead = () => !session.needed_to_read || Boolean(session.name);
 
 export function onSession(watch) {
