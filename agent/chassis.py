@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from gpuwarden.agent.redfish import Json
 
-MAX_MEMBERS: Final = 64  # of one collection: no node has more supplies, fans, chassis, or sensors worth asking for
+MAX_MEMBERS: Final = 64  # of one collection: no node has more supplies, fans or chassis
+MAX_PAGES: Final = 32  # that a collection is told in
 HIGHEST: Final = 1e6  # no supply, fan or thermometer of a node reads more
 
 Get = Callable[[str], Json]
@@ -18,6 +19,14 @@ class Found:
 
     value: float | None
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Members of a collection, each once; `whole` is False where it has more of them."""
+
+    paths: tuple[str, ...] = ()
+    whole: bool = True
 
 
 class Chassis:
@@ -51,9 +60,9 @@ class Chassis:
             path = linked(self.fixed(path), name) if path else ""
         return path
 
-    def members(self, *names: str) -> list[str]:
+    def members(self, *names: str, most: int = MAX_MEMBERS) -> Listed:
         """Of the collection that the links lead to."""
-        return members(self.fixed(path)) if (path := self.link(*names)) else []
+        return members(self.fixed, path, most) if (path := self.link(*names)) else Listed()
 
     def entries(self, resource: str, array: str) -> list[tuple[str, Json]]:
         """Elements of an array inside a resource that is there now, each with its place."""
@@ -89,11 +98,16 @@ def linked(document: Json, name: str) -> str:
     return _target(document.get(name))
 
 
-def members(collection: Json) -> list[str]:
-    """What a collection lists, each once, the first MAX_MEMBERS."""
-    listed = collection.get("Members")
-    paths = map(_target, listed[:MAX_MEMBERS]) if isinstance(listed, list) else ()
-    return list(dict.fromkeys(filter(None, paths)))
+def members(get: Get, collection: str, most: int = MAX_MEMBERS) -> Listed:
+    """The first `most`, page after page (DSP0266, Members@odata.nextLink). A page that cannot be had fails all: a part would pass for the whole."""
+    paths, asked, page = dict[str, None](), set[str](), collection
+    while page and page not in asked and len(asked) < MAX_PAGES and len(paths) <= most:
+        asked.add(page)
+        document = get(page)
+        listed, following = document.get("Members"), document.get("Members@odata.nextLink")
+        paths |= dict.fromkeys(filter(None, map(_target, listed if isinstance(listed, list) else ())))
+        page = following if isinstance(following, str) else ""
+    return Listed(tuple(paths)[:most], whole=len(paths) <= most and (not page or page in asked))
 
 
 def _target(link: Any) -> str:

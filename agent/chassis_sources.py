@@ -13,6 +13,7 @@ from gpuwarden.agent.redfish import Json, NotTold, RedfishFailed
 
 _ROOT: Final = "/redfish/v1/"
 _SUPPLIED: Final = 3
+MAX_SENSORS: Final = 128  # each is a call, and a BMC may take half a second for one
 _TELLING: Final = ("PowerSubsystem", "ThermalSubsystem", "Power", "Thermal")
 
 Source = Callable[[Chassis], Iterable[Found]]
@@ -24,7 +25,7 @@ def find_chassis(get: Get) -> Chassis:
     if not collection:
         raise RedfishFailed(f"{_ROOT}: has no Chassis")
     reasons, best, best_rank = [], None, 0
-    for path in members(get(collection)):
+    for path in members(get, collection).paths:
         chassis = Chassis(get, path)
         try:
             rank = _rank(chassis)
@@ -57,7 +58,7 @@ def ask(source: Source, chassis: Chassis) -> tuple[Found, ...]:
 
 
 def supply_metrics(chassis: Chassis) -> Iterator[Found]:
-    for path in chassis.members("PowerSubsystem", "PowerSupplies"):
+    for path in chassis.members("PowerSubsystem", "PowerSupplies").paths:
         yield from ask(partial(_supply, path), chassis)
 
 
@@ -73,7 +74,7 @@ def power_supplies(chassis: Chassis) -> Iterator[Found]:
 
 
 def thermal_subsystem_fans(chassis: Chassis) -> Iterator[Found]:
-    for path in chassis.members("ThermalSubsystem", "Fans"):
+    for path in chassis.members("ThermalSubsystem", "Fans").paths:
         yield from ask(partial(_fan, path), chassis)
 
 
@@ -100,8 +101,11 @@ def thermal_intake(chassis: Chassis) -> Iterator[Found]:
 
 
 def intake_sensors(chassis: Chassis) -> Iterator[Found]:
-    for path in chassis.members("Sensors"):
-        yield from ask(partial(_intake_sensor, path), chassis)
+    listed = chassis.members("Sensors", most=MAX_SENSORS)
+    found = [one for path in listed.paths for one in ask(partial(_intake_sensor, path), chassis)]
+    yield from found
+    if not found and not listed.whole:
+        yield Found(None, f"{chassis.link('Sensors')}: none of its first {len(listed.paths)} sensors is of the air taken in, and no more are looked at")
 
 
 def _intake_sensor(path: str, chassis: Chassis) -> Iterator[Found]:

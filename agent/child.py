@@ -24,6 +24,7 @@ from gpuwarden.core.plain import Plain, Reader, to_plain
 
 OUTSTANDING_LIMIT: Final = 3
 START_S: Final = 10.0
+ANSWER_BYTES: Final = 1 << 24  # more than that is no answer
 RESTART_S: Final = 1.0  # from one start to the next, where the first one failed
 _CLOSE_S: Final = 1.0
 # The parent's path goes along, so that the child finds whatever module the factory lives in.
@@ -35,7 +36,10 @@ class Hung(Exception):
 
 
 class ChildFailed(Exception):
-    """The call raised in the child, or the child died. `kind` is the exception's type name, or `Died`."""
+    """The call raised in the child, or the child died, could not be started, or says what cannot be read.
+
+    `kind` is the exception's type name, or `Died`.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -90,7 +94,11 @@ class Child:
         if self.outstanding >= OUTSTANDING_LIMIT:
             raise Hung(f"{self.outstanding} children hang in the driver and cannot be killed: no further one is started")
         self._started_s = time.monotonic()
-        self._running = _spawn()
+        try:
+            self._running = _spawn()
+        except OSError as why:  # no memory, no process or no descriptor to be had now
+            self._failure = type(why).__name__, f"no child can be started: {why}"
+            raise ChildFailed(*self._failure) from None
         self._exchange(self._factory, self._arguments, self._start_s)
         self._failure = None
 
@@ -102,7 +110,7 @@ class Child:
             if not pipe.poll(deadline_s):
                 self._abandon()
                 raise Hung(f"{what.rpartition(':')[2]} gave no answer within {deadline_s:g} s")
-            failure, answer = self._reader.read(_receive(pipe))
+            failure, answer = self._answer(pipe)
         except (EOFError, ConnectionError):
             status = self._drop(_CLOSE_S)
             failure, answer = "Died", f"the child process ended with status {status}"
@@ -112,6 +120,16 @@ class Child:
             self._drop(_CLOSE_S)
         self._failure = failure, answer
         raise ChildFailed(failure, answer)
+
+    def _answer(self, pipe: Connection) -> tuple[str | None, Any]:
+        """(None, what was asked for) or (kind, message). EOFError or ConnectionError if the child is gone."""
+        try:
+            failure, answer = self._reader.read(_receive(pipe))
+        except (EOFError, ConnectionError):
+            raise
+        except (OSError, TypeError, ValueError, RecursionError) as why:
+            return type(why).__name__, f"the child's answer cannot be read: {why}"
+        return failure, answer
 
     def _abandon(self) -> None:
         assert self._running is not None
@@ -134,11 +152,11 @@ class Child:
 
 def _spawn() -> tuple["subprocess.Popen[bytes]", Connection]:
     ours, theirs = socket.socketpair()
-    with theirs:
+    with ours, theirs:
         command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
         # A process group of its own: Ctrl-C is for the parent, whose death the child then sees.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0)
-    return child, Connection(ours.detach())
+        return child, Connection(ours.detach())
 
 
 def _wait(child: "subprocess.Popen[bytes]", patience_s: float) -> bool:
@@ -180,7 +198,7 @@ def _send(pipe: Connection, value: object) -> None:
 
 
 def _receive(pipe: Connection) -> Plain:
-    return json.loads(pipe.recv_bytes())
+    return json.loads(pipe.recv_bytes(ANSWER_BYTES))
 
 
 def _die_with_parent(descriptor: int) -> None:

@@ -28,7 +28,7 @@ from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
-from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
 
 INBOX_EVENTS: Final = 1000
 COLLECTORS_STOP_S: Final = 1.0
@@ -80,6 +80,7 @@ def _run(
     opened.callback(ticker.close)
     _log.info("%s: reads %s", setup.node, ", ".join(collecting.names) or "nothing")
     opened.callback(supervisor.stopping)
+    count_failures_of(Action)
     serve(Agent(setup), inbox, performer.perform, time.monotonic, stop, log, supervisor.turned)
 
 

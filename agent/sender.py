@@ -13,6 +13,7 @@ from gpuwarden.core.bus import Bus, BusError, NotYet, Producer, TooLarge
 from gpuwarden.proto.topics import TELEMETRY
 
 PAUSE_S: Final = 1.0
+TAKE_S: Final = 0.5  # a failed producer, or the end, is noticed so often
 CLOSE_S: Final = 2.0
 UNDER_WAY: Final = 1000  # records that the producer may hold: all of them are in the spool too
 
@@ -73,7 +74,7 @@ class Sender:
         while not self._failed.is_set() and (not self._stop.is_set() or len(self._spool)):
             if not self._room.acquire(timeout=PAUSE_S):
                 continue
-            kept = self._spool.take(0.1)
+            kept = self._spool.take(TAKE_S)
             if kept is None:
                 self._room.release()
             elif not self._handed_over(kept, producer):

@@ -18,6 +18,8 @@ REMOVE_AT: Final = 64  # acknowledged records that are removed together
 
 WAITING: Final = Gauge("gpuwarden_agent_spool_records", "Telemetry records that are not acknowledged by the bus")
 DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records dropped because there was no room for more", ["events"])
+for _events in ("yes", "no"):
+    DROPPED.labels(_events)  # at 0 from the start: a counter that begins at 1 has not risen
 
 _log = logging.getLogger("gpuwarden.agent")
 

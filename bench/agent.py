@@ -74,7 +74,7 @@ def _measured(duration_s: float) -> dict[str, Any]:
         folder = Path(made)
         (folder / "kafka").mkdir()
         broker = opened.enter_context(kafka.running(folder / "kafka"))
-        bmc = opened.enter_context(bmc_running(FakeBmc(tree())))
+        bmc = opened.enter_context(bmc_running(FakeBmc(tree(present=True, before=True))))
         plan = stack.Plan((NODE,), DOMAIN, broker.bootstrap, GPUS, agents=_agents(folder, bmc.url))
         row = opened.enter_context(stack.running(folder, plan))
         row.gpus[NODE].set_demands(650.0)

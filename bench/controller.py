@@ -4,8 +4,8 @@
 
 The controller has one core to itself, and the other end another: there, every node is a session on a connection of its own with a
 limiter's sealed reports, 1 or 10 a second, under a load that wanders, in rows of 64 nodes. The number of nodes grows until the
-controller no longer carries them: carried is what leaves no report unanswered for a second and half, with a p99 from report to directive of
-at most 300 ms. A report that is not urgent is answered by the next decision, 100 ms at most after it came.
+controller no longer carries them: carried is where no node waits longer than a second and half from one answer to the next, with a p99 from
+report to directive of at most 300 ms. 1,000 nodes at one report a second are asked for. A report that is not urgent is answered by the next decision, 100 ms at most after it came.
 
 What bounds it: the core that was busier, the controller's or the load's own, and the five functions in which the controller's Python
 spent most of its time just after.
@@ -47,6 +47,7 @@ from gpuwarden.proto.lease_pb2 import Grant, Sealed
 ROW = 64
 SIZES = {1: (250, 500, 1000, 1500, 2000, 2500), 10: (100, 200, 300, 400, 500)}
 P99_LIMIT_MS, ANSWERED_WITHIN_S = 300.0, 1.5
+ASKED_AT_1_HZ = 1000
 SETTLE_S = 12.0  # until leases are granted in steady state
 PROFILE_S = 8
 DEMANDS_W = (1200.0, 5000.0)
@@ -58,6 +59,7 @@ class Tally:
 
     reports: int = 0
     latencies_s: list[float] = field(default_factory=list)
+    longest_wait_s: float = 0.0  # of any node, from one answer to the next
     failures: Counter[str] = field(default_factory=Counter)
     controller_cpu_s: float = 0.0
     load_cpu_s: float = 0.0
@@ -70,7 +72,7 @@ class Node:
         self._limiter, self._period_s, self._tally = Limiter(name, key=key), period_s, tally
         self._chance = random.Random(name)
         self._limiter.demand_w = self._chance.uniform(*DEMANDS_W)
-        self._answered_s = 0.0
+        self._answered_s, self._heard_s = 0.0, time.monotonic()
 
     async def run(self, server: str, until_s: float) -> None:
         options = (("grpc.use_local_subchannel_pool", 1), ("grpc.keepalive_time_ms", 2000), ("grpc.keepalive_timeout_ms", 1000))
@@ -97,13 +99,18 @@ class Node:
         low_w, high_w = DEMANDS_W
         self._limiter.demand_w = min(max(self._limiter.demand_w * self._chance.gauss(1.0, 0.01), low_w), high_w)
 
+    def waits(self) -> None:
+        """Notes how long it has been since the last answer."""
+        self._tally.longest_wait_s = max(self._tally.longest_wait_s, time.monotonic() - self._heard_s)
+
     def _obey(self, response: SessionResponse) -> None:
         if response.WhichOneof("message") == "grant":
             now_s = time.monotonic()
             echo_s = Grant.FromString(response.grant.payload).echo_stamp_s
             self._limiter.obey(now_s, response.grant.SerializeToString())
             if echo_s > self._answered_s:  # a limit that changes later echoes the same report
-                self._answered_s = echo_s
+                self.waits()
+                self._answered_s, self._heard_s = echo_s, now_s
                 self._tally.latencies_s.append(now_s - echo_s)
 
 
@@ -113,7 +120,7 @@ def main() -> int:
     parser.add_argument("--duration", type=float, default=20.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    result: dict[str, object] = {}
+    result: dict[str, dict[str, Any]] = {}
     for rate in args.rates:
         runs = list(_growing(rate, args.duration))
         carried = [run for run in runs if run["carried"]]
@@ -121,7 +128,7 @@ def main() -> int:
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
-    return 0
+    return 0 if 1 not in args.rates or result["at_1_hz"]["sessions_carried"] >= ASKED_AT_1_HZ else 1
 
 
 def _bound(run: dict[str, Any]) -> str:
@@ -160,18 +167,18 @@ def _measured(size: int, rate: int, duration_s: float) -> dict[str, object]:
 
 def _told(size: int, rate: int, duration_s: float, tally: Tally) -> dict[str, object]:
     p99_ms = 1e3 * statistics.quantiles(tally.latencies_s, n=100)[98] if len(tally.latencies_s) > 100 else float("inf")
-    answered_ratio = len(tally.latencies_s) / max(tally.reports, 1)
     return {
         "sessions": size,
         "reports_a_second": round(tally.reports / duration_s),
-        "answered_ratio": round(answered_ratio, 3),
+        "answered_ratio": round(len(tally.latencies_s) / max(tally.reports, 1), 3),
+        "longest_wait_s": round(tally.longest_wait_s, 2),
         "report_to_directive_p50_ms": round(1e3 * statistics.median(tally.latencies_s), 1) if tally.latencies_s else None,
         "report_to_directive_p99_ms": round(p99_ms, 1),
         "controller_cpu_percent": round(100 * tally.controller_cpu_s / duration_s, 1),
         "load_cpu_percent": round(100 * tally.load_cpu_s / duration_s, 1),
         "us_a_report": round(1e6 * tally.controller_cpu_s / max(tally.reports, 1)),
         "failures": dict(tally.failures.most_common(3)),
-        "carried": p99_ms <= P99_LIMIT_MS and not tally.failures and answered_ratio >= (0.98 if rate == 1 else 0.5),
+        "carried": p99_ms <= P99_LIMIT_MS and not tally.failures and tally.longest_wait_s <= ANSWERED_WITHIN_S,
     }
 
 
@@ -180,14 +187,18 @@ async def _load(server: str, keys: dict[str, bytes], period_s: float, duration_s
     tally = Tally()
     begin_s = time.monotonic() + SETTLE_S + len(keys) / 500
     end_s = begin_s + duration_s + PROFILE_S + 2.0
-    nodes = [asyncio.create_task(Node(name, key, period_s, tally).run(server, end_s)) for name, key in keys.items()]
+    nodes = [Node(name, key, period_s, tally) for name, key in keys.items()]
+    running = [asyncio.create_task(node.run(server, end_s)) for node in nodes]
     await asyncio.sleep(begin_s - time.monotonic())
-    tally.reports, tally.latencies_s, controller_s, load_s = 0, [], cpu_s(pid), time.process_time()
+    tally.reports, tally.latencies_s, tally.longest_wait_s = 0, [], 0.0
+    controller_s, load_s = cpu_s(pid), time.process_time()
     await asyncio.sleep(duration_s)
+    for node in nodes:
+        node.waits()
     counted = replace(tally, controller_cpu_s=cpu_s(pid) - controller_s, load_cpu_s=time.process_time() - load_s)
     tally.latencies_s = []  # what comes while the controller is looked into does not count
     top_five = await asyncio.to_thread(profile, [pid], folder, PROFILE_S)
-    await asyncio.gather(*nodes)
+    await asyncio.gather(*running)
     return counted, top_five
 
 

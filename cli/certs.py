@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DAYS = 90.0
+HERE = ("localhost", "127.0.0.1", "::1")  # how the command calls a controller on its own machine
 _NAME = re.compile(r"[\w.@:-]+")
 
 
@@ -22,7 +23,7 @@ class Holder(NamedTuple):
 def add(steps: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     certs = steps.add_parser("certs", help="make an authority, and a certificate for everybody named; repeat it to add or renew")
     certs.add_argument("--out", type=Path, required=True, metavar="DIR", help="the authority's folder; ca.key in it signs everything")
-    certs.add_argument("--controller", nargs="+", default=[], metavar="HOST", help="every name and address by which agents call the controller")
+    certs.add_argument("--controller", nargs="+", default=[], metavar="HOST", help="every name and address by which agents call the controller; this machine's own are added")
     certs.add_argument("--node", nargs="+", default=[], metavar="NODES", help="agents; `gpu[01-64]` is a range")
     for role, meaning in (("viewer", "may read"), ("operator", "may set budgets and modes too"), ("admin", "may force them too")):
         certs.add_argument(f"--{role}", nargs="+", default=[], metavar="NAME", help=f"people who {meaning}")
@@ -53,7 +54,7 @@ def _holders(args: argparse.Namespace) -> Iterator[Holder]:
     from gpuwarden.core.config import ConfigError
 
     if args.controller:
-        yield Holder("controller", _name("controller", args.controller[0]), tuple(args.controller))
+        yield Holder("controller", _name("controller", args.controller[0]), tuple(dict.fromkeys((*args.controller, *HERE))))
     try:
         yield from (Holder("agent", node, (node,)) for node in expand(args.node))
     except BadHostlist as why:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -10,9 +10,8 @@ from google.protobuf.message import DecodeError
 from gpuwarden.controller.events import Action, Beat, RememberMaintenance, WriteLedger
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.maintenance import Window, Windows
-from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Decision, Keeper
-from gpuwarden.controller.racks import RackConfig, down, silent
+from gpuwarden.controller.racks import RackConfig, down, racks_of
 from gpuwarden.controller.telling import Alert, Telling, TellTiming
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject
@@ -55,12 +54,14 @@ class AlertSetup:
 
 
 class Alerts:
-    """Findings by id, newest resolved ones, and conditions by key. Bounded. `domain_of` knows every node."""
+    """Findings by id, newest resolved ones, and conditions by key. Bounded. `keepers` have every node."""
 
-    def __init__(self, setup: AlertSetup, domain_of: Mapping[str, str]) -> None:
+    def __init__(self, setup: AlertSetup, keepers: Sequence[Keeper]) -> None:
         self.telling, self.windows = Telling(setup.timing), Windows(setup.windows)
-        self._domain_of, self._racks, self._beat_s = domain_of, setup.racks, setup.beat_s
-        self._rack_of = {node: rack.name for rack in setup.racks for node in expand(rack.nodes)}
+        self._keepers, self._beat_s = keepers, setup.beat_s
+        self._domain_of = {node.name: keeper.config.name for keeper in keepers for node in keeper.nodes}
+        self._racks = racks_of(setup.racks, {node.name: node for keeper in keepers for node in keeper.nodes})
+        self._rack_of = {node.name: rack.name for rack in self._racks for node in rack.nodes}
         self._racks_down: set[str] = set()
         self._beaten_s = -math.inf
         self.firing: dict[str, Finding] = {}
@@ -106,11 +107,11 @@ class Alerts:
         evidence = [(one.name, one.value, one.unit) for one in finding.evidence]
         return [WriteLedger((lines.line("notify", alert.subject, f"{alert.severity}: {said}", evidence=evidence),))]
 
-    def tick(self, now_s: float, keepers: Sequence[Keeper], lines: Lines) -> Iterator[Action]:
-        """What is wrong with domains and racks, then who is told of what."""
-        for keeper in keepers:
-            yield from self.conditions(now_s, keeper, lines)
-        yield from self._rack_conditions(now_s, keepers, lines)
+    def tick(self, now_s: float, lines: Lines) -> Iterator[Action]:
+        """What is wrong with racks and domains, then who is told of what."""
+        yield from self._rack_conditions(now_s, lines)
+        for keeper in self._keepers:
+            yield from self._domain_conditions(now_s, keeper, lines)
         for window in self.windows.ended(lines.unix_ns):
             yield WriteLedger((lines.line("maintenance", window.id, f"over: {window.reason}"),))
             yield RememberMaintenance(window.id, None)
@@ -123,12 +124,20 @@ class Alerts:
             yield Beat(lines.unix_ns)
 
     def _muted(self, alert: Alert) -> bool:
-        return self.windows.mute(alert) or (bool(alert.node) and self._rack_of.get(alert.node) in self._racks_down)
+        return self.windows.cover(alert.node, alert.domain) or self._rack_of.get(alert.node) in self._racks_down
 
-    def _rack_conditions(self, now_s: float, keepers: Sequence[Keeper], lines: Lines) -> Iterator[Action]:
+    def _in_maintenance(self, node: str) -> bool:
+        return self.windows.cover(node, self._domain_of[node])
+
+    def _explained(self, node: str) -> bool:
+        """By maintenance, or by its rack that is down."""
+        return self._in_maintenance(node) or self._rack_of.get(node) in self._racks_down
+
+    def _rack_conditions(self, now_s: float, lines: Lines) -> Iterator[Action]:
+        first = self._keepers[0]
+        assert first.started_s is not None, "a domain is decided before it is judged"
         for rack in self._racks:
-            nodes = (node for keeper in keepers for node in keeper.nodes)
-            silent_count, count = silent(rack, nodes, now_s, keepers[0].timing.stale_s)
+            silent_count, count = rack.silent(now_s, first.timing, now_s - first.started_s, self._in_maintenance)
             is_down = down(silent_count, count)
             condition = self._conditions.setdefault(f"{rack.name}/rack-down", Condition())
             if condition.turned(now_s, is_down):
@@ -137,13 +146,14 @@ class Alerts:
             # What it explains is held back from the first moment, before the rack itself is told of.
             (self._racks_down.add if is_down or condition.firing else self._racks_down.discard)(rack.name)
 
-    def conditions(self, now_s: float, keeper: Keeper, lines: Lines) -> Iterator[Action]:
+    def _domain_conditions(self, now_s: float, keeper: Keeper, lines: Lines) -> Iterator[Action]:
         """What is wrong with a domain as such. Quiet while a fresh controller learns."""
         decision = keeper.decision
         assert decision is not None, "a domain is decided before it is judged"
         if decision.learning:
             return
-        for kind, severity, true, text in _conditions(keeper, decision):
+        unexplained = sum(not self._explained(node) for node in decision.unaccounted_nodes)
+        for kind, severity, true, text in _conditions(keeper, decision, unexplained):
             condition = self._conditions.setdefault(f"{keeper.config.name}/{kind}", Condition())
             if condition.turned(now_s, true):
                 yield from self._condition(keeper.config.name, kind, severity, text, condition.firing, lines)
@@ -158,23 +168,28 @@ class Alerts:
         yield WriteLedger((lines.line("notify", where, f"{severity}: {reason}"),))
 
 
-def _conditions(keeper: Keeper, decision: Decision) -> Iterator[tuple[str, str, bool, str]]:
-    """(kind, severity, whether it is so, sentence)."""
-    name, budget_kw = keeper.config.name, keeper.budget_w / 1e3
+def _conditions(keeper: Keeper, decision: Decision, unexplained: int) -> Iterator[tuple[str, str, bool, str]]:
+    """(kind, severity, whether it is so, sentence). All of them in every mode: what fired in one has to end in another."""
+    name, budget_kw, auto = keeper.config.name, keeper.budget_w / 1e3, keeper.mode == Mode.MODE_AUTO
     draw = f"{name} draws up to {decision.measured_w / 1e3:,.1f} kW, its budget is {budget_kw:,.1f} kW"
-    if keeper.mode == Mode.MODE_NOTIFY:
-        capped = sum(n.granted_w < n.exposure.default_w for n in keeper.nodes)
-        yield "would-cap", "warning", capped > 0, f"{draw}: in auto, {capped} nodes would be capped now"
+    capped = _would_cap(keeper)
+    yield "would-cap", "warning", capped > 0, f"{draw}: in auto, {capped} nodes would be capped now"
     yield "over-budget", "critical", decision.measured_w > keeper.budget_w, draw
-    if keeper.mode == Mode.MODE_AUTO:
-        yield (
-            "unaccounted", "critical", decision.unaccounted > keeper.row.dead_count,
-            f"nobody vouches for {decision.unaccounted} nodes of {name}: no limiter of theirs has confirmed a limit",
-        )
-        yield (
-            "does-not-hold", "critical", not decision.holds,
-            f"{name} may draw {decision.counted_w / 1e3:,.1f} kW, more than its breaker carries; all we reach are at the floor",
-        )
+    yield (
+        "unaccounted", "critical", auto and unexplained > keeper.row.dead_count,
+        f"nobody vouches for {unexplained} nodes of {name}: no limiter of theirs has confirmed a limit",
+    )
+    yield (
+        "does-not-hold", "critical", auto and not decision.holds,
+        f"{name} may draw {decision.counted_w / 1e3:,.1f} kW, more than its breaker carries; all we reach are at the floor",
+    )
+
+
+def _would_cap(keeper: Keeper) -> int:
+    """Nodes, in notify."""
+    if keeper.mode != Mode.MODE_NOTIFY:
+        return 0
+    return sum(node.granted_w < node.exposure.default_w for node in keeper.nodes)
 
 
 def _alert(finding: Finding, domain: str) -> Alert:

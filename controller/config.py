@@ -90,6 +90,7 @@ class ControllerConfig:
     )
     web_tls: WebTls | None = option("the page's certificate; without it http, on loopback only", default=None)
     web_hosts: tuple[str, ...] = option("further host names that the page goes by; any other is refused", default=())
+    cluster: str = option("name of the cluster in what is told to webhooks; without it the controller's id, which is its ledger's", default="")
     lease_s: float = option("how long a grant holds without the next; then the node goes to its floor", default=5.0)
     stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
@@ -111,13 +112,23 @@ class ControllerConfig:
             yield "domains: there is none"
         yield from _twice("domains.name", "domain", (domain.name for domain in self.domains))
         yield from _twice("domains.classes.nodes", "node", _nodes(self.domains))
-        for key, seconds, most_s in (
-            ("group_wait_s", self.group_wait_s, 600), ("escalate_after_s", self.escalate_after_s, 86_400), ("repeat_s", self.repeat_s, 604_800)
+        for key, seconds, least_s, most_s in (
+            ("group_wait_s", self.group_wait_s, 0, 600),
+            ("escalate_after_s", self.escalate_after_s, 0, 86_400),
+            ("repeat_s", self.repeat_s, 60, 604_800),
         ):
-            if not 0 <= seconds <= most_s:
-                yield f"{key}: is {seconds:g}, should be 0 to {most_s:,}"
-        yield from _twice("racks.nodes", "node", (node for rack in self.racks for node in expand(rack.nodes)))
+            if not least_s <= seconds <= most_s:
+                yield f"{key}: is {seconds:g}, should be {least_s} to {most_s:,}"
+        yield from self._racks()
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
+
+    def _racks(self) -> Iterator[str]:
+        yield from _twice("racks.name", "rack", (rack.name for rack in self.racks))
+        yield from _twice("racks.nodes", "node", (node for rack in self.racks for node in expand(rack.nodes)))
+        known = set(self.nodes())
+        for number, rack in enumerate(self.racks):
+            if strange := [node for node in expand(rack.nodes) if node not in known]:
+                yield f"racks[{number}].nodes: {', '.join(strange[:5])} in no power domain"
 
     def _listening(self) -> Iterator[str]:
         for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen)):

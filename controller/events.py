@@ -171,7 +171,7 @@ class Reply:
 class Notify:
     """Tell people: one alert, firing or resolved. The same `key` is one alert for its whole life.
 
-    `unix_ns` is when it began or ended, `told_unix_ns` when this word of it was first said. It goes to receivers of this `level` and below: 1 at first, 2 once nobody acknowledged it.
+    `kind` and `domain` are those of the key. `unix_ns` is when it began or ended, `told_unix_ns` when this word of it was first said. It goes to receivers of this `level` and below: 1 at first, 2 once nobody acknowledged it.
     """
 
     key: str
@@ -183,6 +183,8 @@ class Notify:
     unix_ns: int
     level: int = 1
     told_unix_ns: int = 0
+    kind: str = ""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Findings from the bus into the machine, in order. Offsets are committed after the machine is through with what they led to."""
+"""Findings from the bus into the machine, in order. Offsets are committed after the machine is through with what they led to.
+
+Most findings are said once, so a controller that starts first takes in what still fires, whoever has committed past it.
+"""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +13,8 @@ from prometheus_client import Counter
 
 from gpuwarden.controller import events
 from gpuwarden.controller.events import Action, FindingArrived
-from gpuwarden.core.bus import Bus, BusError, Consumer, Record
+from gpuwarden.core.bus import Bus, BusError, Consumer
+from gpuwarden.core.left_firing import left_firing
 from gpuwarden.core.machine import Machine
 from gpuwarden.proto import topics
 
@@ -55,7 +59,7 @@ class Findings:
 
     def __init__(self, connect: Connect, offer: Callable[[events.Event], bool], through: Through, stop: Event) -> None:
         self._connect, self._offer, self._through, self._stop = connect, offer, through, stop
-        self._offered = 0
+        self._offered, self._caught_up = 0, False
         self._thread = Thread(target=self._run, name="findings", daemon=True)
         self._thread.start()
 
@@ -66,23 +70,30 @@ class Findings:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with closing(self._connect(self._stop).consumer([topics.FINDINGS], GROUP)) as consumer:
+                bus = self._connect(self._stop)
+                self._catch_up(bus)
+                with closing(bus.consumer([topics.FINDINGS], GROUP)) as consumer:
                     self._follow(consumer)
             except BusError as why:
                 if not self._stop.is_set():
                     _log.warning("findings: %s", why)
                     self._stop.wait(_PAUSE_S)
 
+    def _catch_up(self, bus: Bus) -> None:
+        """Once. What the machine has heard of already changes nothing."""
+        if not self._caught_up:
+            self._caught_up = all(self._put(payload) for payload in left_firing(bus, GROUP, self._stop))
+
     def _follow(self, consumer: Consumer) -> None:
         while not self._stop.is_set():
             records = consumer.poll(_POLL_S, MAX_RECORDS)
-            if all(self._put(record) for record in records) and self._taken():
+            if all(self._put(record.value) for record in records) and self._taken():
                 consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
                 RECORDS.inc(len(records))
 
-    def _put(self, record: Record) -> bool:
+    def _put(self, payload: bytes) -> bool:
         """Waits for room; False once `stop` is set. The payload is the machine's to check."""
-        while not self._offer(FindingArrived(record.value)):
+        while not self._offer(FindingArrived(payload)):
             if self._stop.wait(_PAUSE_S / 10):
                 return False
         self._offered += 1

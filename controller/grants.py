@@ -51,6 +51,8 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
     node.sequence += 1
     if keeper.mode == Mode.MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
+    else:
+        node.exposure.released(node.sequence, report.stamp_s, lease_s)
     if limit_w > node.granted_w:
         node.raised_s = now_s
     node.granted_w, node.answered = limit_w, True
@@ -85,8 +87,8 @@ def _line(
 
 def _reason(keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float) -> str:
     name, each_w = keeper.config.name, limit_w / node.made.gpus
-    if not decision.holds:
-        return f"to the floor of {each_w:.0f} W a GPU: {_why_not(keeper, decision)}"
+    if why_not := _why_not(keeper, decision):
+        return f"to the floor of {each_w:.0f} W a GPU: {why_not}"
     verb = "capped" if limit_w < node.granted_w else "raised"
     budget_kw, measured_kw = keeper.budget_w / 1e3, decision.measured_w / 1e3
     if limit_w >= node.exposure.default_w:
@@ -95,10 +97,13 @@ def _reason(keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float
 
 
 def _why_not(keeper: Keeper, decision: Decision) -> str:
+    """Why all are at the floor; empty if they are not."""
     name = keeper.config.name
     if decision.unaccounted > keeper.row.dead_count:
         return (
             f"nobody vouches for {decision.unaccounted} nodes of {name}, "
             f"more than the {keeper.row.dead_count} that are always counted at the driver's default"
         )
+    if decision.holds:
+        return ""
     return f"{name} may draw {decision.counted_w / 1e3:,.1f} of {keeper.budget_w / 1e3:,.1f} kW until its leases have ended"

@@ -68,7 +68,7 @@ class Controller:
         self._sessions: dict[int, NodeRecord] = {}
         self._authority = Authority(setup.controller_id, setup.past_epoch)
         self._lines = Lines()
-        self._alerts = Alerts(setup.alerts, {name: keeper.config.name for name, (keeper, _) in self._nodes.items()})
+        self._alerts = Alerts(setup.alerts, list(self.keepers.values()))
         self._requests = Requests(self.keepers, self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
         self._published_s = -PUBLISH_S
@@ -111,7 +111,7 @@ class Controller:
     def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
             yield from self._decide(now_s, keeper)
-        yield from self._alerts.tick(now_s, list(self.keepers.values()), self._lines)
+        yield from self._alerts.tick(now_s, self._lines)
         if now_s - self._published_s >= PUBLISH_S:
             self._published_s = now_s
             yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))

@@ -46,7 +46,7 @@ from gpuwarden.core.log import log_to_stderr, say
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
-from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
 from gpuwarden.core.tls import Rotating
 
 TICK_S: Final = 0.1
@@ -114,17 +114,18 @@ class ControllerShell:
         self, config: ControllerConfig, keys: Mapping[str, bytes], events_dir: Path | None, opened: ExitStack
     ) -> Inbox[Event]:
         """What the loop acts on, and the loop."""
+        count_failures_of(Action)
         self._ledger = Ledger(config.ledger_file)
         opened.callback(self._ledger.close)
-        self._webhooks = Webhooks(config.webhooks)
-        opened.callback(self._webhooks.close)
-        self._heartbeat = Heartbeat(config.heartbeat) if config.heartbeat is not None else None
-        if self._heartbeat is not None:
-            opened.callback(self._heartbeat.close)
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
             config.alert_setup(map(window_of, self._ledger.maintenance())),
         )
+        self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
+        opened.callback(self._webhooks.close)
+        self._heartbeat = Heartbeat(config.heartbeat) if config.heartbeat is not None else None
+        if self._heartbeat is not None:
+            opened.callback(self._heartbeat.close)
         log = _event_log(events_dir, setup)
         if log is not None:
             opened.callback(log.close)

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gpuwarden.controller.telling import Alert
-
 LONGEST_S = 7 * 86_400.0
 MOST_WINDOWS = 256
 
@@ -20,22 +18,34 @@ class Window:
     reason: str
     actor: str
 
-    def covers(self, alert: Alert) -> bool:
-        return alert.node in self.nodes if self.nodes else alert.domain == self.domain
-
 
 class Windows:
-    """Those that have not ended, by id."""
+    """Those that have not ended, by id, and what they cover together."""
 
     def __init__(self, remembered: Iterable[Window]) -> None:
         self.open = {window.id: window for window in remembered}
+        self._count()
+
+    def add(self, window: Window) -> None:
+        self.open[window.id] = window
+        self._count()
+
+    def end(self, id: str) -> None:
+        del self.open[id]
+        self._count()
+
+    def _count(self) -> None:
+        """Once a change, since every alert and every node of a rack asks ten times a second."""
+        self._nodes = {node for window in self.open.values() for node in window.nodes}
+        self._domains = {window.domain for window in self.open.values() if not window.nodes}
 
     def ended(self, unix_ns: int) -> list[Window]:
         """Those whose time is over: they are open no longer."""
         over = [window for window in self.open.values() if window.until_unix_ns <= unix_ns]
         for window in over:
-            del self.open[window.id]
+            self.end(window.id)
         return over
 
-    def mute(self, alert: Alert) -> bool:
-        return any(window.covers(alert) for window in self.open.values())
+    def cover(self, node: str, domain: str) -> bool:
+        """`node` is empty for the domain itself."""
+        return node in self._nodes or domain in self._domains

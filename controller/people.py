@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from itertools import count
 
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.answered import Answered, Refusal
@@ -58,7 +59,7 @@ class PeopleRequests:
         if not request.validate_only:
             why = f"{window.domain or ', '.join(window.nodes)} for {request.duration_s:,.0f} s: {window.reason}"
             yield WriteLedger((self._lines.line("maintenance", window.id, why, actor=request.actor),))
-            self._alerts.windows.open[window.id] = window
+            self._alerts.windows.add(window)
             yield RememberMaintenance(window.id, made.SerializeToString())
         yield Reply(request.token, OpenMaintenanceResponse(maintenance=made).SerializeToString())
 
@@ -74,7 +75,12 @@ class PeopleRequests:
         if request.domain and request.domain not in self._domains:
             raise Refusal("NOT_FOUND", "UNKNOWN_DOMAIN", "domain", f"domain: there is no power domain {request.domain!r}")
         until_ns = self._lines.unix_ns + round(request.duration_s * 1e9)
-        return Window(f"m{until_ns}", self._known(request.nodes), request.domain, until_ns, request.reason.strip(), request.actor)
+        return Window(self._free_id(until_ns), self._known(request.nodes), request.domain, until_ns, request.reason.strip(), request.actor)
+
+    def _free_id(self, until_ns: int) -> str:
+        """Two windows that are opened between two ticks end at the same time, and are two all the same."""
+        ids = (f"m{until_ns + more}" for more in count())
+        return next(id for id in ids if id not in self._alerts.windows.open)
 
     def _known(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
         try:
@@ -90,14 +96,15 @@ class PeopleRequests:
         if window is None:
             raise Refusal("NOT_FOUND", "NO_SUCH_WINDOW", "id", f"id: no window {request.id!r} is open; see gpuwarden alerts")
         yield WriteLedger((self._lines.line("maintenance", window.id, f"ended: {window.reason}", actor=request.actor),))
-        del self._alerts.windows.open[window.id]
+        self._alerts.windows.end(window.id)
         yield RememberMaintenance(window.id, None)
         yield Reply(request.token, EndMaintenanceResponse(maintenance=maintenance_of(window)).SerializeToString())
 
 
 def alert_shown(group: Group) -> Alert:
     """As the API tells it."""
-    said = group.last or group.newest(list(group.firing.values()))
+    told = group.last if group.told else None
+    said = told or group.newest(list(group.firing.values()))
     return Alert(
         key=group.key, severity=said.severity, title=said.title, text=said.text, level=group.level if group.told else 0,
         acknowledged_by=group.acknowledged_by, firing_count=len(group.firing),

@@ -1,9 +1,10 @@
 """A rack that is down is one alert, not forty: how it is known, and which alerts it explains."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
+from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.config import option
 
@@ -27,11 +28,23 @@ class RackConfig:
             yield f"nodes: {why}"
 
 
-def silent(rack: RackConfig, nodes: Iterable[NodeRecord], now_s: float, stale_s: float) -> tuple[int, int]:
-    """(nodes that have spoken before and are silent now, nodes of the rack)."""
-    names = set(expand(rack.nodes))
-    members = [node for node in nodes if node.name in names]
-    return sum(node.report is not None and not node.live(now_s, stale_s) for node in members), len(members)
+@dataclass(frozen=True, slots=True)
+class Rack:
+    """A rack as it lives."""
+
+    name: str
+    nodes: tuple[NodeRecord, ...]
+
+    def silent(self, now_s: float, timing: Timing, listened_s: float, spared: Callable[[str], bool]) -> tuple[int, int]:
+        """(silent nodes, nodes), but for the `spared`. One never heard is silent once we have listened for as long as it takes."""
+        nodes = [node for node in self.nodes if not spared(node.name)]
+        quiet = [node for node in nodes if not node.live(now_s, timing.stale_s)]
+        return sum(node.report is not None or listened_s >= timing.learn_s for node in quiet), len(nodes)
+
+
+def racks_of(configs: Iterable[RackConfig], nodes: Mapping[str, NodeRecord]) -> tuple[Rack, ...]:
+    """`nodes` has those of all domains."""
+    return tuple(Rack(config.name, tuple(nodes[name] for name in expand(config.nodes))) for config in configs)
 
 
 def down(silent_count: int, node_count: int) -> bool:

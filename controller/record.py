@@ -12,6 +12,7 @@ from gpuwarden.proto.lease_pb2 import PowerReport
 
 REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
+START_AGAIN_S = 10.0  # longer than any lease by default, so that a limiter whose state was lost is heard again
 RETIRED_STARTS = 16
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
 
@@ -56,7 +57,7 @@ class NodeRecord:
 
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
-        report = self._opened(sealed)
+        report = self._opened(now_s, sealed)
         urgent = self._urgent(report)
         if self.report is not None and report.limiter_start != self.report.limiter_start:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
@@ -68,7 +69,7 @@ class NodeRecord:
             self.granted_w, self.resumed = math.fsum(report.grant.limits_w), True
         return urgent
 
-    def _opened(self, sealed: bytes) -> PowerReport:
+    def _opened(self, now_s: float, sealed: bytes) -> PowerReport:
         try:
             report = PowerReport.FromString(unseal(self.key, Way.UP, self.name, sealed))
         except Forged as why:
@@ -78,10 +79,17 @@ class NodeRecord:
         _check(report, self.made)
         if report.limiter_start in self.retired:
             raise Refused(f"limiter_start: {report.limiter_start!r} has ended before")
-        last = self.report
-        if last is not None and report.limiter_start == last.limiter_start and report.sequence <= last.sequence:
-            raise Refused(f"sequence: {report.sequence} came already, the newest is {last.sequence}")
+        if self.report is not None:
+            self._check_newer(now_s, report, self.report)
         return report
+
+    def _check_newer(self, now_s: float, report: PowerReport, last: PowerReport) -> None:
+        """An earlier start has obeyed less: it does not take the place of one that we have just heard."""
+        if report.limiter_start == last.limiter_start:
+            if report.sequence <= last.sequence:
+                raise Refused(f"sequence: {report.sequence} came already, the newest is {last.sequence}")
+        elif report.epoch < last.epoch and now_s - self.received_s < START_AGAIN_S:
+            raise Refused(f"epoch: {report.limiter_start!r} has obeyed {report.epoch}, {last.limiter_start!r} had obeyed {last.epoch}")
 
     def _urgent(self, report: PowerReport) -> bool:
         power_w = math.fsum(card.power_w for card in report.cards)

@@ -47,23 +47,52 @@ class Group:
     key: str
     firing: dict[str, Alert] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
+    hushed: frozenset[str] = frozenset()  # those told of that were muted since: they are new again when nothing mutes them
     new_s: float | None = None  # since when something is there that nobody was told of
     told_s: float = 0.0
+    unanswered_since_s: float | None = None  # since when something critical is told, shown and not acknowledged
     level: int = 1
     acknowledged_by: str = ""
     last: Notify | None = None
 
+    def show(self, muted: Callable[[Alert], bool]) -> list[Alert]:
+        """What is not muted now."""
+        shown = [alert for alert in self.firing.values() if not muted(alert)]
+        self.hushed = (self.hushed | (self.firing.keys() - {alert.key for alert in shown})) & self.told
+        if self.acknowledged_by or not any(a.severity == "critical" and a.key in self.told - self.hushed for a in shown):
+            self.unanswered_since_s = None
+        return shown
+
+    def tell(self, now_s: float, shown: list[Alert]) -> Notify:
+        """Says all that shows. Escalation counts from the first word of something critical, whatever joins it later."""
+        if self.acknowledged_by:
+            self.level, self.acknowledged_by = 1, ""
+        keys = frozenset(alert.key for alert in shown)
+        self.told, self.hushed, self.new_s, self.told_s = self.told | keys, self.hushed - keys, None, now_s
+        if self.unanswered_since_s is None and any(alert.severity == "critical" for alert in shown):
+            self.unanswered_since_s = now_s
+        return self.newest(shown)
+
+    def over(self, unix_ns: int) -> Notify | None:
+        """Told to whoever was told that it fired; what fires beside it was told to nobody, and begins anew."""
+        last, self.level, self.acknowledged_by, self.unanswered_since_s = self.last, 1, "", None
+        if last is None or not last.firing:
+            return None
+        return replace(last, firing=False, text=f"resolved: {last.text}", unix_ns=unix_ns)
+
     def newest(self, shown: list[Alert]) -> Notify:
         """What is to be said of those that show."""
         severity = max((alert.severity for alert in shown), key=lambda word: _RANKS.get(word, 0))
-        began_ns = min(alert.unix_ns for alert in shown)
-        if len(shown) == 1:
-            (alert,) = shown
-            return Notify(self.key, True, severity, alert.title, alert.text, alert.subject, began_ns, self.level)
-        named = ", ".join(alert.subject for alert in shown[:SHOWN_SUBJECTS])
-        more = f" and {len(shown) - SHOWN_SUBJECTS} more" if len(shown) > SHOWN_SUBJECTS else ""
-        title = f"{shown[0].kind} on {len(shown)} of {shown[0].domain}"
-        return Notify(self.key, True, severity, title, f"{named}{more}. {shown[0].text}", shown[0].domain, began_ns, self.level)
+        began_ns, one = min(alert.unix_ns for alert in shown), shown[0]
+        title, text, subject = (one.title, one.text, one.subject) if len(shown) == 1 else _together(shown)
+        return Notify(self.key, True, severity, title, text, subject, began_ns, self.level, kind=one.kind, domain=one.domain)
+
+
+def _together(shown: list[Alert]) -> tuple[str, str, str]:
+    """(title, text, subject) of several as one."""
+    named = ", ".join(alert.subject for alert in shown[:SHOWN_SUBJECTS])
+    more = f" and {len(shown) - SHOWN_SUBJECTS} more" if len(shown) > SHOWN_SUBJECTS else ""
+    return f"{shown[0].kind} on {len(shown)} of {shown[0].domain}", f"{named}{more}. {shown[0].text}", shown[0].domain
 
 
 class Telling:
@@ -98,42 +127,25 @@ class Telling:
                 del self.groups[group.key]
 
     def _due(self, now_s: float, unix_ns: int, group: Group, muted: Callable[[Alert], bool]) -> Notify | None:
-        if not group.firing:
-            return _over(unix_ns, group)
-        shown = [alert for alert in group.firing.values() if not muted(alert)]
-        keys = frozenset(alert.key for alert in shown)
-        if keys - group.told:
-            return self._tell_new(now_s, group, shown, keys)
-        group.new_s = None
         group.told &= group.firing.keys()  # what was resolved and comes back is new
-        if not shown or not group.told or group.acknowledged_by:
-            return None
-        return self._tell_again(now_s, group, shown)
-
-    def _tell_new(self, now_s: float, group: Group, shown: list[Alert], keys: frozenset[str]) -> Notify | None:
-        group.new_s = now_s if group.new_s is None else group.new_s
-        if now_s - group.new_s < self._timing.group_wait_s:
-            return None
-        group.new_s, group.told, group.told_s = None, group.told | keys, now_s
-        group.level, group.acknowledged_by = 1, ""
-        return group.newest(shown)
-
-    def _tell_again(self, now_s: float, group: Group, shown: list[Alert]) -> Notify | None:
-        silent_s = now_s - group.told_s
-        if group.level == 1 and silent_s >= self._timing.escalate_after_s and any(a.severity == "critical" for a in shown):
+        if not group.told and (over := group.over(unix_ns)) is not None:
+            return over
+        shown = group.show(muted)
+        if self._escalates(now_s, group):
             group.level = 2
-            return group.newest(shown)
-        if silent_s < self._timing.repeat_s:
-            return None
-        group.told_s = now_s
-        return group.newest(shown)
+            return group.tell(now_s, shown)
+        known = group.told - group.hushed
+        if any(alert.key not in known for alert in shown):
+            return group.tell(now_s, shown) if self._has_waited(now_s, group) else None
+        group.new_s = None
+        again = shown and not group.acknowledged_by and now_s - group.told_s >= self._timing.repeat_s
+        return group.tell(now_s, shown) if again else None
 
+    def _escalates(self, now_s: float, group: Group) -> bool:
+        since_s = group.unanswered_since_s
+        return group.level == 1 and since_s is not None and now_s - since_s >= self._timing.escalate_after_s
 
-def _over(unix_ns: int, group: Group) -> Notify | None:
-    """Told to whoever was told that it fired."""
-    if not group.told or group.last is None:
-        group.told = frozenset()
-        return None
-    group.told = frozenset()
-    last = group.last
-    return Notify(group.key, False, last.severity, last.title, f"resolved: {last.text}", last.subject, unix_ns, last.level)
+    def _has_waited(self, now_s: float, group: Group) -> bool:
+        """For what may begin together with it."""
+        group.new_s = now_s if group.new_s is None else group.new_s
+        return now_s - group.new_s >= self._timing.group_wait_s

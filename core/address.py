@@ -2,6 +2,9 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Final
+
+_NEARBY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def nearby(self) -> "Address":
+        """Where this machine itself calls what listens here: the address that stands for all of them is none to call."""
+        return Address(_NEARBY.get(self.host, self.host), self.port)
 
 
 def parse_address(text: str) -> Address:

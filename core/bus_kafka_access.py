@@ -1,11 +1,14 @@
 """Where the brokers are, and how a client shows who it is and checks who they are."""
 
+import logging
 import ssl
 from typing import Any
 
 from gpuwarden.core.bus import BusConfig, BusError
 from gpuwarden.core.config import ConfigError
 from gpuwarden.core.private import check_private, read_private
+
+_log = logging.getLogger("gpuwarden.bus")
 
 
 def access(config: BusConfig) -> dict[str, Any]:
@@ -18,11 +21,35 @@ def access(config: BusConfig) -> dict[str, Any]:
     }
 
 
+class _Tls(ssl.SSLContext):
+    """Every connection begins with what the files hold at that moment; where they cannot be used, with what they held before."""
+
+    files: BusConfig
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        try:
+            _load(self, self.files)
+        except BusError as why:
+            _log.error("%s; the certificate from before stays in use", why)
+        return super().wrap_socket(*args, **kwargs)
+
+
 def _tls(config: BusConfig) -> ssl.SSLContext:
+    context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
+    context.files = config
+    if config.ssl_ca_file is None:
+        context.load_default_certs()
+    _load(context, config)
+    return context
+
+
+def _load(context: ssl.SSLContext, config: BusConfig) -> None:
+    """An authority that has once been trusted stays so until the daemon starts again: a context forgets none."""
     try:
         if config.ssl_key_file is not None:
             check_private(config.ssl_key_file)
-        context = ssl.create_default_context(cafile=config.ssl_ca_file)
+        if config.ssl_ca_file is not None:
+            context.load_verify_locations(config.ssl_ca_file)
         if config.ssl_certificate_file is not None:
             context.load_cert_chain(config.ssl_certificate_file, config.ssl_key_file)
     except ConfigError as why:
@@ -30,7 +57,6 @@ def _tls(config: BusConfig) -> ssl.SSLContext:
     except OSError as why:
         files = filter(None, (config.ssl_ca_file, config.ssl_certificate_file, config.ssl_key_file))
         raise BusError(f"{', '.join(map(str, files))}: {why}") from why
-    return context
 
 
 def _credentials(config: BusConfig) -> dict[str, Any]:

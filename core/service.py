@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar, get_args
 
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import say
@@ -21,6 +21,12 @@ FAILED: Final[Counter[str]] = Counter()
 """Actions that raised, by name. `core.metrics` shows these two: the limiter has no use for its library."""
 
 _log = logging.getLogger("gpuwarden.service")
+
+
+def count_failures_of(actions: object) -> None:
+    """From 0, for every one of this union: a counter that is born with its first failure shows no increase."""
+    for action in get_args(actions):
+        FAILED.setdefault(action.__name__, 0)
 
 
 class Inbox(Generic[E]):

@@ -3,29 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from gpuwarden.detector.events import PublishFinding
 from gpuwarden.detector.findings import Findings, Key
 from gpuwarden.detector.node import Node
-from gpuwarden.proto.finding_pb2 import Finding, FindingState
+from gpuwarden.proto.finding_pb2 import Finding
 
 PROVE_S: Final = 120.0  # what is still so has fired again by then; models need minutes, and theirs are hints only
-
-
-def still_firing(payloads: Iterator[bytes]) -> dict[str, bytes]:
-    """By id, of all that was ever published, in order; what does not parse was nobody's finding."""
-    firing = dict[str, bytes]()
-    for payload in payloads:
-        try:
-            finding = Finding.FromString(payload)
-        except DecodeError:
-            continue
-        if finding.state == FindingState.FINDING_STATE_FIRING:
-            firing[finding.id] = payload
-        else:
-            firing.pop(finding.id, None)
-    return firing
 
 
 class Adopted:

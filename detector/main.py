@@ -1,26 +1,24 @@
 """The detector's daemon: telemetry from the bus to the machine, findings from the machine to the bus."""
 
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.core.bus import Bus, BusError, Consumer
+from gpuwarden.core.bus import Bus, BusError
 from gpuwarden.core.bus_roles import DETECTOR
 from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
+from gpuwarden.core.left_firing import left_firing
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
-from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
-from gpuwarden.detector.adoption import still_firing
+from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
 from gpuwarden.detector.config import DetectorConfig
-from gpuwarden.detector.events import Event, Tick
+from gpuwarden.detector.events import Action, Event, Tick
 from gpuwarden.detector.inlet import Inlet
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.detector.metrics import register
@@ -29,10 +27,6 @@ from gpuwarden.proto import topics
 
 INBOX_EVENTS: Final = 4  # polls of up to POLL_RECORDS; more of them wait in the bus
 TICK_S: Final = 1.0
-FIRST_POLL_S: Final = 5.0  # brokers as installed let the first member of a group wait 3 s
-NEXT_POLL_S: Final = 1.0
-
-Turned = Callable[[], object]
 
 _log = logging.getLogger("gpuwarden.detector")
 
@@ -46,7 +40,7 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
             open_parts.callback(serve_metrics("detector", config.metrics_listen, config.tls_dir))
         try:
             bus = connect(config.bus, stop, supervisor.waits, DETECTOR.topics)
-            setup = replace(config.setup, firing=left_firing(bus, stop, supervisor.turned))
+            setup = replace(config.setup, firing=left_firing(bus, DETECTOR.groups, stop, supervisor.turned))
             detector = Detector(setup)
             open_parts.callback(register(detector))
             detect(bus, config, setup, detector, stop, events_dir, supervisor)
@@ -54,24 +48,6 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
             _log.warning("%s", why)
             return 0 if stop.is_set() else 1
     return 0
-
-
-def left_firing(bus: Bus, stop: threading.Event, turned: Turned = lambda: None) -> tuple[bytes, ...]:
-    """What the findings topic tells is still firing. Read by a group of this process's own, which commits nothing."""
-    reader = bus.consumer((topics.FINDINGS,), f"gpuwarden-detector-starts-{secrets.token_hex(8)}")
-    try:
-        firing = still_firing(_all_of(reader, stop, turned))
-    finally:
-        reader.close()
-    return tuple(firing.values())
-
-
-def _all_of(reader: Consumer, stop: threading.Event, turned: Turned) -> Iterator[bytes]:
-    patience_s = FIRST_POLL_S
-    while not stop.is_set() and (records := reader.poll(patience_s, 1000)):
-        patience_s = NEXT_POLL_S
-        turned()
-        yield from (record.value for record in records)
 
 
 def detect(
@@ -101,4 +77,5 @@ def detect(
         outlet = Outlet(producer, consumer, stop, supervisor.turned)
         supervisor.ready(f"group {config.group} judges {topics.TELEMETRY}")
         open_parts.callback(supervisor.stopping)
+        count_failures_of(Action)
         serve(detector, inbox, outlet.perform, time.monotonic, stop, events, supervisor.turned)

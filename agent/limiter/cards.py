@@ -8,7 +8,7 @@ from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.nvml_loads import DriverLoads
 from gpuwarden.agent.reading import SessionOver, Unsupported
 
-SESSION: Final = "gpuwarden.agent.limiter.cards_session:Session"
+SESSION: Final = "gpuwarden.agent.limiter.cards_session:locked"
 READ_S: Final = 1.0
 SET_S: Final = 5.0  # 10-20 ms a card behind a lock that all who set limits share
 

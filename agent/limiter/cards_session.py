@@ -4,6 +4,7 @@ import math
 from typing import Final
 
 from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.memory import lock_memory
 from gpuwarden.agent.nvml import Nvml, NvmlGpu
 from gpuwarden.agent.reading import GpuLost, Unsupported
 
@@ -14,6 +15,12 @@ _ENFORCED: Final = "gpu_power_limit_enforced_watts"
 _RANGE: Final = tuple(f"gpu_power_limit_{which}_watts" for which in ("default", "min", "max"))
 
 Ids = tuple[str, ...]
+
+
+def locked() -> "Session":
+    """For the limiter's child process: it is what sets the floor, so it must not wait for swap either. The parent says a refusal."""
+    lock_memory()
+    return Session()
 
 
 class Session:

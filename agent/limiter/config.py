@@ -15,7 +15,7 @@ class LimiterConfig:
     node: str = option("this node's name in the controller's file; empty: the host's name", default="")
     socket: Path = option("where the agent connects", default=Path("/run/gpuwarden/limiter.sock"))
     socket_group: str = option("group that may connect beside root; the agent's", default="")
-    state_file: Path = option("where epoch and mode outlive a restart", default=Path("/var/lib/gpuwarden/limiter.json"))
+    state_file: Path = option("where epoch, mode and floor outlive a restart", default=Path("/var/lib/gpuwarden/limiter.json"))
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""

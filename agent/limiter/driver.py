@@ -57,6 +57,11 @@ class Driver:
         self._thread.start()
         threading.Thread(target=self._tell_anyway, name="silence", daemon=True).start()
 
+    @property
+    def alive(self) -> bool:
+        """False once its thread has ended: then no order is carried out any more."""
+        return self._thread.is_alive()
+
     def set_limits(self, limits_w: Limits) -> None:
         with self._changed:
             self._to_set = limits_w
@@ -137,6 +142,9 @@ class Driver:
         self._put(event)
 
     def _tell_anyway(self) -> None:
-        while not self._ended.wait(READ_S):
-            if self._clock() - self._told_s > SILENT_S:
+        wait_s = SILENT_S
+        while not self._ended.wait(wait_s):
+            wait_s = self._told_s + SILENT_S - self._clock()
+            if wait_s <= 0.0:
                 self._put(self._nothing)
+                wait_s = READ_S

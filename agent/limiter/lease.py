@@ -74,6 +74,8 @@ def _check_order(grant: Grant, past: Past, now_s: float) -> None:
         raise Refused(f"echo_limiter_start: answers a report of {grant.echo_limiter_start!r}, this start is {past.limiter_start!r}")
     if not past.first_stamp_s <= grant.echo_stamp_s <= past.last_stamp_s:
         raise Refused(f"echo_stamp_s: {grant.echo_stamp_s:.3f} is no report of this limiter")
+    if (late_s := now_s - grant.echo_stamp_s - grant.lease_s) >= 0:  # in any mode: what is kept back and told later orders nothing
+        raise Refused(f"lease_s: the grant's {grant.lease_s:g} s ended {late_s:.3f} s ago")
     if grant.epoch < past.epoch:
         raise Refused(f"epoch: is {grant.epoch}, {past.epoch} has been obeyed")
     if (newest := past.newest) is None:

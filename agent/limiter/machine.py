@@ -224,11 +224,10 @@ class Limiter:
             yield from self._obey(now_s, self.lease)
 
     def _obey(self, now_s: float, lease: Lease) -> Iterator[Action]:
-        limits_w = lease.limits_w if now_s < lease.ends_s else self._floors()
-        if limits_w != self._wanted_w:
+        if lease.limits_w != self._wanted_w:
             grant = lease.grant
             self._applied = Applied(sequence=grant.sequence, echo_s=grant.echo_stamp_s, received_s=now_s)
-            yield from self._want(now_s, limits_w, f"grant {grant.sequence} of epoch {grant.epoch}")
+            yield from self._want(now_s, lease.limits_w, f"grant {grant.sequence} of epoch {grant.epoch}")
 
     def _driver_hung(self, event: DriverHung) -> list[Action]:
         if self._hung:

@@ -110,13 +110,15 @@ def _run(
     def turned() -> None:
         standing = machine.standing
         (supervisor.ready if standing.ready else supervisor.status)(standing.sentence)
-        supervisor.turned()
+        if driver.alive:  # else no limit is ever set again: the watchdog is to end this process
+            supervisor.turned()
 
     listener = next(iter(handed_sockets()), None)
     agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)), listener)
     driver = Driver(cards, len(setup.cards), offer, boottime_s)
     _log.info("%s: %d cards, mode %s, epoch %d", setup.node, len(setup.cards), Mode.Name(setup.mode), setup.epoch)
-    performer = _Performer(agent, driver, config.state_file, Remembered(setup.epoch, setup.mode))
+    performer = _Performer(agent, driver, config)
+    performer.begin(setup.epoch, setup.mode)
     try:
         serve(machine, inbox, performer.perform, boottime_s, stop, log, turned)
     finally:
@@ -133,13 +135,14 @@ def _run(
 class _Performer:
     """Does what the machine orders."""
 
-    def __init__(self, agent: AgentSocket, driver: Driver, state_file: Path, remembered: Remembered) -> None:
-        self._agent, self._driver, self._state_file, self._remembered = agent, driver, state_file, remembered
+    def __init__(self, agent: AgentSocket, driver: Driver, config: LimiterConfig) -> None:
+        self._agent, self._driver, self._config = agent, driver, config
+        self._remembered: Remembered | None = None
 
     def perform(self, action: Action) -> None:
         match action:
             case Remember():
-                self._remember(Remembered(action.epoch, action.mode))
+                self.remember(action.epoch, action.mode)
             case SetLimits():
                 _log.info("setting %s: %s", " ".join(f"{limit_w:.0f}" for limit_w in action.limits_w), action.reason)
                 self._driver.set_limits(action.limits_w)
@@ -152,7 +155,16 @@ class _Performer:
             case _:
                 assert_never(action)
 
-    def _remember(self, remembered: Remembered) -> None:
+    def begin(self, epoch: int, mode: "Mode.ValueType") -> None:
+        """What cannot be written keeps nobody from the floor; limits above it wait until it can."""
+        try:
+            self.remember(epoch, mode)
+        except OSError as why:
+            _log.warning("%s is not written: %s", self._config.state_file, why)
+
+    def remember(self, epoch: int, mode: "Mode.ValueType") -> None:
+        """Raises OSError. The floor stands there for `--floor`, should the configuration be unreadable then."""
+        remembered = Remembered(epoch, mode, self._config.floor_w)
         if remembered != self._remembered:
-            save_state(self._state_file, remembered)
+            save_state(self._config.state_file, remembered)
             self._remembered = remembered

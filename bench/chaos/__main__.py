@@ -3,8 +3,8 @@
     python bench/chaos [--only REGEX] [--json FILE]
 
 Separate processes on simulated cards, gRPC and Unix sockets; a supervisor does with every unit of deploy/systemd what systemd would do.
-Limits are looked at twenty times a second and held against the grants that had reached the limiter: a card must be at its floor or
-under a lease that runs, 1 s after any lease has ended, whatever happened.
+All cards' limits are looked at twenty times a second and held against the grants that the limiter should have accepted, against the
+budget and against the ledger: a card must be at its floor or under a lease that runs, 1 s after any lease has ended, whatever happened.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests")]
 
-from chaos import deaths, losses
+from chaos import compared, deaths, losses
 from chaos.judge import Line, judged
 from chaos.row import running
 from chaos.watch import Watch
 
-NODES, PER_NODE_W = ("a", "b", "c", "d"), 6800.0
+NODES, PER_NODE_W = ("a", "b", "c", "d", "e"), 6800.0
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    lines: list[Line | losses.Line] = [*_deaths(args.only), *_losses(args.only)]
+    lines: list[Line | compared.Line] = [*_deaths(args.only), *_losses(args.only)]
     if args.json:
         args.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
     return 1 if any(line.wrong for line in lines) else 0
@@ -43,26 +43,44 @@ def _deaths(only: re.Pattern[str]) -> list[Line]:
     if not chosen:
         return []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), NODES, PER_NODE_W) as row:
-        print(f"{'DEATH AND DELAY':<44}{'uncovered':>11}{'stale obeyed':>14}{'over budget':>13}{'at the floor':>14}{'back after':>12}")
+        print(_head())
         watch, lines = Watch(row), []
         for name, fault in chosen.items():
-            line = judged(row, watch, name, fault)
-            lines.append(line)
-            floor = "never" if line.floor_after_s is None else f"{line.floor_after_s:.1f} s"
-            print(f"{line.fault:<44}{line.unsafe_s:>9.2f} s{line.stale_obeyed:>14}{line.over_budget_s:>11.2f} s{floor:>14}"
-                  f"{line.back_after_s:>10.1f} s  {'; '.join(line.wrong) or 'held'}", flush=True)
+            lines.append(judged(row, watch, name, fault))
+            print(_shown(lines[-1]), flush=True)
         watch.close()
     return lines
 
 
-def _losses(only: re.Pattern[str]) -> list[losses.Line]:
+def _head() -> str:
+    return (
+        f"{'DEATH AND DELAY':<44}{'uncovered':>10}{'stale obeyed':>13}{'over budget':>12}{'highest sum':>12}{'at the floor':>13}"
+        f"{'ledger lines':>13}{'back after':>11}{'unseen':>8}"
+    )
+
+
+def _shown(line: Line) -> str:
+    floor = "never" if line.floor_after_s is None else f"{line.floor_after_s:.1f} s"
+    return (
+        f"{line.fault:<44}{line.uncovered_s:>8.2f} s{line.stale_obeyed:>13}{line.over_budget_s:>10.2f} s{line.highest_sum:>12.1%}{floor:>13}"
+        f"{line.ledger_lines:>13}{line.back_after_s:>9.1f} s{line.largest_gap_s:>6.2f} s"
+        f"  {'; '.join([*(line.wrong or ['held']), *line.remarks])}"
+    )
+
+
+def _losses(only: re.Pattern[str]) -> list[compared.Line]:
     with tempfile.TemporaryDirectory() as folder:
         lines = losses.measured(Path(folder), only)
     if lines:
-        print(f"{'LOSS':<44}{'readings':>10}{'not consumed':>14}{'not recorded':>14}{'in hand':>9}{'alerts':>8}{'twice':>7}")
+        print(
+            f"{'LOSS':<44}{'readings':>10}{'not consumed':>14}{'not recorded':>14}{'in hand':>9}{'new XIDs':>10}{'not told':>10}{'twice':>7}"
+            f"{'ledger lines':>14}"
+        )
     for line in lines:
-        print(f"{line.fault:<44}{line.read:>10}{line.not_consumed:>14}{line.not_recorded:>14}{line.in_hand:>9}{line.told:>8}"
-              f"{line.told_twice:>7}  {'; '.join(line.wrong) or 'held'}")
+        print(
+            f"{line.fault:<44}{line.read:>10}{line.not_consumed:>14}{line.not_recorded:>14}{line.in_hand:>9}{line.xids:>10}{line.not_told:>10}"
+            f"{line.told_twice:>7}{line.ledger_lines:>14}  {'; '.join([*(line.wrong or ['held']), *line.remarks])}"
+        )
     return lines
 
 

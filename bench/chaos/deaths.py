@@ -5,11 +5,14 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from chaos.row import Row, start_controller
 
 Fault = Callable[[Row], None]
+KILLS, KILLS_APART_S = 5, 2.2
 
 
 def controller_killed(row: Row) -> None:
@@ -36,12 +39,25 @@ def agent_killed(row: Row) -> None:
 
 
 def agent_stopped(row: Row) -> None:
-    """systemd's watchdog is as long, so either may come first."""
-    row.services["agent-a"].kill(signal.SIGSTOP)
-    time.sleep(30.0)
-    if (pid := row.services["agent-a"].pid) is not None:
-        row.services["agent-a"].kill(signal.SIGCONT)
-        assert pid
+    """Its watchdog's time runs from its last sign of life, which was before the stop: at 30 s there is nothing left to continue."""
+    agent, began_s = row.services["agent-a"], time.monotonic()
+    before = len(agent.ends)
+    agent.kill(signal.SIGSTOP)
+    ended_s = agent.wait_until(lambda s: len(s.ends) > before, 45.0)
+    row.remark(f"ended by {agent.ends[-1]} after {ended_s:.1f} s", agent.ends[-1] == "watchdog")
+    time.sleep(max(0.0, began_s + 30.0 - time.monotonic()))
+    agent.wait_ready(30.0)
+    time.sleep(5.0)
+
+
+def agent_stopped_briefly(row: Row) -> None:
+    """Longer than a lease, shorter than its watchdog: the process goes on with what it had in hand, old reports and old grants."""
+    agent = row.services["agent-a"]
+    stopped = agent.pid
+    agent.kill(signal.SIGSTOP)
+    time.sleep(10.0)
+    row.remark("the same process went on", agent.pid == stopped)
+    agent.kill(signal.SIGCONT)
     time.sleep(5.0)
 
 
@@ -65,12 +81,16 @@ def network_stalled(row: Row) -> None:
 
 
 def limiter_killed(row: Row) -> None:
-    for _ in range(5):
-        before = row.services["limiter-a"].restarts
-        row.services["limiter-a"].kill()
-        row.services["limiter-a"].wait_until(lambda s, before=before: s.restarts > before and s.pid is not None, 10.0)  # type: ignore[misc]  # binds now
-        time.sleep(1.0)
-    row.services["limiter-a"].wait_ready(20.0)
+    """A kill every KILLS_APART_S, so that each finds a process that has begun to do something."""
+    limiter, began_s = row.services["limiter-a"], time.monotonic()
+    for kill in range(KILLS):
+        time.sleep(max(0.0, began_s + kill * KILLS_APART_S - time.monotonic()))
+        limiter.wait_until(lambda s: s.pid is not None, 10.0)
+        killed_s = time.monotonic() - began_s
+        limiter.kill()
+        limiter.wait_until(lambda s: s.pid is None, 10.0)
+    row.remark(f"{KILLS} kills in {killed_s:.1f} s, ends {' '.join(limiter.ends[-KILLS:])}", killed_s <= 10.0)
+    limiter.wait_ready(20.0)
     time.sleep(3.0)
 
 
@@ -87,7 +107,7 @@ def driver_reloaded(row: Row) -> None:
 
 
 def two_controllers(row: Row) -> None:
-    """The second has a ledger of its own; half of the agents reach it, then three of four, then none."""
+    """The second has a ledger of its own; less than half of the agents reach it, then all but one, then none."""
     second = _second(row)
     for count in (len(row.nodes) // 2, len(row.nodes) - 1):
         for node in row.nodes[-count:]:
@@ -101,16 +121,21 @@ def two_controllers(row: Row) -> None:
 def ledger_restored(row: Row) -> None:
     """From a copy that knows none of the epochs since."""
     ledger, copy = row.folder / "ledger.sqlite", row.folder / "backup.sqlite"
-    with sqlite3.connect(ledger) as source, sqlite3.connect(copy) as sink:
-        source.backup(sink)
+    _copied(ledger, copy)
     for _ in range(3):
         controller_restarted(row)
     row.services.pop("controller").stop()
+    _copied(ledger, row.folder / "ledger-lost.sqlite")  # what it told is judged all the same
     for left in row.folder.glob("ledger.sqlite*"):
         left.unlink()
     shutil.copy(copy, ledger)
     start_controller(row)
     time.sleep(3.0)
+
+
+def _copied(ledger: Path, to: Path) -> None:
+    with closing(sqlite3.connect(ledger)) as source, closing(sqlite3.connect(to)) as sink:
+        source.backup(sink)
 
 
 def _second(row: Row) -> int:
@@ -119,7 +144,7 @@ def _second(row: Row) -> int:
     port = free_port()
     text = (row.folder / "controller.toml").read_text().replace(f":{row.controller_port}", f":{port}")
     lines = [line for line in text.splitlines() if not line.startswith("metrics_listen")]
-    (row.folder / "second.toml").write_text("\n".join(lines).replace("ledger.sqlite", "second.sqlite"))
+    (row.folder / "second.toml").write_text("\n".join(lines).replace("ledger.sqlite", "ledger-second.sqlite"))
     start_controller(row, "second")
     return port
 
@@ -128,7 +153,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "controller: SIGKILL, kept down 10 s": controller_killed,
     "controller: SIGKILL, restarted": controller_restarted,
     "agent: SIGKILL": agent_killed,
-    "agent: SIGSTOP, SIGCONT after 30 s": agent_stopped,
+    "agent: SIGSTOP, 30 s, ended by its watchdog": agent_stopped,
+    "agent: SIGSTOP, SIGCONT after 10 s": agent_stopped_briefly,
     "network: 10 s of delay for 25 s": network_delayed,
     "network: 10 s held back, then all at once": network_stalled,
     "limiter: SIGKILL, five times in 10 s": limiter_killed,
@@ -137,5 +163,5 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "two controllers, ledgers of their own": two_controllers,
     "ledger: restored from a backup": ledger_restored,
 }
-UNCOVERED_AT_FIRST: Final = ("driver: reloaded",)  # cards are at the default until the limiter sees it
+AT_DEFAULT_AT_FIRST: Final[Mapping[str, str]] = {"driver: reloaded": "a"}  # the node whose cards are, until its limiter sees it
 NO_CAP_CHANGES: Final = ("controller: SIGKILL, restarted",)

@@ -2,23 +2,20 @@
 
 import json
 import threading
-from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class Receiver:
-    """Serves on a free port from construction to `close`. `told` counts CloudEvents ids."""
+    """Serves on a free port from construction to `close`. `events` are CloudEvents in the order in which they came, repeats included."""
 
     def __init__(self) -> None:
-        self.told: Counter[str] = Counter()
-        self.texts: list[str] = []
+        self.events: list[dict[str, Any]] = []
         receiver = self
 
         class Taking(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver.told[event["id"]] += 1
-                receiver.texts.append(json.dumps(event))
+                receiver.events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(204)
                 self.end_headers()
 

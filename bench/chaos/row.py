@@ -4,7 +4,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from services.supervisor import Supervised
 from chaos.link import Link
 
 UNITS: Final = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
-GPUS, FLOOR_W, HOST_W, SLOPE = 8, 200.0, 2300.0, 1.1
+GPUS, FLOOR_W, DEFAULT_W, HOST_W, SLOPE = 8, 200.0, 700.0, 2300.0, 1.1
 START_S = 40.0
 DEMANDS_W: Final = (380.0, 690.0)
 PROGRAM: Final = {"/opt/gpuwarden/bin/gpuwarden": f"{sys.executable} -m gpuwarden.cli"}
@@ -42,6 +42,10 @@ class Row:
     """How long the controller was away when it was last restarted."""
     steady_load: threading.Event = field(default_factory=threading.Event)
     """While it is set no demand changes."""
+    remarks: list[str] = field(default_factory=list)
+    """What a fault measured of itself."""
+    undone: list[str] = field(default_factory=list)
+    """What a fault should have been and was not: its line then shows nothing."""
 
     @property
     def events(self) -> Path:
@@ -58,13 +62,19 @@ class Row:
         """What the breaker sees."""
         return sum(HOST_W + SLOPE * sum(gpus.true_power_w(gpu) for gpu in range(GPUS)) for gpus in self.gpus.values())
 
+    def remark(self, said: str, true: bool = True) -> None:
+        """`true`: whether the fault was what it is called."""
+        (self.remarks if true else self.undone).append(said)
+
     def granted(self, node: str) -> bool:
-        return min(self.limits_w(node)) > FLOOR_W + 50.0
+        """Above the floor, and by a grant: cards that nobody has limited yet are at their default, which no share comes to."""
+        limits_w = self.limits_w(node)
+        return min(limits_w) > FLOOR_W + 50.0 and max(limits_w) < DEFAULT_W
 
     def wait_until_granted(self, timeout_s: float = 60.0) -> float:
         """Until every node is above its floor, and all are within the budget: seconds that it took."""
         return wait_until(
-            lambda: all(map(self.granted, self.nodes)) and self._may_draw_w() <= self.budget_w, timeout_s, "not every node is granted its share"
+            lambda: all(map(self.granted, self.nodes)) and self._within_budget(), timeout_s, "not every node is granted its share"
         )
 
     def hold_load(self) -> None:
@@ -74,13 +84,18 @@ class Row:
         for gpus in self.gpus.values():
             gpus.set_demands(DEMANDS_W[1])
 
-    def _may_draw_w(self) -> float:
-        return sum(HOST_W + SLOPE * sum(self.limits_w(node)) for node in self.nodes)
+    def _within_budget(self) -> bool:
+        return may_draw_w({node: self.limits_w(node) for node in self.nodes}) <= self.budget_w
 
     def supervise(self, name: str, unit: str, substitutions: dict[str, str], env: dict[str, str] | None = None) -> Supervised:
         made = Supervised(UNITS / f"gpuwarden-{unit}.service", PROGRAM | substitutions, env or {}, self.folder / f"{name}.log")
         self.services[name] = made.__enter__()
         return made
+
+
+def may_draw_w(limits_w: Mapping[str, Sequence[float]]) -> float:
+    """What the breaker may see under these limits of all cards, by node."""
+    return sum(HOST_W + SLOPE * sum(of_node_w) for of_node_w in limits_w.values())
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> float:
@@ -94,10 +109,13 @@ def wait_until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> fl
 
 @contextmanager
 def running(folder: Path, nodes: tuple[str, ...], per_node_w: float, bootstrap: Sequence[str] = (), more: str = "", **kind: Any) -> Iterator[Row]:
-    """A row under a load that wanders, in auto, with every node above its floor. `per_node_w` of budget; `more` of the controller's TOML; `kind` of Row."""
+    """A row under a load that wanders, in auto, with every node above its floor.
+
+    The budget is `per_node_w` a node, `dead_nodes` at its default included. `more` of the controller's TOML; `kind` of Row.
+    """
     budget_w = per_node_w * len(nodes)
     row = Row(folder, nodes, budget_w, free_port(), **kind)
-    domain = f'name = "row"\nrating_w = {budget_w}\nmode = "auto"\ndead_nodes = 0\n'
+    domain = f'name = "row"\nrating_w = {budget_w}\nmode = "auto"\n'
     plan = stack.Stack(stack.Plan(nodes, domain, '", "'.join(bootstrap), GPUS), folder, row.controller_port)
     stack.write_keys(folder / "keys", nodes)
     with ExitStack() as opened:
@@ -123,12 +141,12 @@ def start_controller(row: Row, name: str = "controller") -> Supervised:
 
 
 def start_data_path(row: Row, bootstrap: Sequence[str]) -> Path:
-    """Detector and recorder, ready; the recorder's folder."""
+    """Detector and recorder, ready; the recorder's folder. One file holds for both: a `[bus]` table."""
     config, history = row.folder / "detector.toml", row.folder / "history"
     listed = '", "'.join(bootstrap)
     config.write_text(f'[bus]\nbootstrap = ["{listed}"]\n')
     row.supervise("detector", "detector", {"/etc/gpuwarden/detector.toml": row.logging(config)})
-    paths = {"${BOOTSTRAP}": ",".join(bootstrap), "/var/lib/gpuwarden-recorder": f"{history} --flush-s 5"}
+    paths = {"/etc/gpuwarden/recorder.toml": str(config), "/var/lib/gpuwarden-recorder": f"{history} --flush-s 5"}
     row.supervise("recorder", "recorder", paths)
     for name in ("detector", "recorder"):
         row.services[name].wait_ready(60.0)

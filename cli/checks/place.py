@@ -50,9 +50,10 @@ class Place:
         """By daemon, of those that have one."""
         return self._of_each("bus")
 
-    def metrics_pages(self) -> dict[str, "Address"]:
-        """Address by daemon, of those that serve one."""
-        return self._of_each("metrics_listen")
+    def metrics_pages(self) -> dict[str, tuple["Address", Path | None]]:
+        """Address and folder of certificates by daemon, of those that serve one."""
+        folders = self._of_each("tls_dir")
+        return {daemon: (address, folders.get(daemon)) for daemon, address in self._of_each("metrics_listen").items()}
 
     def _of_each(self, key: str) -> dict[str, Any]:
         values = ((daemon, getattr(self._good(daemon), key, None)) for daemon in self.daemons())

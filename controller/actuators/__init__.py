@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gpuwarden.controller.actuators import alertmanager, cloudevents, pagerduty, slack
-from gpuwarden.controller.actuators.post import Post
+from gpuwarden.controller.actuators.post import Occasion, Post
 from gpuwarden.controller.events import Notify
 
-FORMS: Final[Mapping[str, Callable[[Notify, str], Post]]] = {
+FORMS: Final[Mapping[str, Callable[[Notify, Occasion], Post]]] = {
     "alertmanager": alertmanager.form,
     "cloudevents": cloudevents.form,
     "pagerduty": pagerduty.form,
     "slack": slack.form,
 }
-"""From an alert and the receiver's routing key, which only some have."""
+"""From a word on an alert and the occasion."""

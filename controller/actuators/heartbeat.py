@@ -3,10 +3,12 @@
 The machine orders every beat, so that a decider which hangs is silent too, whatever else of this process lives on.
 """
 
+import asyncio
 import json
 import logging
 import queue
-from threading import Thread
+from contextlib import suppress
+from threading import Event, Thread
 from typing import Final
 
 import httpx
@@ -18,6 +20,8 @@ from gpuwarden.core.config import ConfigError
 from gpuwarden.core.version import VERSION
 
 ATTEMPT_S: Final = 5.0
+STOP_S: Final = 1.0
+OUTCOMES: Final = ("delivered", "failed", "left_out")
 
 BEATS: Final = Counter("gpuwarden_controller_heartbeats_total", "Heartbeats, by what became of them", ["outcome"])
 
@@ -31,7 +35,10 @@ class Heartbeat:
         """ConfigError if its address cannot be read."""
         read_url(config.url, config.url_file)
         self._config, self._failing = config, False
+        for outcome in OUTCOMES:
+            BEATS.labels(outcome)  # born at 0, so that the first failure is an increase
         self._waiting: queue.Queue[int | None] = queue.Queue(1)
+        self._stopping = Event()
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -43,20 +50,28 @@ class Heartbeat:
             BEATS.labels("left_out").inc()
 
     def close(self) -> None:
-        self._waiting.put(None)
-        self._thread.join(ATTEMPT_S)
+        """Within STOP_S. What is under way and takes longer ends with the process."""
+        self._stopping.set()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)  # a beat that waits wakes it as well
+        self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        with httpx.Client(timeout=ATTEMPT_S, headers={"User-Agent": f"gpuwarden/{VERSION}"}) as client:
-            while (unix_ns := self._waiting.get()) is not None:
-                self._told(self._post(client, unix_ns))
+        with asyncio.Runner() as runner:
+            client = httpx.AsyncClient(timeout=ATTEMPT_S, headers={"User-Agent": f"gpuwarden/{VERSION}"})
+            while (unix_ns := self._waiting.get()) is not None and not self._stopping.is_set():
+                self._told(runner.run(self._post(client, unix_ns)))
+            runner.run(client.aclose())
 
-    def _post(self, client: httpx.Client, unix_ns: int) -> str:
-        """'' if it arrived, else why not."""
-        body = json.dumps({"alive": True, "unix_ns": unix_ns, "version": VERSION})
+    async def _post(self, client: httpx.AsyncClient, unix_ns: int) -> str:
+        """'' if it arrived, else why not. The deadline is for all of it: a watcher that drips its answer does not hold us."""
+        body, head = json.dumps({"alive": True, "unix_ns": unix_ns, "version": VERSION}), {"Content-Type": "application/json"}
         try:
             url = read_url(self._config.url, self._config.url_file)
-            status = client.post(url, content=body, headers={"Content-Type": "application/json"}).status_code
+            async with asyncio.timeout(ATTEMPT_S), client.stream("POST", url, content=body, headers=head) as answer:
+                status = answer.status_code
+        except TimeoutError:
+            return f"no answer within {ATTEMPT_S:g} s"
         except httpx.RequestError as why:
             return f"{type(why).__name__} {why}".strip()
         except ConfigError as why:

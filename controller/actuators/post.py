@@ -14,6 +14,15 @@ class Post:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a form says beside the word itself. `cluster` tells our alerts from another controller's; `heard` is what the receiver last heard of this one."""
+
+    cluster: str
+    routing_key: str = ""
+    heard: Notify | None = None
+
+
 def word_id(alert: Notify) -> str:
     """Another one for everything that is said of an alert; the same for every attempt to say it."""
     return f"{alert.key}/{'firing' if alert.firing else 'resolved'}/{alert.told_unix_ns}"

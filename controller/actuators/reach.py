@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from gpuwarden.controller.actuators.post import Post
-from gpuwarden.controller.actuators.signature import signed
+from gpuwarden.controller.actuators.signature import secret_of, signed
 from gpuwarden.controller.config import WebhookConfig, is_http
 from gpuwarden.core.config import ConfigError
 from gpuwarden.core.private import read_private
@@ -28,9 +28,17 @@ class Reach:
 
 def read_reach(config: WebhookConfig) -> Reach:
     """ConfigError names the key, the file and what is wrong, not what is in it."""
-    secret = _read("secret_file", config.secret_file).encode() if config.secret_file else b""
+    secret = _secret(config.secret_file) if config.secret_file else b""
     routing_key = _read("routing_key_file", config.routing_key_file) if config.routing_key_file else ""
     return Reach(read_url(config.url, config.url_file), secret, routing_key)
+
+
+def _secret(path: Path) -> bytes:
+    text = _read("secret_file", path)
+    try:
+        return secret_of(text)
+    except ConfigError as why:
+        raise ConfigError(f"secret_file: {path}: {why}") from None
 
 
 def read_url(url: str, url_file: Path | None) -> str:

@@ -4,10 +4,28 @@ A receiver refuses what is altered, what is older than a few minutes, and an id 
 """
 
 import base64
+import binascii
 import hmac
 from hashlib import sha256
+from typing import Final
 
 from gpuwarden.controller.actuators.post import Post
+from gpuwarden.core.config import ConfigError
+
+ENCODED: Final = "whsec_"
+
+
+def secret_of(text: str) -> bytes:
+    """A secret as its text stands for it: base64 after `whsec_`, as the specification's libraries have it, else the text itself."""
+    if not text.startswith(ENCODED):
+        return text.encode()
+    try:
+        secret = base64.b64decode(text.removeprefix(ENCODED), validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not secret:
+        raise ConfigError(f"after {ENCODED} there should be base64")
+    return secret
 
 
 def signed(secret: bytes, post: Post, unix_s: int) -> dict[str, str]:

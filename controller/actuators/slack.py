@@ -3,14 +3,14 @@
 import json
 from typing import Final
 
-from gpuwarden.controller.actuators.post import Post, word_id
+from gpuwarden.controller.actuators.post import Occasion, Post, word_id
 from gpuwarden.controller.events import Notify
 
 MAX_CHARS: Final = 3000  # Slack cuts a text block there
 _MARKS: Final = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
 
 
-def form(alert: Notify, routing_key: str) -> Post:
+def form(alert: Notify, occasion: Occasion) -> Post:
     mark = _MARKS.get(alert.severity, _MARKS["info"]) if alert.firing else ":white_check_mark:"
     state = alert.severity if alert.firing else "resolved"
     text = f"{mark} *{_escaped(alert.title)}* ({state})\n{_escaped(alert.text)}"

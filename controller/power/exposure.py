@@ -1,7 +1,7 @@
 """What one node must be counted at: the worst limit that it may be obeying, and until when.
 
 Rules in this order (watts are the sum over the node's GPUs):
-1. not ours, not in auto, never heard of: the driver's default, for ever;
+1. not ours, not in auto, never heard of, or told to leave auto: the driver's default, for ever;
 2. just come up or driver reloaded: the driver's default, until the limiter reads back less and has settled;
 3. in contact: the highest grant still outstanding, until the limiter reads back a lower limit and has settled;
 4. silent: the same, until the lease has surely ended and settled; the floor from then on.
@@ -25,6 +25,14 @@ class Outstanding:
     ends_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A grant that takes the node out of auto. `ends_stamp_s` is of the limiter's clock: from then on it refuses the grant."""
+
+    sequence: int
+    ends_stamp_s: float
+
+
 @dataclass(slots=True)
 class Exposure:
     """The record of one node. `counted` is the question; everything else is told."""
@@ -38,6 +46,7 @@ class Exposure:
     known: bool = False  # the limiter has read back limits that it stands for, since we and it are up
     excess_w: float = 0.0  # enforced now beyond what any grant explains
     stuck: bool = False  # in contact, but its driver confirms nothing: a grant may have arrived and never leave
+    release: Release | None = None  # the newest; it may have been obeyed, or may yet be
 
     def counted(self, now_s: float) -> tuple[float, float]:
         """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""
@@ -58,6 +67,10 @@ class Exposure:
         self.grants = [g for g in self.grants if g.limit_w > limit_w or g.ends_s > ends_s]  # the rest is covered by the new one
         self.grants.append(Outstanding(sequence, limit_w, ends_s))
 
+    def released(self, sequence: int, echo_stamp_s: float, lease_s: float) -> None:
+        """A grant that takes the node out of auto is about to leave. Obeyed once, it outlasts its lease: only a report takes it back."""
+        self.release, self.known = Release(sequence, echo_stamp_s + lease_s), False
+
     def reported(self, now_s: float, report: PowerReport, epoch: int) -> None:
         """A fresh, sealed report of this node."""
         if report.limiter_start != self.limiter_start or report.driver_loads != self.driver_loads:
@@ -65,7 +78,7 @@ class Exposure:
         enforced_w = math.fsum(card.enforced_w for card in report.cards)
         confirmed = report.HasField("confirmed_for_s") and math.isfinite(enforced_w)
         self.stuck = report.driver_hung and not confirmed
-        if report.mode != Mode.MODE_AUTO:
+        if report.mode != Mode.MODE_AUTO or self._may_be_released(report, epoch):
             self.known = False
         elif confirmed and report.confirmed_for_s >= self.settle_s:
             self._confirmed(now_s, report, enforced_w, epoch)
@@ -73,17 +86,28 @@ class Exposure:
             self.excess_w = self._unexplained_w(enforced_w)
 
     def _came_up(self, report: PowerReport) -> None:
-        """A limiter that has just started, or lost its limits to the driver, obeys no grant that we remember."""
+        """Nothing is known of it. Grants that we gave go on counting until they end: a reloaded driver's limiter may yet obey one,
+        and who carries reports may have kept back one of an earlier start."""
+        self.known, self.excess_w, self.stuck = False, 0.0, False
+        if report.limiter_start != self.limiter_start:
+            self.release = None
         self.limiter_start, self.driver_loads = report.limiter_start, report.driver_loads
-        self.known, self.grants, self.excess_w, self.stuck = False, [], 0.0, False
+
+    def _may_be_released(self, report: PowerReport, epoch: int) -> bool:
+        """In auto as it says, but it may yet obey our word to leave, and who carries that may keep the next report from us."""
+        if self.release is None or report.stamp_s >= self.release.ends_stamp_s:
+            return False
+        obeys_ours = report.HasField("grant") and report.grant.epoch == epoch
+        return not (obeys_ours and report.grant.sequence > self.release.sequence)
 
     def _confirmed(self, now_s: float, report: PowerReport, enforced_w: float, epoch: int) -> None:
         """Limits have been as the limiter wants them for long enough: what it can no longer obey is forgotten."""
-        if not self.known and report.HasField("grant"):  # from before our time: it runs until it ends
+        ours = report.grant.epoch == epoch
+        if not self.known and report.HasField("grant") and not ours:  # from before our time: it runs until it ends
             ends_s = now_s + report.grant.ends_in_s * DRIFT + self.settle_s
             self.grants.append(Outstanding(0, math.fsum(report.grant.limits_w), ends_s))
         self.known = True
-        if report.HasField("grant") and report.grant.epoch == epoch:
+        if report.HasField("grant") and ours:
             self.grants = [g for g in self.grants if g.sequence >= report.grant.sequence]
         self.excess_w = self._unexplained_w(enforced_w)
 

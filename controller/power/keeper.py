@@ -32,12 +32,16 @@ class Decision:
     """The limits that a tick arrived at, and the sums behind them. Arrays have one entry a node."""
 
     limits_w: Watts  # the floor for a node that nobody vouches for
-    holds: bool
+    holds: bool  # the breaker carries what may be drawn, whoever vouches for it
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
     measured_w: float  # upper estimate of the draw now
-    unaccounted: int  # nodes that nobody vouches for, counted at the driver's default
+    unaccounted_nodes: tuple[str, ...]  # those that nobody vouches for, counted at the driver's default
     learning: bool
+
+    @property
+    def unaccounted(self) -> int:
+        return len(self.unaccounted_nodes)
 
 
 @dataclass(slots=True)
@@ -79,12 +83,11 @@ class Keeper:
         )
         grants = allocate(self.row, situation, self._wishes(now_s))
         if unaccounted.sum() > self.row.dead_count:
-            grants = Grants(self.row.floor_w.copy(), holds=False)
+            grants = Grants(self.row.floor_w.copy(), grants.holds)
         limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
         self.decided_s = now_s
-        self.decision = Decision(
-            limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, int(unaccounted.sum()), learning
-        )
+        nobodys = tuple(self.nodes[index].name for index in np.flatnonzero(unaccounted))
+        self.decision = Decision(limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, nobodys, learning)
         return self.decision
 
     def _counted(self, node: NodeRecord, now_s: float) -> tuple[float, float]:

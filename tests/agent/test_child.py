@@ -15,7 +15,6 @@ from fakes.nvml.subject import Answer
 
 from gpuwarden.agent import child as children
 from gpuwarden.agent.child import OUTSTANDING_LIMIT, Child, ChildFailed, Hung
-from gpuwarden.core.plain import Unknown
 
 Make = Callable[..., Child]
 
@@ -72,8 +71,37 @@ def test_what_goes_in_comes_back_from_another_process(make: Make) -> None:
 
 def test_it_can_send_objects_of_the_named_types_and_of_no_others(make: Make) -> None:
     assert make(types=(Answer,)).call("answer", math.inf, deadline_s=5.0) == Answer(math.inf, ("a", "b"))
-    with pytest.raises(Unknown):
-        make().call("answer", 1.0, deadline_s=5.0)
+    child = make()
+    with pytest.raises(ChildFailed, match="cannot be read") as told:
+        child.call("answer", 1.0, deadline_s=5.0)
+    assert told.value.kind == "Unknown"
+    time.sleep(children.RESTART_S)
+    assert child.call("echo", 1, deadline_s=5.0) == 1, "another one is started"
+
+
+@pytest.mark.parametrize("said", [b"nonsense", b"\xff", b"1", b"[1, 2, 3]", b'[null, {"$": "Answer"}]', b"[" * 5000], ids=repr)
+def test_what_cannot_be_read_is_a_failure_of_the_child(make: Make, said: bytes) -> None:
+    child = make()
+    pid = child.call("pid", deadline_s=5.0)
+    with pytest.raises(ChildFailed, match="cannot be read"):
+        child.call("say", said.decode("latin-1"), deadline_s=5.0)
+    assert not alive(pid)
+    time.sleep(children.RESTART_S)
+    assert child.call("echo", 1, deadline_s=5.0) == 1
+
+
+def test_a_child_that_cannot_be_started_has_failed_and_the_next_call_tries_again(
+    make: Make, starts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = make()
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as no_room:
+        no_room.setattr(children, "_BOOT", "x" * (1 << 22))  # more than execve(2) takes: E2BIG, an OSError like ENOMEM and EAGAIN
+        with pytest.raises(ChildFailed, match="no child can be started"):
+            child.call("pid", deadline_s=5.0)
+    assert not starts.exists() and len(os.listdir("/proc/self/fd")) == before
+    time.sleep(children.RESTART_S)
+    assert child.call("echo", 1, deadline_s=5.0) == 1
 
 
 def test_a_call_that_hangs_is_cut_off_at_its_deadline_and_the_next_one_has_a_new_child(make: Make) -> None:

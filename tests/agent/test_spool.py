@@ -39,6 +39,13 @@ def dropped(events: str) -> float:
     return value
 
 
+def test_a_page_shows_drops_at_zero_before_there_are_any() -> None:
+    shown = "import gpuwarden.agent.spool, prometheus_client; print(prometheus_client.generate_latest().decode())"
+    page = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True, timeout=30).stdout
+    for events in ("yes", "no"):
+        assert f'gpuwarden_agent_spool_dropped_total{{events="{events}"}} 0.0' in page
+
+
 @pytest.fixture(params=["memory", "file"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "spool.sqlite" if request.param == "file" else None

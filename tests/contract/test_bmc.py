@@ -15,7 +15,18 @@ import httpx
 import pytest
 from fakes.redfish.reach import reach
 from fakes.redfish.service import PASSWORD, USER, FakeBmc, running
-from fakes.redfish.tree import CHASSIS_W, FAN_RPM, INTAKE_CELSIUS, LIMIT_W, NODE, ROOT, SUPPLY_W, tree
+from fakes.redfish.tree import (
+    CHASSIS_W,
+    FAN_RPM,
+    INTAKE_CELSIUS,
+    LIMIT_W,
+    NODE,
+    ROOT,
+    SUPPLY_W,
+    collection,
+    sensor,
+    tree,
+)
 from prometheus_client import CollectorRegistry
 from services import certificate, sushy
 from services.certificate import Certificate
@@ -197,6 +208,47 @@ def test_a_present_schema_that_is_half_empty_is_filled_from_the_one_before(proof
 def test_the_inlet_is_found_among_the_sensors_where_nothing_sums_them_up(ours: FakeBmc, opened: Open) -> None:
     del ours.tree[f"{NODE}/ThermalSubsystem"]["ThermalMetrics"]
     assert values(opened(ours).collect())["host_bmc_inlet_celsius"] == INTAKE_CELSIUS
+
+
+def with_sensors(ours: FakeBmc, count: int, intake: int, page: int) -> str:
+    """Only sensors tell of the air: so many, told in pages, of which number `intake` is the inlet's. Where the collection is."""
+    del ours.tree[f"{NODE}/ThermalSubsystem"]["ThermalMetrics"]
+    at = f"{NODE}/Sensors"
+    names = [f"T{number}" for number in range(count)]
+    ours.tree |= {f"{at}/{name}": sensor(name, "Intake" if number == intake else "CPU", 30.0) for number, name in enumerate(names)}
+    for first in range(0, count, page):
+        here = collection(at, [f"{at}/{name}" for name in names[first : first + page]])
+        following = {"Members@odata.nextLink": f"{at}?$skip={first + page}"} if first + page < count else {}
+        ours.tree[f"{at}?$skip={first}" if first else at] = here | following
+    return at
+
+
+def test_a_collection_that_is_told_in_pages_is_read_to_its_end(ours: FakeBmc, opened: Open) -> None:
+    with_sensors(ours, count=100, intake=90, page=25)
+    assert values(opened(ours).collect())["host_bmc_inlet_celsius"] == 30.0
+
+
+def test_of_more_sensors_than_are_looked_at_that_is_said(ours: FakeBmc, opened: Open) -> None:
+    at = with_sensors(ours, count=200, intake=199, page=50)
+    reading = opened(ours).collect()
+    assert "host_bmc_inlet_celsius" not in values(reading)
+    said = f"host_bmc_inlet_celsius: {at}: none of its first 128 sensors is of the air taken in, and no more are looked at"
+    assert reading.lacks == (said,)
+
+
+@pytest.mark.parametrize("following", ["http://elsewhere/redfish/v1/Chassis/Node/Sensors", "/etc/passwd", f"{NODE}/Sensors?$skip=7"])
+def test_a_next_page_that_is_not_there_or_elsewhere_costs_its_own_reading_only(following: str, ours: FakeBmc, opened: Open) -> None:
+    ours.tree[with_sensors(ours, count=2, intake=1, page=2)]["Members@odata.nextLink"] = following
+    reading = opened(ours).collect()
+    assert values(reading).keys() == METRICS - {"host_bmc_inlet_celsius"}
+    (why,) = reading.lacks
+    assert why.startswith("host_bmc_inlet_celsius: ") and ("is not a path of Redfish" in why or "answered 404" in why)
+
+
+@pytest.mark.parametrize("following", [f"{NODE}/Sensors", 7, None])
+def test_pages_that_lead_round_or_nowhere_end(following: object, ours: FakeBmc, opened: Open) -> None:
+    ours.tree[with_sensors(ours, count=2, intake=1, page=2)]["Members@odata.nextLink"] = following
+    assert values(opened(ours).collect())["host_bmc_inlet_celsius"] == 30.0
 
 
 def test_readings_come_over_one_connection_and_what_stays_is_not_asked_for_again(ours: FakeBmc, opened: Open) -> None:

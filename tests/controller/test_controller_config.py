@@ -23,6 +23,10 @@ def domain(name: str, *nodes: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "rating_w": 60e3, "classes": [{"name": "h100", "nodes": list(nodes)}]} | changes
 
 
+def rack(name: str, *nodes: str) -> dict[str, Any]:
+    return {"name": name, "nodes": list(nodes)}
+
+
 def webhook(**changes: Any) -> dict[str, Any]:
     return {"name": "on-call", "url": "http://127.0.0.1/x"} | changes
 
@@ -63,6 +67,9 @@ def test_what_is_left_out_is_safe() -> None:
         (document(webhooks=[webhook(form="teams")]), "webhooks[0].form: is 'teams', should be alertmanager or cloudevents or pagerduty or slack"),
         (document(webhooks=[webhook(min_severity="x")]), "webhooks[0].min_severity: is 'x', should be info, warning, critical"),
         (document(webhooks=[webhook(), webhook()]), "webhooks.name: webhook 'on-call' occurs 2 times"),
+        (document(repeat_s=0), "repeat_s: is 0, should be 60 to 604,800"),
+        (document(racks=[rack("r1", "n[1-2]"), rack("r2", "n[4-6]")]), "racks[1].nodes: n5, n6 in no power domain"),
+        (document(racks=[rack("r1", "n[1-2]"), rack("r1", "n[3-4]")]), "racks.name: rack 'r1' occurs 2 times"),
         (document(bus={"bootstrap": []}), "bus.bootstrap: is empty"),
         (document(lease=5), "lease: unknown key; did you mean lease_s?"),
     ],

@@ -15,6 +15,7 @@ from gpuwarden.core.bus import Bus, BusError
 from gpuwarden.core.bus_memory import MemoryBus
 from gpuwarden.proto import topics
 from gpuwarden.proto.control_pb2 import Action as Line
+from gpuwarden.proto.finding_pb2 import Finding, FindingState
 
 
 class Recorder:
@@ -69,6 +70,28 @@ def test_findings_reach_the_machine_in_order_and_are_committed_once_it_is_throug
     findings.join()
     assert [event for event in machine.seen if not isinstance(event, Tick)] == [FindingArrived(b"%d" % n) for n in range(100)]
     assert unread(bus) == [b"%d" % n for n in range(100, 250)]
+
+
+def finding(id: str, firing: bool = True) -> bytes:
+    state = FindingState.FINDING_STATE_FIRING if firing else FindingState.FINDING_STATE_RESOLVED
+    return Finding(version=1, id=id, kind="xid_79", state=state).SerializeToString()
+
+
+def test_a_controller_that_starts_hears_first_of_what_still_fires_though_another_has_committed_past_it(stop: threading.Event) -> None:
+    bus, machine = MemoryBus(), Recorder()
+    through = Through(machine)
+    with closing(bus.producer()) as producer, closing(bus.consumer([topics.FINDINGS], GROUP)) as before:
+        for payload in (finding("f1"), finding("f2"), finding("f2", firing=False), finding("f3")):
+            producer.send(topics.FINDINGS, "n0", payload)
+        before.commit({(record.topic, record.partition): record.offset + 1 for record in before.poll(1.0, 100)})
+    send(bus, topics.FINDINGS, 1)
+    findings = Findings(lambda stop: bus, lambda event: through.step(0.0, event) == [], through, stop)
+    wait_for(lambda: len(machine.seen) == 3)
+    assert machine.seen == [FindingArrived(finding("f1")), FindingArrived(finding("f3")), FindingArrived(b"0")]
+    through.step(0.0, Tick(1))
+    wait_for(lambda: unread(bus) == [])
+    stop.set()
+    findings.join()
 
 
 def test_a_full_inbox_holds_the_findings_back_and_loses_none(stop: threading.Event) -> None:

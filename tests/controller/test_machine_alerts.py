@@ -1,10 +1,14 @@
 """Findings and the conditions of a domain become alerts: once, with a ledger line before each, and resolved."""
 
+import pytest
+from fakes.limiters import Limiter, Row
+
 from gpuwarden.controller.alerts import FIRING_LIMIT
 from gpuwarden.controller.events import Action, FindingArrived, Notify, Tick, WriteLedger
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.remembered import MODES
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject
 
@@ -84,3 +88,17 @@ def test_while_a_fresh_controller_learns_nobody_is_called() -> None:
     made = controller()
     for tenth in range(1, 25):
         assert notices(made.step(tenth / 10, Tick(tenth))) == []
+
+
+@pytest.mark.parametrize(("before", "after", "kind"), [("notify", "observe", "would-cap"), ("auto", "observe", "unaccounted"), ("auto", "notify", "does-not-hold")])
+def test_what_fires_in_one_mode_alone_ends_when_the_mode_is_another(before: str, after: str, kind: str) -> None:
+    made = controller(before)
+    keeper = made.keepers["row-a"]
+    row = Row(made, [Limiter(node, demand_w=5600.0) for node in NODES] if kind == "would-cap" else [])
+    row.connect()
+    row.run(20.0)
+    assert f"row-a: {kind}" in {notice.title for notice in notices(row.done)}
+    keeper.set_mode(MODES[after])
+    row.done.clear()
+    row.run(60.0)
+    assert [notice.firing for notice in notices(row.done) if notice.title == f"row-a: {kind}"] == [False]

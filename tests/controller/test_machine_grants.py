@@ -123,7 +123,7 @@ def test_a_power_step_does_not_wait_for_the_tick() -> None:
 
 def test_a_limiter_that_has_obeyed_a_higher_epoch_makes_ours_higher() -> None:
     made = row(past_epoch=3)
-    made.limiters[0].grant = Grant(epoch=41, controller_id="c0", limits_w=[200.0] * GPUS)
+    made.limiters[0].grant, made.limiters[0].epoch = Grant(epoch=41, controller_id="c0", limits_w=[200.0] * GPUS), 41
     actions = made.report(0)
     assert isinstance(actions[0], RememberEpoch) and actions[0].epoch == 42
     assert made.controller.epoch == 42
@@ -207,3 +207,15 @@ def test_others_keep_more_than_the_floor_while_dead_nodes_limiters_are_restarted
     assert (min(lowest_w) <= 1600.0) is others_fall
     made.run(8.0)
     assert min(limiter.limit_w for limiter in made.limiters) > 1600.0
+
+
+def test_a_report_of_an_earlier_start_does_not_take_the_place_of_one_just_heard() -> None:
+    """An agent may keep a report back, and bring it after the controller has forgotten which starts have ended."""
+    made = row(past_epoch=4)
+    made.run(12.0)
+    granted_w = made.limiters[0].limit_w
+    captured = Limiter("n0", mode=Mode.MODE_AUTO, start="start-0", epoch=4).report(made.now_s)
+    said = made.perform(made.controller.step(made.now_s, ReportArrived(0, captured)))
+    assert any(isinstance(one, Say) and "epoch" in one.sentence for one in said)
+    made.run(3.0)
+    assert made.limiters[0].limit_w >= granted_w > 1600.0

@@ -19,6 +19,7 @@ from gpuwarden.controller.events import (
     FindingArrived,
     Notify,
     OpenMaintenance,
+    Publish,
     Refuse,
     RememberMaintenance,
     Reply,
@@ -27,6 +28,7 @@ from gpuwarden.controller.events import (
 )
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.main import ControllerShell
+from gpuwarden.controller.maintenance import Window
 from gpuwarden.controller.people import window_of
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.keeper import Timing
@@ -97,18 +99,61 @@ def test_a_rack_that_is_down_is_one_alert_and_its_nodes_are_told_of_when_it_is_b
         row.perform(made.step(row.now_s, finding(node)))
     row.done.clear()
     row.run(60.0)
-    titles = [notice.title for notice in of(Notify, row.done) if "unaccounted" not in notice.title]
-    assert titles == ["rack-1: rack-down"]
+    assert [notice.title for notice in of(Notify, row.done)] == ["rack-1: rack-down"]
     row.silent = {"n3"}
     for node in ("n0", "n1", "n2"):
         row.perform(made.step(row.now_s, finding(node, firing=False)))
     row.done.clear()
     row.run(60.0)
-    told = {(notice.title, notice.firing) for notice in of(Notify, row.done) if "unaccounted" not in notice.title}
+    told = {(notice.title, notice.firing) for notice in of(Notify, row.done)}
     assert told == {("rack-1: rack-down", False), ("node_stale on n3", True)}
 
 
+def restarted_rack(silent: set[str], windows: tuple[Window, ...] = ()) -> Row:
+    """A controller that starts while these nodes, of a rack or not, say nothing; a minute later."""
+    made = controller(AlertSetup(racks=(RackConfig("rack-1", ("n[0-3]",)),), windows=windows))
+    row = Row(made, [Limiter(node) for node in NODES], silent=silent)
+    row.connect()
+    row.run(60.0)
+    return row
+
+
+def test_a_rack_that_was_never_heard_is_down_and_explains_what_nobody_vouches_for() -> None:
+    row = restarted_rack({"n0", "n1", "n2", "n3"})
+    assert [notice.title for notice in of(Notify, row.done)] == ["rack-1: rack-down"]
+
+
+def test_nodes_that_nobody_vouches_for_beside_a_rack_that_is_down_are_told_of() -> None:
+    row = restarted_rack({"n0", "n1", "n2", "n3", "n6", "n7"})
+    (notice,) = [notice for notice in of(Notify, row.done) if notice.title == "row-a: unaccounted"]
+    assert "rack-1: rack-down" in {notice.title for notice in of(Notify, row.done)}
+    assert "for 2 nodes of row-a" in notice.text
+
+
+def test_a_rack_is_not_down_while_a_fresh_controller_waits_to_hear_from_it() -> None:
+    made = controller(AlertSetup(racks=(RackConfig("rack-1", ("n[0-3]",)),)))
+    ticks(made, 0.0, 2.4)
+    assert made._alerts._racks_down == set()
+
+
 # Maintenance.
+
+
+@pytest.mark.parametrize(("nodes", "domain"), [(("n0", "n1", "n2", "n3"), ""), (("n0", "n1", "n2"), ""), ((), "row-a")])
+def test_of_a_rack_under_maintenance_nobody_is_told(nodes: tuple[str, ...], domain: str) -> None:
+    window = Window("m1", nodes, domain, HOUR_NS, "new power shelf", "operator alice")
+    row = restarted_rack({"n0", "n1", "n2", "n3"}, (window,))
+    assert of(Notify, row.done) == []
+
+
+def test_windows_opened_at_the_same_time_are_two() -> None:
+    made = controller()
+    ticks(made, 0.0, 1.0)
+    first, second = (of(RememberMaintenance, made.step(1.0, maintenance(f"r{number}", nodes=(f"n{number}",)))) for number in range(2))
+    assert first[0].id != second[0].id
+    for node in ("n0", "n1"):
+        made.step(1.0, finding(node))
+    assert about_nodes(ticks(made, 1.0, 10.0)) == []
 
 
 def test_alerts_of_a_window_are_in_the_ledger_and_told_to_nobody_until_it_ends() -> None:
@@ -187,6 +232,20 @@ def test_a_window_that_cannot_be_is_refused_with_its_field(changes: dict[str, ob
 
 
 # Acknowledging, and the heartbeat.
+
+
+def test_what_is_muted_after_what_was_told_of_is_over_is_shown_as_not_told_yet() -> None:
+    made = controller()
+    ticks(made, 0.0, 1.0)
+    made.step(1.0, finding("n5"))
+    ticks(made, 1.0, 8.0)
+    made.step(8.0, maintenance())
+    made.step(8.0, finding("n0"))
+    made.step(8.0, finding("n5", firing=False))
+    over = ticks(made, 8.0, 12.0)
+    assert [notice.firing for notice in of(Notify, over) if "node_stale" in notice.title] == [False]
+    (shown,) = [one for one in of(Publish, over)[-1].snapshot.alerts if one.key == "row-a/node_stale"]
+    assert (shown.title, shown.level) == ("node_stale on n0", 0)
 
 
 def test_what_is_acknowledged_is_in_the_ledger_with_who_did_it() -> None:

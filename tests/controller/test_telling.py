@@ -132,6 +132,39 @@ def test_a_window_that_opens_over_what_was_told_says_neither_that_it_is_over_nor
     assert [notice.firing for _, notice in told(telling, 1000.0, 1010.0, lambda one: True)] == [False]
 
 
+def test_what_was_told_is_over_though_something_that_is_muted_keeps_its_group_alive() -> None:
+    telling = Telling(TIMING)
+    telling.fires(alert(0))
+    told(telling, 0.0, 10.0)
+    telling.fires(alert(1))
+    telling.resolved("row-a/xid_79", "f0")
+    assert [notice.firing for _, notice in told(telling, 10.0, 20.0, lambda one: one.node == "n1")] == [False]
+    telling.resolved("row-a/xid_79", "f1")
+    assert told(telling, 20.0, 30.0, lambda one: one.node == "n1") == [] and telling.groups == {}
+
+
+def test_what_was_told_before_a_window_is_told_at_its_end_and_escalated_from_then_on() -> None:
+    telling = Telling(TIMING)
+    telling.fires(alert())
+    told(telling, 0.0, 10.0)
+    assert told(telling, 10.0, 500.0, lambda one: True) == []
+    assert [(when_s, notice.level) for when_s, notice in told(telling, 500.0, 600.0)] == [(505.0, 1), (565.0, 2)]
+
+
+def test_neither_what_joins_nor_what_is_told_again_puts_escalation_off() -> None:
+    telling = Telling(TellTiming(group_wait_s=5.0, escalate_after_s=60.0, repeat_s=15.0))
+    telling.fires(alert())
+    said = told(telling, 0.0, 20.0)
+    for number in range(1, 9):
+        telling.fires(alert(number))
+        said += told(telling, 10.0 + 10.0 * number, 20.0 + 10.0 * number)
+    assert next(when_s for when_s, notice in said if notice.level == 2) == 65.0
+    assert said[-1][1].level == 2, "until it is acknowledged or over"
+    telling.acknowledge("row-a/xid_79", "alice")
+    telling.fires(alert(99))
+    assert [notice.level for _, notice in told(telling, 100.0, 106.0)] == [1]
+
+
 CHANGES = st.lists(st.tuples(st.sampled_from(["fires", "resolved", "mute", "unmute", "ack", "wait"]), st.integers(0, 4)), max_size=40)
 
 
@@ -140,10 +173,15 @@ def test_every_alert_is_told_unless_it_is_muted_or_ends_first_and_every_end_is_t
     telling, muted, firing, now_s = Telling(TIMING), set[str](), dict[str, Alert](), 0.0
     said: list[Notify] = []
 
+    def fire_of(group: str) -> bool:
+        return any(one.group == group for one in firing.values())
+
     def run(seconds: float) -> None:
         nonlocal now_s
         said.extend(notice for _, notice in told(telling, now_s, now_s + seconds, lambda one: one.node in muted))
         now_s += seconds
+        last = {notice.key: notice for notice in said}
+        assert [key for key, notice in last.items() if seconds and notice.firing and not fire_of(key)] == [], "the end is told at once"
 
     for what, number in changes:
         one = alert(number, kind=f"kind{number % 2}")

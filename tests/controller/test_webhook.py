@@ -1,5 +1,6 @@
 """Webhooks against a real HTTP server that answers, fails or hangs: told once, told again, never waited for."""
 
+import base64
 import json
 import threading
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import standardwebhooks
 from house import ROOT
 from prometheus_client import REGISTRY
 
+from gpuwarden.controller.actuators import alertmanager
 from gpuwarden.controller.actuators.heartbeat import Heartbeat
-from gpuwarden.controller.actuators.webhook import Patience, Webhook, Webhooks
+from gpuwarden.controller.actuators.post import Occasion
+from gpuwarden.controller.actuators.webhook import Patience, Webhook, Webhooks, _seconds
 from gpuwarden.controller.config import HeartbeatConfig, WebhookConfig
 from gpuwarden.controller.events import Notify
 from gpuwarden.core.config import ConfigError
@@ -31,6 +35,7 @@ class Receiver:
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.heads: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
+        self.retry_after = ""
         self.released = threading.Event()
         receiver = self
 
@@ -56,6 +61,8 @@ class Receiver:
         if status > 0:
             request.send_response(status)
             request.send_header("Content-Length", "0")
+            if self.retry_after:
+                request.send_header("Retry-After", self.retry_after)
             request.end_headers()
             return
         request.close_connection = True
@@ -170,12 +177,74 @@ def test_tries_are_bounded_and_giving_up_is_counted_and_said(receiver: Receiver,
     webhook.tell(alert())
     wait_for_outcome("bounded", "given_up")
     assert len(receiver.posts) == 4
-    assert "bounded: gave up telling of row-a: over-budget: was answered 500" in caplog.messages
+    assert "bounded: gave up telling of row-a: over-budget: was answered 500; will try again every 60 s" in caplog.messages
     assert receiver.url not in caplog.text
     receiver.script = [200]
     webhook.tell(alert())  # what was given up was not told, so the next word of it is
     wait_for_outcome("bounded", "delivered")
     webhook.close()
+
+
+def test_what_was_given_up_is_tried_now_and_then_until_it_arrives_and_counted_once(receiver: Receiver) -> None:
+    webhook = Webhook(WebhookConfig("outage", receiver.url), replace(QUICK, retry_s=0.1))
+    webhook.tell(alert())
+    wait_for_outcome("outage", "delivered")
+    receiver.script = [500]
+    webhook.tell(alert(firing=False))
+    receiver.wait_for(1 + 4 + 3)
+    receiver.script = [200]
+    wait_for_outcome("outage", "delivered", 2)
+    count = len(receiver.posts)
+    time.sleep(0.3)
+    webhook.close()
+    assert receiver.posts[-1][1]["type"] == "gpuwarden.alert.resolved" and len(receiver.posts) == count
+    assert outcomes("outage", "given_up") == 1
+
+
+def test_a_receiver_that_asks_for_time_gets_it(receiver: Receiver) -> None:
+    receiver.script, receiver.retry_after = [429, 200], "1"
+    webhook, began_s = opened(receiver, "busy"), time.monotonic()
+    webhook.tell(alert())
+    wait_for_outcome("busy", "delivered")
+    webhook.close()
+    assert time.monotonic() - began_s >= 1.0
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("", 0.0), ("7", 7.0), ("9" * 5000, 60.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
+def test_how_long_a_receiver_may_ask_for_is_bounded(said: str, seconds: float) -> None:
+    assert _seconds(said) == seconds
+
+
+def test_what_is_counted_begins_at_0_so_that_the_first_failure_is_an_increase(receiver: Receiver) -> None:
+    webhook = opened(receiver, "born")
+    webhook.close()
+    for outcome in ("delivered", "given_up"):
+        assert REGISTRY.get_sample_value("gpuwarden_webhook_alerts_total", {"webhook": "born", "outcome": outcome}) == 0
+    assert REGISTRY.get_sample_value("gpuwarden_webhook_retries_total", {"webhook": "born"}) == 0
+
+
+def test_the_end_of_a_grave_alert_that_has_not_arrived_yet_is_told_though_it_is_not_grave(receiver: Receiver) -> None:
+    receiver.script = [500, 200]
+    webhook = Webhook(WebhookConfig("slow", receiver.url, min_severity="critical"), replace(QUICK, first_s=2.0, cap_s=2.0))
+    webhook.tell(alert(severity="critical"))
+    receiver.wait_for(1)
+    webhook.tell(alert(firing=False, severity="info"))
+    wait_for_outcome("slow", "delivered", 2)
+    webhook.close()
+    assert receiver.posts[-1][1]["type"] == "gpuwarden.alert.resolved"
+
+
+def test_two_controllers_with_a_row_of_one_name_do_not_close_each_others_alerts(receiver: Receiver, tmp_path: Path) -> None:
+    for form, files in (("pagerduty", {"routing_key_file": private(tmp_path / "key", "R")}), ("alertmanager", {}), ("cloudevents", {})):
+        for cluster in ("north", "south"):
+            webhook = Webhook(WebhookConfig("both", receiver.url, form=form, **files), QUICK, cluster)
+            webhook.tell(alert())
+            receiver.wait_for(len(receiver.posts) + 1)
+            webhook.close()
+    pages, alerts, events = ([post for _, post in receiver.posts][at : at + 2] for at in (0, 2, 4))
+    assert [page["dedup_key"] for page in pages] == ["north/k1", "south/k1"]
+    assert [one["labels"]["cluster"] for (one,) in alerts] == ["north", "south"]  # type: ignore[misc]  # a list of one alert
+    assert [event["source"] for event in events] == ["gpuwarden/north", "gpuwarden/south"]
 
 
 def test_a_receiver_that_does_not_want_it_is_not_asked_again(receiver: Receiver) -> None:
@@ -191,7 +260,7 @@ def test_a_receiver_that_hangs_blocks_neither_who_tells_nor_the_other_receiver(r
     hanging = Receiver()
     hanging.script = [0]
     configs = (WebhookConfig("hangs", hanging.url), WebhookConfig("well", receiver.url))
-    webhooks = Webhooks(configs, Patience(attempts=4, attempt_s=60.0))
+    webhooks = Webhooks(configs, patience=Patience(attempts=4, attempt_s=60.0))
     began_s = time.monotonic()
     for number in range(1000):
         webhooks.tell(alert(f"k{number}"))
@@ -282,6 +351,26 @@ def test_a_signed_post_is_taken_once_and_altered_old_or_replayed_it_is_not(recei
     assert not door.takes(head, body, now_s), "replayed"
 
 
+def test_the_specification_s_own_library_verifies_what_is_signed_with_a_secret_of_its_form(receiver: Receiver, tmp_path: Path) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    webhook = opened(receiver, "standard", secret_file=private(tmp_path / "secret", secret))
+    webhook.tell(alert())
+    receiver.wait_for(1)
+    webhook.close()
+    head, body = receiver.heads[0], receiver.bodies[0]
+    assert standardwebhooks.Webhook(secret).verify(body, head) == receiver.posts[0][1]
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(secret).verify(body.replace(b"61", b"16"), head)
+    assert Verifier(base64.b64decode(secret.removeprefix("whsec_"))).takes(head, body, time.time())
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64"])
+def test_a_secret_that_is_announced_as_base64_and_is_none_is_refused_at_the_start(tmp_path: Path, secret: str) -> None:
+    file = private(tmp_path / "secret", secret)
+    with pytest.raises(ConfigError, match=r"secret_file: .*secret: after whsec_ there should be base64"):
+        Webhook(WebhookConfig("bad", "http://127.0.0.1:9/", secret_file=file), QUICK)
+
+
 def test_attempts_of_one_post_have_one_id_and_fresh_stamps(receiver: Receiver, tmp_path: Path) -> None:
     receiver.script = [500, 200]
     webhook = opened(receiver, "stamps", secret_file=private(tmp_path / "secret", "s3cret"))
@@ -303,7 +392,7 @@ def test_addresses_and_keys_come_from_files_that_may_change_and_are_in_no_log(
     private(tmp_path / "url", receiver.url + "/T0KEN")
     ((_, event),) = receiver.wait_for(1)
     webhook.close()
-    assert (event["routing_key"], event["event_action"], event["dedup_key"]) == ("R0UTING", "trigger", "k1")
+    assert (event["routing_key"], event["event_action"], event["dedup_key"]) == ("R0UTING", "trigger", "gpuwarden/k1")
     assert event["payload"]["severity"] == "warning" and event["payload"]["source"] == "row-a"
     assert "T0KEN" not in caplog.text and "R0UTING" not in caplog.text and caplog.text
 
@@ -364,9 +453,48 @@ def test_a_hanging_watcher_does_not_hold_the_decider(receiver: Receiver) -> None
     heartbeat.close()
 
 
+def test_a_hanging_watcher_does_not_hold_the_end(receiver: Receiver) -> None:
+    receiver.script = [0]
+    heartbeat = Heartbeat(HeartbeatConfig(receiver.url))
+    heartbeat.beat(0)
+    receiver.wait_for(1)
+    heartbeat.beat(1)  # waits, so that there is no room
+    began_s = time.monotonic()
+    heartbeat.close()
+    assert time.monotonic() - began_s < 2
+
+
+def test_a_dripping_watcher_is_given_up_in_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("gpuwarden.controller.actuators.heartbeat.ATTEMPT_S", 0.3)
+    receiver.script = [DRIP]
+    heartbeat = Heartbeat(HeartbeatConfig(receiver.url))
+    heartbeat.beat(0)
+    receiver.wait_for(1)
+    time.sleep(0.6)
+    heartbeat.close()
+    assert "heartbeat: no answer within 0.3 s" in caplog.messages
+
+
+def test_alertmanager_s_labels_stay_while_an_alert_grows_and_one_of_another_severity_ends_the_one_before() -> None:
+    fired = Notify("row-a/xid_79", True, "warning", "xid_79 on n3", "x", "n3", 1, 1, 2, "xid_79", "row-a")
+    grown = replace(fired, title="xid_79 on 2 of row-a", subject="row-a", told_unix_ns=3)
+    graver = replace(grown, severity="critical", told_unix_ns=4)
+
+    def posted(word: Notify, heard: Notify | None) -> list[dict[str, Any]]:
+        said: list[dict[str, Any]] = json.loads(alertmanager.form(word, Occasion("c1", heard=heard)).body)
+        return said
+
+    (first,), (second,) = posted(fired, None), posted(grown, fired)
+    assert first["labels"] == second["labels"]
+    assert first["labels"] == {"alertname": "xid_79", "severity": "warning", "domain": "row-a", "cluster": "c1", "gpuwarden_key": "row-a/xid_79"}
+    over, third = posted(graver, grown)
+    assert over["labels"] == second["labels"] and "endsAt" in over
+    assert third["labels"]["severity"] == "critical" and "startsAt" in third
+
+
 def test_alertmanager_is_told_again_of_what_still_fires(receiver: Receiver) -> None:
     webhook = opened(receiver, "am", form="alertmanager")
-    webhook._say_again_s = 0.1
+    webhook._words.say_again_s = 0.1
     webhook.tell(alert())
     assert len({body for body in receiver.wait_for(4) and receiver.bodies}) == 1
     webhook.tell(alert(firing=False))

@@ -41,3 +41,8 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 )
 def test_only_a_loopback_address_or_localhost_is_loopback(host: str, loopback: bool) -> None:
     assert Address(host, 1).loopback is loopback
+
+
+@pytest.mark.parametrize(("host", "nearby"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.5", "10.0.0.5"), ("n1", "n1")])
+def test_what_listens_everywhere_is_called_on_loopback(host: str, nearby: str) -> None:
+    assert Address(host, 7443).nearby == Address(nearby, 7443)

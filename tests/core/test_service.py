@@ -16,7 +16,7 @@ import gpuwarden.core.metrics  # noqa: F401 - what the loop counts shows there
 from gpuwarden.core.eventlog import EventLog, read_steps
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.plain import Reader
-from gpuwarden.core.service import Inbox, Ticker, serve, stop_on_signals
+from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +140,12 @@ def test_a_signal_sets_the_stop(signals: None, number: signal.Signals) -> None:
     stop = stop_on_signals()
     os.kill(os.getpid(), number)
     assert stop.wait(5.0)
+
+
+def test_failures_of_every_action_are_counted_from_0() -> None:
+    @dataclass
+    class Jump:
+        pass
+
+    count_failures_of(Echo | Jump)
+    assert metric("gpuwarden_action_failed_total", action="Jump") == 0

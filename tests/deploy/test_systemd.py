@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from deploy.units import FLOOR_W, UNITS, agent_config, controller_config, limiter_config, supervised
+from deploy.units import FLOOR_W, NOBODY, UNITS, agent_config, controller_config, limiter_config, supervised
 from fakes.nvml.steer import FakeNode
 from services.supervisor import Supervised
+from services.unit_file import read_unit
 
+from gpuwarden.agent.limiter.config import LimiterConfig
+from gpuwarden.cli.brokers import BusFile
+from gpuwarden.core.config import load
+from gpuwarden.detector.config import DetectorConfig
+
+EXAMPLES = UNITS.parent / "examples"
+CREDENTIALS = {"agent": "credentials.conf", "detector": "kafka-credentials.conf", "recorder": "kafka-credentials.conf"}
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+BUS = f'[bus]\nbootstrap = ["{NOBODY}"]\n'
 STOP_S = 5.0
+FLOOR_WITHIN_S = 3.0
+"""From a death, or the watchdog's second, to the floor; a new process of ours and its child start in between."""
 
 
 @pytest.fixture
@@ -50,8 +62,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unit.write_text(unit.read_text().replace("/opt/gpuwarden/bin/gpuwarden", "/bin/true"))
     for drop_in in folder.glob("*.service.d"):
         (folder / drop_in.stem).write_text("[Service]\nExecStart=/bin/true\n")
-    (folder / "gpuwarden-agent.service.d").mkdir()
-    shutil.copy(UNITS.parent / "examples" / "credentials.conf", folder / "gpuwarden-agent.service.d")
+    for daemon, example in CREDENTIALS.items():
+        (folder / f"gpuwarden-{daemon}.service.d").mkdir()
+        shutil.copy(EXAMPLES / example, folder / f"gpuwarden-{daemon}.service.d")
     return folder
 
 
@@ -74,6 +87,41 @@ def test_what_runs_jobs_waits_for_the_limiter_and_is_not_restarted_with_it(drop_
     assert settings == ["[Unit]", "Requires=gpuwarden-ready.service", "After=gpuwarden-ready.service"]
     waits = (UNITS / "gpuwarden-ready.service").read_text()
     assert "\nAfter=gpuwarden-limiter.service\n" in waits and not re.search(r"^(Requires|BindsTo|PartOf)=", waits, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("Type", "notify"), ("Restart", "always"), ("StartLimitIntervalSec", "0"), ("OOMScoreAdjust", "-1000"),
+        ("LimitMEMLOCK", "infinity"), ("MemorySwapMax", "0"), ("PrivateNetwork", "yes"), ("CapabilityBoundingSet", "CAP_SYS_ADMIN"),
+        ("StateDirectory", "gpuwarden"),
+    ],
+)
+def test_what_the_lease_rests_on_stands_in_the_limiters_unit(setting: str, value: str) -> None:
+    assert read_unit(UNITS / "gpuwarden-limiter.service", {}).settings[setting] == [value]
+
+
+def test_a_limiter_that_is_gone_is_noticed_within_a_second() -> None:
+    unit = read_unit(UNITS / "gpuwarden-limiter.service", {})
+    assert 0 < unit.span_s("WatchdogSec", 0.0) <= 1.0 and unit.span_s("RestartSec", 1.0) <= 0.1
+
+
+def test_the_post_command_looks_for_the_state_where_a_limiter_keeps_it_unless_told_otherwise() -> None:
+    (command,) = read_unit(UNITS / "gpuwarden-limiter.service", {}).commands("ExecStopPost")
+    assert Path(command[command.index("--state") + 1]) == LimiterConfig(Path("key"), FLOOR_W).state_file
+
+
+@pytest.mark.parametrize("daemon", CREDENTIALS)
+def test_a_made_up_user_gets_its_secrets_as_credentials(daemon: str) -> None:
+    assert "DynamicUser" in read_unit(UNITS / f"gpuwarden-{daemon}.service", {}).settings, "it cannot read a file of mode 600"
+    handed_over = read_unit(EXAMPLES / CREDENTIALS[daemon], {}).settings["LoadCredential"]
+    assert "kafka-password" in {one.partition(":")[0] for one in handed_over}
+
+
+@pytest.mark.parametrize("daemon", ["detector", "recorder"])
+def test_the_example_of_a_daemon_on_kafka_alone_is_understood(daemon: str) -> None:
+    kind = BusFile if daemon == "recorder" else DetectorConfig
+    assert load(EXAMPLES / f"{daemon}.toml", kind).bus.bootstrap == ("127.0.0.1:9092",)
 
 
 def test_the_users_of_the_units_are_made() -> None:
@@ -121,7 +169,7 @@ def test_a_killed_limiter_leaves_the_floor_before_it_is_started_again(gpus: Fake
         service.wait_ready(20.0)
         gpus.reset_limits(650.0)
         service.kill()
-        took_s = service.wait_until(lambda s: limits_w(gpus) == AT_FLOOR, 10.0)
+        took_s = service.wait_until(lambda s: limits_w(gpus) == AT_FLOOR, FLOOR_WITHIN_S)
         assert service.restarts == 0, "it was the post command"
         service.wait_until(lambda s: s.restarts == 1 and s.ready, 20.0)
         print(f"limiter: killed, and {took_s:.2f} s later every card is at its floor")
@@ -140,6 +188,63 @@ def test_the_post_command_alone_sets_the_floor_and_says_so_of_every_card(gpus: F
     assert (done.returncode, limits_w(gpus)) == (0, AT_FLOOR)
 
 
+HIGHER_FLOOR_W, LOWEST_W = 300.0, 200.0  # a simulated card takes no less
+
+
+@pytest.mark.parametrize(
+    ("broken", "floor_w", "says"),
+    [
+        (("limiter.toml",), HIGHER_FLOOR_W, "so it goes by: the floor of the last start, 300 W"),
+        (("limiter.json",), HIGHER_FLOOR_W, "so it goes by: the floor of "),
+        (("limiter.toml", "limiter.json"), LOWEST_W, "so it goes by: the lowest limit of each card"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_limiter_dies_at_its_floor_or_lower_though_its_files_are_damaged(
+    gpus: FakeNode, tmp_path: Path, broken: tuple[str, ...], floor_w: float, says: str
+) -> None:
+    config = limiter_config(tmp_path, "AUTO").replace(f"floor_w = {FLOOR_W}", f"floor_w = {HIGHER_FLOOR_W}")
+    with supervised("limiter", tmp_path, gpus, config) as service:
+        service.wait_ready(20.0)
+        for name in broken:
+            (tmp_path / name).write_text("floor_w = \n")
+        gpus.reset_limits(650.0)
+        service.kill()
+        service.wait_until(lambda s: limits_w(gpus) == [floor_w] * 8, FLOOR_WITHIN_S)
+        service.wait_until(lambda s: says in s.log_path.read_text(), 5.0)
+
+
+def test_the_post_command_touches_nothing_of_a_node_that_was_never_in_auto_though_its_configuration_is_damaged(
+    gpus: FakeNode, tmp_path: Path
+) -> None:
+    service = limiter(tmp_path, gpus)
+    (tmp_path / "limiter.toml").unlink()
+    (tmp_path / "limiter.json").unlink()
+    (command,) = service.unit.commands("ExecStopPost")
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **gpus.env()}, check=False)
+    assert (done.returncode, limits_w(gpus)) == (0, [700.0] * 8)
+    assert "so it goes by: not in auto" in done.stdout and "nothing is touched" in done.stdout
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY and os.geteuid() != 0,
+    reason="this user may not lock memory (RLIMIT_MEMLOCK)",
+)
+def test_the_memory_of_the_limiter_and_of_the_child_that_sets_limits_is_locked(gpus: FakeNode, tmp_path: Path) -> None:
+    with limiter(tmp_path, gpus) as service:
+        service.wait_ready(20.0)
+        assert service.pid is not None
+        children = [pid for task in Path(f"/proc/{service.pid}/task").iterdir() for pid in (task / "children").read_text().split()]
+        locked_kb = {pid: locked(pid) for pid in {str(service.pid), *children}}
+        print(f"locked, in kB by process: {locked_kb}")
+        assert len(locked_kb) == 2 and min(locked_kb.values()) > 0
+
+
+def locked(pid: str) -> int:
+    (found,) = re.findall(r"^VmLck:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found)
+
+
 def test_a_limiter_that_hangs_is_ended_by_the_watchdog_and_every_card_goes_to_its_floor(gpus: FakeNode, tmp_path: Path) -> None:
     with limiter(tmp_path, gpus) as service:
         service.wait_ready(20.0)
@@ -147,7 +252,7 @@ def test_a_limiter_that_hangs_is_ended_by_the_watchdog_and_every_card_goes_to_it
         assert service.restarts == 0, "it turns though nothing happens"
         gpus.reset_limits(650.0)
         service.kill(signal.SIGSTOP)
-        took_s = service.wait_until(lambda s: limits_w(gpus) == AT_FLOOR, 8.0)
+        took_s = service.wait_until(lambda s: limits_w(gpus) == AT_FLOOR, FLOOR_WITHIN_S)
         service.wait_until(lambda s: s.ends == ["watchdog"] and s.ready, 20.0)
         print(f"limiter: stopped as by a hang, and {took_s:.2f} s later every card is at its floor")
 
@@ -166,7 +271,7 @@ def test_a_driver_that_hangs_is_no_hang_of_the_limiter(gpus: FakeNode, tmp_path:
 
 def test_every_other_daemon_works_and_stops_within_five_seconds_though_nobody_else_is_there(gpus: FakeNode, tmp_path: Path) -> None:
     configs = {
-        "agent": agent_config(tmp_path), "detector": '[bus]\nbootstrap = ["127.0.0.1:1"]\n', "recorder": "",
+        "agent": agent_config(tmp_path), "detector": BUS, "recorder": BUS,
         "controller": controller_config(tmp_path),
     }
     services = {name: supervised(name, tmp_path, gpus, config) for name, config in configs.items()}

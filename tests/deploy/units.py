@@ -19,8 +19,8 @@ def supervised(name: str, folder: Path, gpus: FakeNode | None = None, config: st
         "/opt/gpuwarden/bin/gpuwarden": f"{sys.executable} -m gpuwarden.cli",
         "/etc/gpuwarden/": f"{folder}/",
         "/var/lib/gpuwarden-recorder": f"{folder}/recorded",
+        "/var/lib/gpuwarden/": f"{folder}/",
         "/run/gpuwarden/": f"{folder}/",
-        "${BOOTSTRAP}": NOBODY,
     }
     env = gpus.env() if gpus is not None else {}
     return Supervised(UNITS / f"gpuwarden-{name}.service", there, env, folder / f"{name}.log")

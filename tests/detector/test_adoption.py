@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gpuwarden.core.bus_memory import MemoryBus
+from gpuwarden.core.left_firing import left_firing
 from gpuwarden.detector.events import PublishFinding
 from gpuwarden.detector.machine import Detector, DetectorSetup
-from gpuwarden.detector.main import left_firing
 from gpuwarden.proto import topics
 from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.telemetry_pb2 import DeviceEvent
@@ -20,7 +20,7 @@ def left(story: Any) -> tuple[bytes, ...]:
         if isinstance(action, PublishFinding):
             bus.producer().send(topics.FINDINGS, action.key, action.payload)
     bus.producer().send(topics.FINDINGS, "noise", b"\xff\xff\xff")
-    return left_firing(bus, threading.Event())
+    return left_firing(bus, "test", threading.Event())
 
 
 def restart(story: Any) -> None:

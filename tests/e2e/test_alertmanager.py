@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,20 @@ def wait_for(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_it_lists_what_fires_with_its_labels_and_no_longer_what_was_resolved(alertmanager: str) -> None:
-    webhook = Webhook(WebhookConfig("am", alertmanager, form="alertmanager"), Patience())
-    fired = Notify("row-a/xid_79", True, "critical", "xid_79 on n3/GPU-7", "It fell off the bus.", "n3/GPU-7", time.time_ns())
+def test_it_lists_what_fires_as_one_alert_however_it_grows_and_no_longer_what_was_resolved(alertmanager: str) -> None:
+    webhook = Webhook(WebhookConfig("am", alertmanager, form="alertmanager"), Patience(), "north")
+    began_ns = time.time_ns()
+    fired = Notify("row-a/xid_79", True, "warning", "xid_79 on n3/GPU-7", "It fell.", "n3/GPU-7", began_ns, 1, began_ns, "xid_79", "row-a")
     webhook.tell(fired)
     wait_for(lambda: len(listed(alertmanager)) == 1)
     (alert,) = listed(alertmanager)
-    assert alert["labels"] == {"alertname": "xid_79", "severity": "critical", "subject": "n3/GPU-7", "gpuwarden_key": "row-a/xid_79"}
+    labels = {"alertname": "xid_79", "severity": "warning", "domain": "row-a", "cluster": "north", "gpuwarden_key": "row-a/xid_79"}
+    assert alert["labels"] == labels
     assert alert["annotations"]["summary"] == "xid_79 on n3/GPU-7" and alert["status"]["state"] == "active"
-    webhook.tell(Notify("row-a/xid_79", False, "critical", "xid_79 on n3/GPU-7", "resolved", "n3/GPU-7", time.time_ns()))
+    webhook.tell(replace(fired, title="xid_79 on 2 of row-a", subject="row-a", told_unix_ns=time.time_ns()))
+    wait_for(lambda: [one["annotations"]["summary"] for one in listed(alertmanager)] == ["xid_79 on 2 of row-a"])
+    webhook.tell(graver := replace(fired, severity="critical", told_unix_ns=time.time_ns()))
+    wait_for(lambda: [one["labels"]["severity"] for one in listed(alertmanager)] == ["critical"])
+    webhook.tell(replace(graver, firing=False, unix_ns=time.time_ns(), told_unix_ns=time.time_ns()))
     wait_for(lambda: listed(alertmanager) == [])
     webhook.close()

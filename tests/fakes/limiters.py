@@ -24,6 +24,7 @@ class Limiter:
     sequence: int = 0
     start: str = "start-1"
     grant: Grant | None = None
+    epoch: int = 0  # it outlasts a start
     key: bytes = KEY
 
     @property
@@ -36,7 +37,7 @@ class Limiter:
         card = CardReport(power_w=power_w, default_w=700, min_w=200, max_w=700, requested_w=limit_w, enforced_w=limit_w)
         made = PowerReport(
             version=1, node=self.node, limiter_start=self.start, sequence=self.sequence, stamp_s=now_s, cards=[card] * GPUS,
-            mode=self.mode, floor_w=200.0, epoch=self.grant.epoch if self.grant else 0,
+            mode=self.mode, floor_w=200.0, epoch=self.epoch,
             confirmed_for_s=now_s - self.since_s if self.mode == Mode.MODE_AUTO else None,
         )
         if self.grant is not None:
@@ -50,7 +51,7 @@ class Limiter:
         grant = Grant.FromString(unseal(self.key, Way.DOWN, self.node, sealed))
         if (grant.mode, sum(grant.limits_w)) != (self.mode, self.limit_w):
             self.since_s = now_s
-        self.mode, self.limit_w, self.grant = grant.mode, sum(grant.limits_w), grant
+        self.mode, self.limit_w, self.grant, self.epoch = grant.mode, sum(grant.limits_w), grant, grant.epoch
 
 
 @dataclass

@@ -172,6 +172,17 @@ def test_another_controller_is_obeyed_once_the_lease_has_ended() -> None:
     assert node.limits_w == (600.0, 600.0)
 
 
+@pytest.mark.parametrize("mode", [Mode.MODE_OBSERVE, Mode.MODE_AUTO])
+def test_a_grant_whose_lease_has_ended_is_refused_in_any_mode(mode: "Mode.ValueType") -> None:
+    node = reporting()
+    node.grant(300.0)
+    stamp_s = node.reports()[-1].stamp_s
+    node.run(LEASE_S + 1.0)
+    node.grant(600.0, mode=mode, echo_stamp_s=stamp_s, epoch=7)
+    assert (node.limits_w, node.limiter.mode, node.limiter.epoch) == ((FLOOR_W,) * 2, Mode.MODE_AUTO, 5)
+    assert "lease_s: the grant's 5 s ended 1." in node.said()[-1]
+
+
 def test_limits_are_kept_within_the_cards_range() -> None:
     node = reporting()
     node.grant(5000.0)

@@ -1,4 +1,5 @@
-"""Whatever happens, in whatever order: no limit above the floor is ordered, or left standing, without a lease that runs.
+"""Whatever happens, in whatever order: in auto no limit above the floor is ordered, or left standing, without a lease that runs, and
+only a grant whose lease runs takes a node out of auto.
 
 The oracle here is dumb: it remembers every genuine grant that was ever sealed, and knows nothing of how the limiter decides.
 """
@@ -6,7 +7,7 @@ The oracle here is dumb: it remembers every genuine grant that was ever sealed, 
 import math
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpuwarden.agent.limiter.card import Card
@@ -28,7 +29,8 @@ from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport
 KEY = bytes(range(32))
 FLOOR_W, DEFAULT_W = 200.0, 700.0
 CARDS = (Card("GPU-0", DEFAULT_W, 100.0, DEFAULT_W), Card("GPU-1", DEFAULT_W, 100.0, DEFAULT_W))
-FLOORS = (FLOOR_W, FLOOR_W)
+FLOORS, DEFAULTS = (FLOOR_W, FLOOR_W), (DEFAULT_W, DEFAULT_W)
+MODES = (Mode.MODE_OBSERVE, Mode.MODE_NOTIFY, Mode.MODE_AUTO)
 NAN = math.nan
 
 
@@ -48,8 +50,11 @@ class Trial:
     genuine: list[tuple[Grant, bytes]] = field(default_factory=list)
 
     def tell(self, event: Event) -> None:
+        before = self.limiter.mode
         for action in self.limiter.step(self.now_s, event):
             self._check(action)
+        if self.limiter.mode != before:
+            assert isinstance(event, Directive) and self.running(self.limiter.mode), f"{before} left at {self.now_s}"
 
     def _check(self, action: Action) -> None:
         if isinstance(action, SendReport):
@@ -59,35 +64,45 @@ class Trial:
             self.ordered = action
 
     def allowed(self, limits_w: tuple[float, ...]) -> bool:
+        if self.limiter.mode != Mode.MODE_AUTO:
+            return limits_w == DEFAULTS
         return limits_w == FLOORS or any(
-            limits_w == tuple(min(max(w, 100.0), DEFAULT_W) for w in grant.limits_w)
-            and self.now_s < grant.echo_stamp_s + grant.lease_s
-            for grant, _ in self.genuine
+            limits_w == tuple(min(max(w, 100.0), DEFAULT_W) for w in grant.limits_w) for grant in self.running(Mode.MODE_AUTO)
         )
+
+    def running(self, mode: "Mode.ValueType") -> list[Grant]:
+        return [g for g, _ in self.genuine if g.mode == mode and self.now_s < g.echo_stamp_s + g.lease_s]
 
     def tick(self, power_w: float = 300.0) -> None:
         self.tell(PowerRead((power_w, power_w)))
         if self.ordered is not None:
             assert self.allowed(self.ordered.limits_w), f"{self.ordered} still stands at {self.now_s}"
 
-    def grant(self, limit_w: float, lease_s: float, epoch: int, controller: str, age: int, key: bytes = KEY) -> None:
+    def grant(
+        self, limit_w: float, lease_s: float, epoch: int, controller: str, age: int, mode: "Mode.ValueType" = Mode.MODE_AUTO,
+        key: bytes = KEY, *, withheld: bool = False,
+    ) -> None:
         self.sequence += 1
         grant = Grant(
             version=1, node="n1", epoch=epoch, controller_id=controller, sequence=self.sequence, echo_limiter_start="s1",
             echo_stamp_s=self.reports[-1 - age % len(self.reports)].stamp_s, lease_s=lease_s, limits_w=[limit_w] * 2,
-            mode=Mode.MODE_AUTO,
+            mode=mode,
         )
         sealed = seal(key, Way.DOWN, "n1", grant.SerializeToString())
         if key == KEY:
             self.genuine.append((grant, sealed))
-        self.tell(Directive(sealed))
+        if not withheld:
+            self.tell(Directive(sealed))
 
 
 watts = st.floats(50.0, 900.0)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), st.floats(0.05, 3.0)),
-        st.tuples(st.just("grant"), watts, st.floats(0.5, 10.0), st.integers(1, 6), st.sampled_from("ab"), st.integers(0, 3)),
+        st.tuples(
+            st.sampled_from(("grant", "withhold")), watts, st.floats(0.5, 10.0), st.integers(1, 6), st.sampled_from("ab"),
+            st.integers(0, 3), st.sampled_from((*MODES, Mode.MODE_AUTO)),
+        ),
         st.tuples(st.just("forge"), watts),
         st.tuples(st.just("flip"), st.integers(0, 1000)),
         st.tuples(st.just("replay"), st.integers(0, 1000)),
@@ -105,8 +120,10 @@ def play(trial: Trial, what: str, *with_: float) -> None:
     match what:
         case "wait":
             trial.now_s += with_[0]
-        case "grant":
-            trial.grant(with_[0], with_[1], int(with_[2]), str(with_[3]), int(with_[4]))
+        case "grant" | "withhold":
+            limit_w, lease_s, epoch, controller, age, mode = with_
+            withheld = what == "withhold"
+            trial.grant(limit_w, lease_s, int(epoch), str(controller), int(age), MODES[MODES.index(mode)], withheld=withheld)  # type: ignore[arg-type]  # a script's numbers
         case "forge":
             trial.grant(with_[0], 10.0, 9, "a", 0, key=bytes(32))
         case "flip" if trial.genuine:
@@ -146,6 +163,7 @@ def read_back(trial: Trial, *, ordered: bool) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(steps)
+@example([("withhold", 400.0, 2.0, 3, "a", 0, Mode.MODE_OBSERVE), ("wait", 2.5), ("replay", 0)])
 def test_no_limit_above_the_floor_is_ordered_or_left_without_a_lease_that_runs(script: list[tuple[str, ...]]) -> None:
     trial = Trial()
     trial.tick()
@@ -166,5 +184,8 @@ def test_once_all_falls_silent_an_obeying_driver_is_at_the_floor_and_confirmed(s
         trial.now_s += 0.1
         trial.tick(150.0)
         play(trial, "obey")
-    assert trial.driver_w == FLOORS
-    assert trial.reports[-1].confirmed_for_s > 1.0 and not trial.reports[-1].driver_hung
+    if trial.limiter.mode == Mode.MODE_AUTO:
+        assert trial.driver_w == FLOORS
+        assert trial.reports[-1].confirmed_for_s > 1.0 and not trial.reports[-1].driver_hung
+    else:
+        assert trial.ordered is None or trial.ordered.limits_w == DEFAULTS

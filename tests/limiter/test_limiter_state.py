@@ -15,13 +15,22 @@ def test_a_new_node_observes(tmp_path: Path) -> None:
 
 def test_what_was_saved_last_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "made" / "state"
-    for remembered in (Remembered(7, Mode.MODE_AUTO), Remembered(1 << 60, Mode.MODE_NOTIFY)):
+    for remembered in (Remembered(7, Mode.MODE_AUTO), Remembered(1 << 60, Mode.MODE_NOTIFY, 200.0)):
         save_state(path, remembered)
         assert load_state(path) == remembered
     assert [found.name for found in path.parent.iterdir()] == ["state"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"epoch": 1, "mode": "loud"}', '{"epoch": "x", "mode": "MODE_AUTO"}', "\xff"])
+def test_a_file_of_a_limiter_that_wrote_no_floor_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.write_text('{"epoch": 7, "mode": "MODE_AUTO"}')
+    assert load_state(path) == Remembered(7, Mode.MODE_AUTO, None)
+
+
+BAD_FLOORS = [f'{{"epoch": 1, "mode": "MODE_AUTO", "floor_w": {floor}}}' for floor in ("-1", "NaN", '"low"')]
+
+
+@pytest.mark.parametrize("text", [*BAD_FLOORS, "", "{}", "[1]", '{"epoch": 1, "mode": "loud"}', '{"epoch": "x", "mode": "MODE_AUTO"}', "\xff"])
 def test_a_file_that_says_nothing_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state"
     path.write_text(text, encoding="latin-1")

@@ -45,6 +45,34 @@ def test_not_in_auto_counts_at_the_default_for_ever() -> None:
     assert node.counted(1.0) == (DEFAULT_W, math.inf)
 
 
+def test_told_to_leave_auto_it_counts_at_the_default_until_its_own_clock_says_that_it_refuses_that_word() -> None:
+    node = known()
+    node.released(1, 100.0, LEASE_S)
+    assert node.counted(60.0) == (DEFAULT_W, math.inf), "obeyed once, it outlasts its lease"
+    early, late = report(FLOOR_W), report(FLOOR_W)
+    early.stamp_s, late.stamp_s = 100.0 + LEASE_S - 0.01, 100.0 + LEASE_S
+    node.reported(60.0, early, EPOCH)
+    assert node.counted(60.0) == (DEFAULT_W, math.inf)
+    node.reported(61.0, late, EPOCH)
+    assert node.counted(61.0) == (FLOOR_W, 0.0)
+
+
+@pytest.mark.parametrize(("epoch", "sequence", "taken_back"), [(EPOCH, 2, True), (EPOCH, 1, False), (EPOCH + 1, 2, False)])
+def test_a_newer_grant_that_it_obeys_takes_the_word_to_leave_auto_back(epoch: int, sequence: int, taken_back: bool) -> None:
+    node = known()
+    node.released(1, 100.0, LEASE_S)
+    node.granted(2, 900.0, 0.0, LEASE_S)
+    node.reported(1.0, report(900.0, sequence=sequence), epoch)
+    assert node.counted(1.0)[0] == (900.0 if taken_back else DEFAULT_W)
+
+
+def test_a_limiter_that_starts_anew_obeys_no_word_to_leave_auto_from_before() -> None:
+    node = known()
+    node.released(1, 100.0, LEASE_S)
+    node.reported(1.0, report(FLOOR_W, start="b"), EPOCH)
+    assert node.counted(1.0) == (FLOOR_W, 0.0)
+
+
 def test_just_come_up_counts_at_the_default_until_read_back_and_settled() -> None:
     node = exposure()
     node.reported(0.0, report(FLOOR_W, confirmed_s=0.4), EPOCH)
@@ -82,6 +110,15 @@ def test_a_driver_reload_puts_the_node_back_to_the_default() -> None:
     node = known()
     node.reported(1.0, report(DEFAULT_W, confirmed_s=None, loads=1), EPOCH)
     assert node.counted(1.0) == (DEFAULT_W, math.inf)
+
+
+@pytest.mark.parametrize("again", [{"start": "b"}, {"loads": 1}], ids=["another start", "a reload"])
+def test_a_grant_that_runs_counts_also_where_a_limiter_says_that_it_has_come_up_at_its_floor(again: dict[str, object]) -> None:
+    node = known()
+    node.granted(1, 900.0, 0.0, LEASE_S)
+    node.reported(1.0, report(FLOOR_W, **again), EPOCH)  # type: ignore[arg-type]  # start is str, loads int
+    assert node.counted(1.0)[0] == 900.0
+    assert node.counted(LEASE_S * DRIFT + SETTLE_S + 0.01) == (FLOOR_W, 0.0)
 
 
 def test_a_limit_that_somebody_else_raised_counts_as_long_as_it_lasts() -> None:

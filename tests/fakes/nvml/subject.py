@@ -1,8 +1,10 @@
 """What a child process holds in the tests of `gpuwarden.agent.child`: it answers, hangs, raises and dies as told."""
 
 import os
+import sys
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -29,6 +31,12 @@ class Subject:
 
     def answer(self, number: float) -> Answer:
         return Answer(number, ("a", "b"))
+
+    def say(self, text: str) -> None:
+        """These very bytes, as a library gone astray may write them to any descriptor."""
+        pipe = Connection(os.dup(int(sys.argv[1])))
+        pipe.send_bytes(text.encode("latin-1"))
+        pipe.close()
 
     def pid(self) -> int:
         return os.getpid()

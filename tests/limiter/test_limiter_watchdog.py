@@ -1,0 +1,75 @@
+"""A limiter that cannot set a limit any more does not tell its service manager that all is well."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.config import LimiterConfig
+from gpuwarden.agent.limiter.main import limit
+from gpuwarden.agent.limiter.state import Remembered
+from gpuwarden.core.notify import Supervisor
+
+
+class Plant:
+    """One card whose session is `broken` in a way that nobody foresaw."""
+
+    driver_loads = 1
+    cards = (Card("GPU-0", 700.0, 200.0, 700.0),)
+
+    def __init__(self) -> None:
+        self.broken = threading.Event()
+
+    def power_w(self) -> tuple[float, ...]:
+        if self.broken.is_set():
+            raise MemoryError
+        return (300.0,)
+
+    def limits(self) -> tuple[CardState, ...]:
+        return (CardState(700.0, 700.0),)
+
+    def set_limits(self, limits_w: tuple[float, ...]) -> tuple[str, ...]:
+        return ("",)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        made.bind(str(tmp_path / "notify"))
+        made.setblocking(False)
+        yield made
+
+
+def fed(told: socket.socket, seconds: float) -> int:
+    """How often the watchdog was fed in that time."""
+    time.sleep(seconds)
+    count = 0
+    while True:
+        try:
+            count += told.recv(4096) == b"WATCHDOG=1"
+        except BlockingIOError:
+            return count
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_watchdog_is_fed_only_while_the_thread_that_sets_limits_lives(told: socket.socket, tmp_path: Path) -> None:
+    plant, stop = Plant(), threading.Event()
+    config = LimiterConfig(tmp_path / "key", 200.0, socket=tmp_path / "limiter.sock", state_file=tmp_path / "state")
+    supervisor = Supervisor({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+    loop = threading.Thread(target=limit, args=(config, bytes(32), Remembered(), plant, stop, None, supervisor))
+    loop.start()
+    try:
+        assert fed(told, 2.0) >= 4
+        plant.broken.set()
+        fed(told, 0.5)
+        assert fed(told, 1.0) == 0
+    finally:
+        stop.set()
+        loop.join()
