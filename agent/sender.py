@@ -132,5 +132,5 @@ class Sender:
         REFUSED.inc()
         self._refused += 1
         if self._refused.bit_count() == 1:  # the first, second, fourth, eighth
-            _log.error("telemetry: %d records are given up, the newest because %s", self._refused, why)
+            _log.error("telemetry: %d records are given up, the newest, of %d bytes, because %s", self._refused, len(kept.payload), why)
         self._spool.done(kept.id)
