@@ -5,15 +5,19 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from prometheus_client import Counter
+
 from gpuwarden.agent.spool import Spool
 from gpuwarden.agent.spool_store import Kept
-from gpuwarden.core.bus import Bus, BusError, Producer
+from gpuwarden.core.bus import Bus, BusError, NotYet, Producer, TooLarge
 from gpuwarden.proto.topics import TELEMETRY
 
 PAUSE_S: Final = 1.0
 TAKE_S: Final = 0.5  # a failed producer, or the end, is noticed so often
 CLOSE_S: Final = 2.0
 UNDER_WAY: Final = 1000  # records that the producer may hold: all of them are in the spool too
+
+REFUSED: Final = Counter("gpuwarden_agent_spool_refused_total", "Telemetry records given up because the bus takes none so large")
 
 Connect = Callable[[threading.Event], Bus]
 """Waits for the bus as long as it takes; BusError once the event is set."""
@@ -27,6 +31,9 @@ class Sender:
     def __init__(self, connect_bus: Connect, node: str, spool: Spool) -> None:
         self._connect, self._node, self._spool = connect_bus, node, spool
         self._room = threading.BoundedSemaphore(UNDER_WAY)
+        self._refused = 0
+        self._alone = 0  # so many more are sent one by one
+        self._lone_id: int | None = None  # the record that nothing else is under way with
         self._stop, self._failed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
@@ -70,15 +77,37 @@ class Sender:
             kept = self._spool.take(TAKE_S)
             if kept is None:
                 self._room.release()
-                continue
-            try:
-                producer.send(TELEMETRY, self._node, kept.payload, self._on_done(kept))
-            except BusError as why:
-                _log.warning("telemetry waits: %s", why)
-                self._spool.again(kept.id)
-                self._room.release()
+            elif not self._handed_over(kept, producer):
                 self._stop.wait(PAUSE_S)
                 return
+
+    def _handed_over(self, kept: Kept, producer: Producer) -> bool:
+        """Whether this producer is of further use; what became of the record is known in either case, or will be said."""
+        self._lone_id = kept.id if self._alone else None
+        try:
+            producer.send(TELEMETRY, self._node, kept.payload, self._on_done(kept))
+        except TooLarge as why:
+            self._room.release()
+            self._give_up(kept, why)
+        except BusError as why:
+            _log.warning("telemetry waits: %s", why)
+            self._spool.again(kept.id)
+            self._room.release()
+            return False
+        return not self._alone or self._settled_alone(producer)
+
+    def _settled_alone(self, producer: Producer) -> bool:
+        """Waits until nothing is under way; False if `close` came first."""
+        self._alone -= 1
+        while not self._stop.is_set():
+            try:
+                producer.flush(PAUSE_S)
+            except NotYet:
+                continue
+            except BusError:
+                pass  # told to `_on_done`
+            return True
+        return False
 
     def _on_done(self, kept: Kept) -> Callable[[Exception | None], None]:
         def on_done(failure: Exception | None) -> None:
@@ -87,6 +116,21 @@ class Sender:
                 self._spool.done(kept.id)
             else:
                 self._failed.set()
-                self._spool.again(kept.id)
+                self._on_failure(kept, failure)
 
         return on_done
+
+    def _on_failure(self, kept: Kept, failure: Exception) -> None:
+        """A record that the brokers call too large takes all with it that are under way: the culprit is the one that was alone."""
+        if isinstance(failure, TooLarge) and kept.id == self._lone_id:
+            self._give_up(kept, failure)
+            return
+        self._alone = UNDER_WAY if isinstance(failure, TooLarge) else self._alone
+        self._spool.again(kept.id)
+
+    def _give_up(self, kept: Kept, why: TooLarge) -> None:
+        REFUSED.inc()
+        self._refused += 1
+        if self._refused.bit_count() == 1:  # the first, second, fourth, eighth
+            _log.error("telemetry: %d records are given up, the newest, of %d bytes, because %s", self._refused, len(kept.payload), why)
+        self._spool.done(kept.id)

@@ -34,7 +34,8 @@ class Spool:
         self._last_id = self._file.last_id if self._file is not None else 0
         self._limit_bytes = limit_bytes
         self._taken = 0  # all up to this number are under way
-        self._acknowledged: set[int] = set()
+        self._acknowledged: set[int] = set()  # in the file still, since removing costs a write
+        self._remove_at = 1  # so many
         self._failing = False
         self._show()
 
@@ -59,9 +60,11 @@ class Spool:
             return kept
 
     def done(self, id: int) -> None:
-        """It is acknowledged."""
+        """It is acknowledged, or will never be wanted."""
         with self._changed:
-            self._acknowledged.add(id)
+            self._memory.remove((id,))
+            if self._in_file(id):  # it may have been dropped while it was under way
+                self._acknowledged.add(id)
             if len(self._acknowledged) >= REMOVE_AT:
                 self._remove()
             self._show()
@@ -79,6 +82,7 @@ class Spool:
     def close(self) -> None:
         """What is not acknowledged stays in the file."""
         with self._changed:
+            self._remove_at = 1
             self._remove()
             self._show()
             for store in (self._file, self._memory):
@@ -93,11 +97,20 @@ class Spool:
     def _stored(self) -> int:
         return self._memory.count + (self._file.count if self._file is not None else 0)
 
+    def _in_file(self, id: int) -> bool:
+        try:
+            return self._file is not None and self._file.has(id)
+        except sqlite3.Error as why:
+            self._say_failing(why)
+            return False  # it may come twice
+
     def _put_in_file(self, kept: Kept) -> bool:
         if self._file is None:
             return False
         try:
             self._file.add(kept)
+            if self._file.size_bytes > self._limit_bytes:
+                self._remove_from(self._file)  # what is acknowledged is no loss
             _make_room(self._file, self._limit_bytes)
         except sqlite3.Error as why:
             self._say_failing(why)
@@ -120,17 +133,19 @@ class Spool:
         return kept or self._memory.after(self._taken)
 
     def _remove(self) -> None:
-        """A file that takes no changes keeps them for now: they would come twice after a restart."""
-        if not self._acknowledged:
+        """A file that takes no changes keeps them for now, and is not asked at every record: they would come twice after a restart."""
+        if self._file is None or len(self._acknowledged) < self._remove_at:
             return
-        self._memory.remove(self._acknowledged)
         try:
-            if self._file is not None:
-                self._file.remove(self._acknowledged)
+            self._remove_from(self._file)
         except sqlite3.Error as why:
             self._say_failing(why)
-            return
+            self._remove_at = len(self._acknowledged) + REMOVE_AT
+
+    def _remove_from(self, file: Store) -> None:
+        file.remove(self._acknowledged)
         self._acknowledged.clear()
+        self._remove_at = 1
 
     def _say_failing(self, why: sqlite3.Error) -> None:
         if not self._failing:

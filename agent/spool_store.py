@@ -50,6 +50,9 @@ class Store:
         """The first that came after this one."""
         return self._first("SELECT id, events, payload FROM records WHERE id > ? ORDER BY id LIMIT 1", id)
 
+    def has(self, id: int) -> bool:
+        return self._db.execute("SELECT 1 FROM records WHERE id = ?", (id,)).fetchone() is not None
+
     def oldest(self, events: bool) -> Kept | None:
         return self._first("SELECT id, events, payload FROM records WHERE events = ? ORDER BY id LIMIT 1", events)
 

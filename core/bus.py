@@ -24,6 +24,10 @@ class NotYet(BusError):
     """Not acknowledged in time; it is still on its way, and need not be sent again."""
 
 
+class TooLarge(BusError):
+    """The bus will never take this record; another one it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record as it is read. `offset` grows within (topic, partition); a key stays in one partition."""
@@ -41,7 +45,8 @@ class Producer(Protocol):
     def send(self, topic: str, key: str, value: bytes, on_done: OnDone | None = None) -> None:
         """Takes the record over. `on_done` says that it is durable (None) or why it is not, maybe from another thread.
 
-        Waits a few seconds where too much is under way already; then, and for a record that is too large, BusError.
+        Waits a few seconds where too much is under way already; then BusError. TooLarge for a record that is; told to
+        `on_done` it may be about another one that was under way.
         """
         ...
 
@@ -87,10 +92,10 @@ class Bus(Protocol):
 
 
 def check_size(topic: str, key: str, value: bytes) -> None:
-    """BusError if the record is larger than a bus takes."""
+    """TooLarge if the record is larger than a bus takes."""
     size_bytes = len(key.encode()) + len(value)
     if size_bytes > MAX_RECORD_BYTES:
-        raise BusError(f"{topic}: the record of {key!r} has {size_bytes} bytes, at most {MAX_RECORD_BYTES} may go")
+        raise TooLarge(f"{topic}: the record of {key!r} has {size_bytes} bytes, at most {MAX_RECORD_BYTES} may go")
 
 
 _KINDS = ("kafka", "memory")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]  # has no types
-from kafka.errors import KafkaError  # type: ignore[import-untyped]  # has no types
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError  # type: ignore[import-untyped]  # has no types
 
-from gpuwarden.core.bus import BusConfig, BusError, NotYet, OnDone, Record, check_size
+from gpuwarden.core.bus import BusConfig, BusError, NotYet, OnDone, Record, TooLarge, check_size
 from gpuwarden.core.bus_kafka_access import access
 from gpuwarden.core.bus_kafka_admin import administering, made
 
@@ -33,6 +33,7 @@ _READING: Final[Mapping[str, Any]] = {
     "session_timeout_ms": 15_000,
 }
 _EITHER: Final[Mapping[str, Any]] = {"reconnect_backoff_max_ms": 2_000, "metrics_enabled": False}
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _log = logging.getLogger("gpuwarden.bus")
 
@@ -69,7 +70,7 @@ class _KafkaProducer:
             future = self._kafka.send(topic, value, key=key.encode())
         except KafkaError as why:
             self._give_room(len(value), None)
-            raise BusError(f"{topic}: {why}") from why
+            raise _failure(topic, why) from why
         future.add_both(self._on_outcome, topic, len(value), on_done)
 
     def _take_room(self, topic: str, size_bytes: int) -> None:
@@ -80,7 +81,7 @@ class _KafkaProducer:
             self._under_way_bytes += size_bytes
 
     def _on_outcome(self, topic: str, size_bytes: int, on_done: OnDone | None, outcome: object) -> None:
-        failure = BusError(f"{topic}: {outcome}") if isinstance(outcome, Exception) else None
+        failure = _failure(topic, outcome) if isinstance(outcome, Exception) else None
         try:
             if on_done is not None:
                 on_done(failure)
@@ -109,6 +110,11 @@ class _KafkaProducer:
             _log.warning("given up: %s", why)
             self._kafka._sender.force_close()  # kafka-python's own close() would leave its thread behind here
         self._kafka.close(timeout=CLOSE_S)
+
+
+def _failure(topic: str, why: Exception) -> BusError:
+    """After one record that is too large kafka-python fails all that are under way with the same words."""
+    return (TooLarge if isinstance(why, _TOO_LARGE) else BusError)(f"{topic}: {why}")
 
 
 class _KafkaConsumer:

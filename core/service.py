@@ -23,6 +23,10 @@ FAILED: Final[Counter[str]] = Counter()
 _log = logging.getLogger("gpuwarden.service")
 
 
+class Unperformed(Exception):
+    """An action that was not done. Whoever raises it has told the machine, which says what follows from that."""
+
+
 def count_failures_of(actions: object) -> None:
     """From 0, for every one of this union: a counter that is born with its first failure shows no increase."""
     for action in get_args(actions):
@@ -89,6 +93,9 @@ def _perform_in_order(actions: list[A], perform: Callable[[A], None]) -> None:
             continue
         try:
             perform(action)
+        except Unperformed:
+            FAILED[type(action).__name__] += 1
+            return
         except Exception:  # noqa: BLE001 - the one boundary around an action: the daemon goes on
             FAILED[type(action).__name__] += 1
             _log.exception("%s failed; the actions after it in this step are left out", type(action).__name__)

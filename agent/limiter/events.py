@@ -42,7 +42,14 @@ class Directive:
     sealed: bytes
 
 
-Event: TypeAlias = PowerRead | LimitsRead | DriverHung | Directive
+@dataclass(frozen=True, slots=True)
+class RememberFailed:
+    """A Remember was not durable, so what stood after it was not done."""
+
+    reason: str
+
+
+Event: TypeAlias = PowerRead | LimitsRead | DriverHung | Directive | RememberFailed
 
 
 @dataclass(frozen=True, slots=True)

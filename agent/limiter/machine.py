@@ -19,15 +19,17 @@ from gpuwarden.agent.limiter.events import (
     PowerRead,
     ReadLimits,
     Remember,
+    RememberFailed,
     SendReport,
     SetLimits,
 )
 from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
+from gpuwarden.agent.limiter.report import card_report, grant_in_force
 from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.core.version import VERSION
-from gpuwarden.proto.lease_pb2 import Applied, CardReport, GrantInForce, Mode, PowerReport
+from gpuwarden.proto.lease_pb2 import Applied, GrantInForce, Mode, PowerReport
 
 REPORT_VERSION = 1
 REPORT_S = 1.0
@@ -73,6 +75,7 @@ class Limiter:
         self._refused: tuple[str, ...] = ()
         self._news = True  # something that the controller should not wait a second for
         self._refusal = ""
+        self._unsaved = ""  # why the epoch or mode could not be remembered
         self._applied: Applied | None = None
         if setup.mode == Mode.MODE_AUTO:
             self._wanted_w = self._floors()
@@ -91,6 +94,8 @@ class Limiter:
                 return list(self._directive(now_s, event))
             case DriverHung():
                 return self._driver_hung(event)
+            case RememberFailed():
+                return list(self._not_remembered(now_s, event))
             case _:
                 assert_never(event)
 
@@ -162,6 +167,19 @@ class Limiter:
             yield Remember(self.epoch, self.mode)
         yield SetLimits(limits_w, reason)
 
+    def _not_remembered(self, now_s: float, event: RememberFailed) -> Iterator[Action]:
+        """What was granted cannot be set, be it a cut: the floor is below all of it. Every directive tries again."""
+        if event.reason != self._unsaved:
+            self._unsaved = event.reason
+            yield Say(f"state_file: {event.reason}: no limit above the floor is set until it can be written", Level.ERROR)
+        if self.mode != Mode.MODE_AUTO or self._wanted_w == self._floors():
+            return
+        self._wanted_w, self._confirmed_s, self._applied = self._floors(), None, None
+        if self._enforced():  # at the last readback: a new one is to confirm it
+            yield ReadLimits()
+        else:
+            yield from self._want(now_s, self._floors(), "what was granted cannot be remembered")
+
     def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
         assert len(event.cards) == len(self._setup.cards)
         self._limits, self._refused, self._hung, self._read_s = event.cards, event.refused, False, now_s
@@ -176,6 +194,8 @@ class Limiter:
             yield self._report(now_s)
 
     def _confirm(self, now_s: float) -> None:
+        if self._wanted_w != self._floors():
+            self._unsaved = ""
         if self.mode != Mode.MODE_AUTO:
             self._wanted_w = None  # released: from here on the limits are not ours
         elif self._confirmed_s is None:
@@ -262,7 +282,7 @@ class Limiter:
         self._first_stamp_s = min(self._first_stamp_s, now_s)
         report = PowerReport(
             version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,
-            stamp_s=now_s, cards=map(_card_report, self._setup.cards, self._power_w, self._limits), mode=self.mode,
+            stamp_s=now_s, cards=map(card_report, self._setup.cards, self._power_w, self._limits), mode=self.mode,
             floor_w=max(self._floors()), epoch=self.epoch, grant=self._in_force(now_s), driver_hung=self._hung,
             confirmed_for_s=None if self._confirmed_s is None else now_s - self._confirmed_s,
             driver_loads=max(self._driver_loads, 0), guard_trips=self._guard_trips, foreign_changes=self._foreign_changes,
@@ -273,15 +293,4 @@ class Limiter:
     def _in_force(self, now_s: float) -> GrantInForce | None:
         if self.lease is None or self.mode != Mode.MODE_AUTO or now_s >= self.lease.ends_s:
             return None
-        grant = self.lease.grant
-        return GrantInForce(
-            epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=self.lease.limits_w,
-            ends_in_s=self.lease.ends_s - now_s,
-        )
-
-
-def _card_report(card: Card, power_w: float, limits: CardState) -> CardReport:
-    return CardReport(
-        uuid=card.uuid, power_w=power_w, default_w=card.default_w, min_w=card.min_w, max_w=card.max_w,
-        requested_w=limits.requested_w, enforced_w=limits.enforced_w,
-    )
+        return grant_in_force(self.lease, now_s)

@@ -5,6 +5,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -19,6 +20,7 @@ from gpuwarden.agent.limiter.events import (
     Event,
     ReadLimits,
     Remember,
+    RememberFailed,
     SendReport,
     SetLimits,
 )
@@ -32,7 +34,7 @@ from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
 from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.private import read_key
-from gpuwarden.core.service import Inbox, serve, stop_on_signals
+from gpuwarden.core.service import Inbox, Unperformed, serve, stop_on_signals
 from gpuwarden.proto.lease_pb2 import Mode
 
 INBOX_EVENTS: Final = 1000
@@ -117,7 +119,7 @@ def _run(
     agent = AgentSocket(config.socket, config.socket_group, lambda sealed: offer(Directive(sealed)), listener)
     driver = Driver(cards, len(setup.cards), offer, boottime_s)
     _log.info("%s: %d cards, mode %s, epoch %d", setup.node, len(setup.cards), Mode.Name(setup.mode), setup.epoch)
-    performer = _Performer(agent, driver, config)
+    performer = _Performer(agent, driver, config, offer)
     performer.begin(setup.epoch, setup.mode)
     try:
         serve(machine, inbox, performer.perform, boottime_s, stop, log, turned)
@@ -135,14 +137,14 @@ def _run(
 class _Performer:
     """Does what the machine orders."""
 
-    def __init__(self, agent: AgentSocket, driver: Driver, config: LimiterConfig) -> None:
-        self._agent, self._driver, self._config = agent, driver, config
+    def __init__(self, agent: AgentSocket, driver: Driver, config: LimiterConfig, tell: Callable[[Event], object]) -> None:
+        self._agent, self._driver, self._config, self._tell = agent, driver, config, tell
         self._remembered: Remembered | None = None
 
     def perform(self, action: Action) -> None:
         match action:
             case Remember():
-                self.remember(action.epoch, action.mode)
+                self._remember(action)
             case SetLimits():
                 _log.info("setting %s: %s", " ".join(f"{limit_w:.0f}" for limit_w in action.limits_w), action.reason)
                 self._driver.set_limits(action.limits_w)
@@ -161,6 +163,13 @@ class _Performer:
             self.remember(epoch, mode)
         except OSError as why:
             _log.warning("%s is not written: %s", self._config.state_file, why)
+
+    def _remember(self, action: Remember) -> None:
+        try:
+            self.remember(action.epoch, action.mode)
+        except OSError as why:
+            self._tell(RememberFailed(str(why)))
+            raise Unperformed from why
 
     def remember(self, epoch: int, mode: "Mode.ValueType") -> None:
         """Raises OSError. The floor stands there for `--floor`, should the configuration be unreadable then."""

@@ -95,6 +95,34 @@ def test_after_a_failure_it_goes_on_from_there_without_what_was_acknowledged(pat
     assert len(spool) == 1, "the first is under way still"
 
 
+def test_what_was_dropped_while_under_way_is_not_counted_as_acknowledged(path: Path | None) -> None:
+    spool, before = Spool(path, room_for(3)), dropped("no")
+    for number in range(3):
+        spool.put(record(number), False)
+    taken = [spool.take(0.0) for _ in range(3)]
+    for number in range(3, 7):
+        spool.put(record(number), False)
+    for kept in taken:
+        assert kept is not None
+        spool.done(kept.id)
+        assert len(spool) == 3
+    assert dropped("no") - before == 4
+    assert drained(spool) == [4, 5, 6]
+
+
+def test_what_is_acknowledged_makes_room_and_is_no_loss(tmp_path: Path) -> None:
+    spool, before = Spool(tmp_path / "spool.sqlite", room_for(3)), dropped("no")
+    for number in range(3):
+        spool.put(record(number), False)
+    taken = [spool.take(0.0) for _ in range(3)]
+    for kept in taken:
+        assert kept is not None
+        spool.done(kept.id)
+    spool.put(record(3), False)
+    assert dropped("no") == before
+    assert drained(spool) == [3]
+
+
 @given(st.lists(st.tuples(st.sampled_from(["put", "event", "take", "done", "again"]), st.integers(0, 30)), max_size=60))
 def test_nothing_is_passed_over_whatever_fails_and_in_whatever_order(script: list[tuple[str, int]]) -> None:
     spool = Spool(None, room_for(1000))
@@ -196,16 +224,23 @@ taken = []
 while (kept := spool.take(0.0)) is not None:
     taken.append(int(kept.payload.partition(b":")[0]))
     spool.done(kept.id)
-    if len(taken) == 1000:
+    assert len(spool) == 5000 - len(taken)
+    if len(taken) == int(sys.argv[2]):
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert taken == list(range(5000)), (len(taken), taken[:3], taken[-3:])
 spool.put(b"5000:", False)
 assert spool.survives, "the file is used again"
+spool.close()
+again = Spool(Path(sys.argv[1]), 1 << 30)
+assert len(again) == 1, len(again)
 """
 
 
-def test_on_a_full_disk_telemetry_waits_in_memory_and_then_goes_on_in_order(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "spool.sqlite")], check=False, capture_output=True, text=True)
+@pytest.mark.parametrize("room_after", [1000, 5000])
+def test_on_a_full_disk_telemetry_waits_in_memory_and_then_goes_on_in_order(room_after: int, tmp_path: Path) -> None:
+    """Whether there is room again while the file's records leave, or only once all that waits in memory has left too."""
+    words = [sys.executable, "-c", FULL_DISK, str(tmp_path / "spool.sqlite"), str(room_after)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "spool_file: " in done.stderr and "waits in memory" in done.stderr
 

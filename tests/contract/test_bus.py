@@ -11,7 +11,15 @@ import pytest
 from services.kafka import Broker
 from services.kafka_secure import ADMIN, SecureBroker
 
-from gpuwarden.core.bus import MAX_RECORD_BYTES, Bus, BusConfig, BusError, Consumer, Producer, Record
+from gpuwarden.core.bus import (
+    MAX_RECORD_BYTES,
+    Bus,
+    BusConfig,
+    Consumer,
+    Producer,
+    Record,
+    TooLarge,
+)
 from gpuwarden.core.bus_kafka import KafkaBus
 from gpuwarden.core.bus_memory import MemoryBus
 
@@ -183,7 +191,7 @@ def test_a_poll_returns_as_soon_as_there_is_a_record(lane: Lane) -> None:
 
 def test_a_record_that_is_too_large_is_refused_with_its_size_and_others_go_on(lane: Lane) -> None:
     producer = lane.producer()
-    with pytest.raises(BusError, match=r"'node-1' has 1000007 bytes, at most 1000000"):
+    with pytest.raises(TooLarge, match=r"'node-1' has 1000007 bytes, at most 1000000"):
         producer.send(lane.topic, "node-1", bytes(MAX_RECORD_BYTES + 1))
     producer.send(lane.topic, "node-2", b"x")
     producer.flush(10.0)

@@ -16,7 +16,7 @@ import gpuwarden.core.metrics  # noqa: F401 - what the loop counts shows there
 from gpuwarden.core.eventlog import EventLog, read_steps
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.plain import Reader
-from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
+from gpuwarden.core.service import Inbox, Ticker, Unperformed, count_failures_of, serve, stop_on_signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ def run(numbers: range, events: EventLog | None = None) -> list[int]:
         assert isinstance(action, Echo)
         if action.number == 2:
             raise ValueError("two is not to be had")
+        if action.number == 6:
+            raise Unperformed
         performed.append(action.number)
 
     serve(Echoer(), inbox, note, iter(range(100)).__next__, stop, events)
@@ -71,6 +73,13 @@ def test_an_action_that_fails_ends_its_own_list_and_no_other(caplog: pytest.LogC
     assert run(range(1, 4)) == [1, -1, 3, -3]
     assert metric("gpuwarden_action_failed_total", action="Echo") - before == 1
     assert "Echo failed" in caplog.text and "two is not to be had" in caplog.text
+
+
+def test_an_action_whose_failure_the_machine_knows_of_ends_its_list_without_a_word_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    before = metric("gpuwarden_action_failed_total", action="Echo")
+    assert run(range(5, 8)) == [5, -5, 7, -7]
+    assert metric("gpuwarden_action_failed_total", action="Echo") - before == 1
+    assert "failed" not in caplog.text
 
 
 def test_a_sentence_goes_to_the_log_at_its_level(caplog: pytest.LogCaptureFixture) -> None:

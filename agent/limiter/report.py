@@ -1,0 +1,20 @@
+"""The parts of a power report: a card as it is now, and the grant that it obeys."""
+
+from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.lease import Lease
+from gpuwarden.proto.lease_pb2 import CardReport, GrantInForce
+
+
+def card_report(card: Card, power_w: float, limits: CardState) -> CardReport:
+    return CardReport(
+        uuid=card.uuid, power_w=power_w, default_w=card.default_w, min_w=card.min_w, max_w=card.max_w,
+        requested_w=limits.requested_w, enforced_w=limits.enforced_w,
+    )
+
+
+def grant_in_force(lease: Lease, now_s: float) -> GrantInForce:
+    grant = lease.grant
+    return GrantInForce(
+        epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=lease.limits_w,
+        ends_in_s=lease.ends_s - now_s,
+    )
