@@ -86,7 +86,7 @@ class Child:
         if self._running is not None:
             self._drop(_CLOSE_S)
         for child in self._abandoned:
-            _wait(child, 0.0)
+            _wait(child, _CLOSE_S)
 
     def _start(self) -> None:
         if self._failure is not None and time.monotonic() < self._started_s + RESTART_S:

@@ -1,5 +1,6 @@
 """The agent's session with its controller: reports up, grants down, opened again whenever it ends."""
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -28,6 +29,8 @@ _OPTIONS: Final = (
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),  # else a new channel would wait out the old one's backoff
 )
+
+_log = logging.getLogger("gpuwarden.agent")
 
 
 class ControllerSession:
@@ -60,12 +63,23 @@ class ControllerSession:
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
-            reason = self._converse()
+            reason = self._conversed()
             pause_s = FIRST_PAUSE_S if self._told == ControllerLink(True) else min(2 * pause_s, LONGEST_PAUSE_S)
             if not self._stop.is_set():
                 self._tell(ControllerLink(False, reason))
             # Jitter, lest a whole row comes back in one instant.
             self._stop.wait(pause_s * random.uniform(0.5, 1.0))
+
+    def _conversed(self) -> str:
+        """One session, and why it ended, whatever it was: a thread that cannot start now can in a second, and a node without its
+        session stays at its floor for ever."""
+        try:
+            return self._converse()
+        except Exception as why:  # noqa: BLE001 - the one boundary around a session: the next one is tried
+            reason = f"{type(why).__name__}: {why}"
+            if self._told != ControllerLink(False, reason):  # once, not with every try
+                _log.exception("the session with the controller broke")
+            return reason
 
     def _converse(self) -> str:
         """One session, and why it ended."""

@@ -32,6 +32,7 @@ WRITES: Final = Histogram(
 _APPLICATION: Final = 0x67707577  # "gpuw", so that another program's database is not taken for ours
 _SCHEMA: Final = 1
 _BUSY_S: Final = 5.0
+_MACHINE_ID: Final = Path("/etc/machine-id")
 KEPT_LINES: Final = 1_000_000
 HIGHEST_ID: Final = (1 << 63) - 1
 _TABLES: Final = f"""
@@ -168,11 +169,12 @@ def _line(id: int, unix_ns: int, payload: bytes) -> Action:
 
 
 def _host() -> str:
-    """What tells this machine from others (machine-id(5)); its name where there is none."""
+    """What tells this machine from others (machine-id(5)); its name where there is none, or, as in containers, one that says nothing."""
     try:
-        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        id = _MACHINE_ID.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        return socket.gethostname()
+        id = ""
+    return socket.gethostname() if id in ("", "uninitialized") else id
 
 
 def _lock(file: Path) -> IO[bytes]:

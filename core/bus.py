@@ -144,11 +144,19 @@ class BusConfig:
             yield f"sasl_username, sasl_password_file: should both be given with {self.security_protocol}"
         if not sasl and credentials != (None, None):
             yield f"sasl_username, sasl_password_file: are of no use with {self.security_protocol}"
+        if self.security_protocol == "SASL_PLAINTEXT" and self.sasl_mechanism == "PLAIN" and not self._on_loopback():
+            yield "sasl_mechanism: is PLAIN, which sends the password in clear with SASL_PLAINTEXT; should be SCRAM-SHA-512, or SASL_SSL used"
         files = (self.ssl_ca_file, self.ssl_certificate_file, self.ssl_key_file)
         if not self.security_protocol.endswith("SSL") and any(files):
             yield f"ssl_ca_file, ssl_certificate_file, ssl_key_file: are of no use with {self.security_protocol}"
         if (self.ssl_certificate_file is None) != (self.ssl_key_file is None):
             yield "ssl_certificate_file, ssl_key_file: should be given both or neither"
+
+    def _on_loopback(self) -> bool:
+        try:
+            return all(parse_address(broker).loopback for broker in self.bootstrap)
+        except ValueError:  # said of `bootstrap` already
+            return False
 
 
 def _not_among(key: str, value: str, known: Sequence[str]) -> Iterator[str]:

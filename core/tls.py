@@ -1,5 +1,6 @@
 """Mutual TLS from a folder: `ca.crt` (who signs the other side), `tls.crt` and `tls.key` (who we are), the names that Kubernetes gives them."""
 
+import contextlib
 import logging
 import ssl
 import threading
@@ -31,15 +32,7 @@ def read_tls(folder: Path) -> Pem:
     """ConfigError names the file and what is wrong with it."""
     parts = {name: _read(folder / name) for name in (CA, CERTIFICATE, KEY)}
     check_private(folder / KEY)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_verify_locations(cadata=parts[CA].decode("ascii"))
-    except (ssl.SSLError, ValueError) as why:
-        raise ConfigError(f"{folder / CA}: holds no certificate: {why}") from None
-    try:
-        context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password=_no_password)
-    except (ssl.SSLError, ValueError) as why:
-        raise ConfigError(f"{folder / CERTIFICATE}, {KEY}: are no certificate with its key: {why}") from None
+    _context(folder)
     return Pem(parts[CA], parts[CERTIFICATE], parts[KEY])
 
 
@@ -72,6 +65,37 @@ class Rotating:
         if found != self._newest:
             _log.info("%s: a new certificate is in use", self._folder)
         self._newest, self._wrong = found, ""
+
+
+class ServerContext:
+    """What a server of Python's own shakes hands with, newest first; who calls shows a certificate. For one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """ConfigError if the folder is not sound to begin with."""
+        self._folder, self._rotating = folder, Rotating(folder)
+        self._pem, self._context = self._rotating.newest(), _context(folder)
+
+    def newest(self) -> ssl.SSLContext:
+        """A context of its own for every renewal: one in use forgets no authority that it has once trusted."""
+        pem = self._rotating.newest()
+        if pem != self._pem:
+            with contextlib.suppress(ConfigError):  # changed again meanwhile: the next look finds it sound, or says so
+                self._context, self._pem = _context(self._folder), pem
+        return self._context
+
+
+def _context(folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.verify_mode = ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(cadata=_read(folder / CA).decode("ascii"))
+    except (ssl.SSLError, ValueError) as why:
+        raise ConfigError(f"{folder / CA}: holds no certificate: {why}") from None
+    try:
+        context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password=_no_password)
+    except (OSError, ValueError) as why:  # ssl.SSLError is one
+        raise ConfigError(f"{folder / CERTIFICATE}, {KEY}: are no certificate with its key: {why}") from None
+    return context
 
 
 def _read(path: Path) -> bytes:

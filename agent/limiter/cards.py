@@ -28,6 +28,9 @@ class Cards:
         self.driver_loads = 1
         try:
             self.cards: tuple[Card, ...] = self._call("cards", deadline_s=READ_S)
+        except Hung:
+            self.close()
+            raise
         except ChildFailed as why:
             self.close()
             raise Unsupported(why.message) if why.kind == Unsupported.__name__ else why from None

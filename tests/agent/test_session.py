@@ -15,7 +15,11 @@ from gpuwarden.agent.session import ControllerSession
 from gpuwarden.core.address import Address
 from gpuwarden.core.version import Versions
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse, Welcome
-from gpuwarden.proto.control_pb2_grpc import AgentServiceServicer, add_AgentServiceServicer_to_server
+from gpuwarden.proto.control_pb2_grpc import (
+    AgentServiceServicer,
+    AgentServiceStub,
+    add_AgentServiceServicer_to_server,
+)
 from gpuwarden.proto.lease_pb2 import Sealed
 
 
@@ -132,3 +136,20 @@ def test_an_agent_of_the_next_release_says_that_it_also_speaks_the_one_before(
     assert (hello.lowest_version, hello.version) == (1, 2)
     session.close()
     server.stop(0.2).wait()
+
+
+def test_whatever_breaks_a_session_is_said_and_the_next_one_is_tried(
+    port: int, session: ControllerSession, told: "queue.Queue[Event]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when no thread can start for a moment: a node without its session stays at its floor."""
+
+    def crowded(channel: grpc.Channel) -> AgentServiceStub:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr("gpuwarden.agent.session.AgentServiceStub", crowded)
+        while link(told, False).reason != "RuntimeError: can't start new thread":
+            pass
+    server = serving(Echo(), port)
+    link(told, True)
+    server.stop(None)

@@ -169,3 +169,20 @@ def test_the_controllers_id_outlives_a_restart_and_is_another_for_a_copy(tmp_pat
     assert len({id, copy.controller_id(), other.controller_id()}) == 3
     copy.close()
     other.close()
+
+
+@pytest.mark.parametrize("text", [None, "", "\n", "uninitialized\n"])
+def test_where_the_machine_has_no_id_its_name_tells_copies_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    """As in containers, where copies also lie at the same path."""
+    machine_id = tmp_path / "machine-id"
+    if text is not None:
+        machine_id.write_text(text)
+    monkeypatch.setattr("gpuwarden.controller.ledger._MACHINE_ID", machine_id)
+    ledger, ids = Ledger(tmp_path / "ledger.sqlite"), set()
+    for host in ("pod-0", "pod-1", "pod-0"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        ids.add(ledger.controller_id())
+    ledger.close()
+    assert len(ids) == 2

@@ -3,6 +3,7 @@
 import queue
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -62,13 +63,27 @@ def test_a_client_does_not_talk_to_a_controller_of_another_authority(secured: Co
         assert failing(lambda: cluster(channel)) is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_nodes_certificate_cannot_pose_as_the_controller(controller_config: ControllerConfig, site: Site) -> None:
-    captured = site.holder("agent", "n0")
+@pytest.mark.parametrize("server", ["agent-n0", "controller-127.0.0.1"])
+def test_a_nodes_certificate_cannot_pose_as_the_controller(controller_config: ControllerConfig, tmp_path: Path, server: str) -> None:
+    """As the command makes it: it is a server's too, of the node's metrics page, so only the name tells."""
+    out = tmp_path / "ca"
+    assert main(["config", "certs", "--out", str(out), "--controller", "127.0.0.1", "--node", "n0", "n1", "--admin", "root"]) == 0
+    assert b"DNS:n0" in subprocess.run(
+        ["openssl", "x509", "-in", out / "agent-n0" / CERTIFICATE, "-noout", "-ext", "subjectAltName"], capture_output=True, check=True
+    ).stdout
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with (
-        ControllerShell(replace(controller_config, tls_dir=captured), dict.fromkeys(NODES, KEY)) as posing,
-        open_channel(posing.address, site.holder("admin")) as channel,
+        ControllerShell(replace(controller_config, tls_dir=out / server), dict.fromkeys(NODES, KEY)) as posing,
+        open_channel(posing.address, out / "admin-root") as channel,
     ):
-        assert failing(lambda: cluster(channel)) is grpc.StatusCode.UNAVAILABLE
+        session = ControllerSession(posing.address, out / "agent-n1", "n1", told.put)
+        link = told.get(timeout=10.0)
+        session.close()
+        assert isinstance(link, ControllerLink) and link.up == (server != "agent-n0")
+        if link.up:
+            assert wait_for_cluster(channel).node_count == len(NODES)
+        else:
+            assert failing(lambda: cluster(channel)) is grpc.StatusCode.UNAVAILABLE
 
 
 def test_an_expired_certificate_does_not_get_in(dial: Callable[[Path], grpc.Channel], site: Site) -> None:
@@ -82,6 +97,9 @@ CHANGES: dict[str, Callable[[ControlServiceStub], object]] = {
     "SetBudget": lambda stub: stub.SetBudget(pb.SetBudgetRequest(domain="row-a", budget_w=50e3), timeout=5),
     "SetMode": lambda stub: stub.SetMode(pb.SetModeRequest(domain="row-a", mode=Mode.MODE_AUTO), timeout=5),
     "SetMode forced": lambda stub: stub.SetMode(pb.SetModeRequest(domain="row-a", mode=Mode.MODE_OBSERVE, force=True), timeout=5),
+    "AcknowledgeAlert": lambda stub: stub.AcknowledgeAlert(pb.AcknowledgeAlertRequest(key="none"), timeout=5),
+    "OpenMaintenance": lambda stub: stub.OpenMaintenance(pb.OpenMaintenanceRequest(nodes=["n3"], duration_s=60, reason="fans"), timeout=5),
+    "EndMaintenance": lambda stub: stub.EndMaintenance(pb.EndMaintenanceRequest(id="none"), timeout=5),
 }
 READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "GetCluster": lambda stub: stub.GetCluster(pb.GetClusterRequest(), timeout=5),
@@ -89,8 +107,14 @@ READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "ListFindings": lambda stub: stub.ListFindings(pb.ListFindingsRequest(), timeout=5),
     "ListActions": lambda stub: stub.ListActions(pb.ListActionsRequest(), timeout=5),
     "ListPowerDomains": lambda stub: stub.ListPowerDomains(pb.ListPowerDomainsRequest(), timeout=5),
+    "ListAlerts": lambda stub: stub.ListAlerts(pb.ListAlertsRequest(), timeout=5),
     "Watch": lambda stub: next(iter(stub.Watch(pb.WatchRequest(), timeout=5))),
 }
+ABSENT = ("AcknowledgeAlert", "EndMaintenance")  # of what is not there
+
+
+def test_every_method_for_people_is_tried_in_every_role() -> None:
+    assert {method.split()[0] for method in (*READS, *CHANGES)} == set(LEAST) - {"Session"}
 
 
 @pytest.mark.parametrize("role", ["agent", "viewer", "operator", "admin"])
@@ -103,7 +127,10 @@ def test_each_role_may_do_what_it_is_for_and_no_more(
     for method, call in {**READS, **CHANGES}.items():
         least = Role.ADMIN if "forced" in method else LEAST[method]
         if role != "agent" and Role[role.upper()] >= least:
-            call(stub)
+            if method in ABSENT:
+                assert failing(lambda call=call: call(stub)) is grpc.StatusCode.NOT_FOUND  # type: ignore[misc]  # binds now
+            else:
+                call(stub)
             continue
         code, reason, _, message = refusal(lambda call=call: call(stub))  # type: ignore[misc]  # binds now
         assert (code, reason) == ("PERMISSION_DENIED", "ROLE_TOO_LOW")

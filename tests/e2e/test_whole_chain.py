@@ -1,5 +1,6 @@
 """Everything in separate processes, on simulated GPUs: caps come down, and whoever dies, the floor follows within lease + 1 s."""
 
+import base64
 import subprocess
 import time
 import urllib.request
@@ -83,3 +84,21 @@ def test_every_daemons_metrics_pass_prometheus_own_lint(row: stack.Stack) -> Non
 def test_logs_tell_of_no_accident(row: stack.Stack) -> None:
     for log in Path(row.folder).glob("*.log"):
         assert "Traceback" not in log.read_text(), log.name
+
+
+def test_no_key_is_in_a_command_line_which_all_users_of_a_host_can_read(row: stack.Stack) -> None:
+    lines = {pid: line for process in row.processes.values() for pid, line in command_lines(process.pid)}
+    said = b"\n".join(lines.values())
+    assert len(lines) >= len(row.processes) == 6 and said.count(b"--config") >= 6
+    for node in "ab":
+        key = (row.folder / "keys" / f"{node}.key").read_text().strip()
+        forms = (key.encode(), key.upper().encode(), bytes.fromhex(key), base64.b64encode(bytes.fromhex(key)))
+        assert len(key) == 64 and not any(form in said for form in forms)
+
+
+def command_lines(pid: int) -> Iterator[tuple[int, bytes]]:
+    """A process's and those of all that it has started."""
+    yield pid, Path(f"/proc/{pid}/cmdline").read_bytes()
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from command_lines(int(child))

@@ -59,14 +59,14 @@ def test_one_that_no_longer_pings_is_ended_and_started_again(tmp_path: Path) -> 
 
 def test_one_that_is_never_ready_is_ended_at_its_time_and_says_why(tmp_path: Path) -> None:
     script = DAEMON + "tell('STATUS=waits for nobody')\ntime.sleep(60)"
-    with supervised(tmp_path, script, "TimeoutStartSec=300ms") as service, pytest.raises(NotReady, match=r"waits for nobody.*timeout"):
+    with supervised(tmp_path, script, "TimeoutStartSec=1500ms") as service, pytest.raises(NotReady, match=r"waits for nobody.*timeout"):
         service.wait_ready(5.0)
 
 
 def test_one_that_asks_for_more_time_gets_it(tmp_path: Path) -> None:
-    script = DAEMON + "for _ in range(4): tell('EXTEND_TIMEOUT_USEC=400000'); time.sleep(0.2)\ntell('READY=1'); time.sleep(60)"
-    with supervised(tmp_path, script, "TimeoutStartSec=400ms") as service:
-        assert service.wait_ready(5.0) > 0.6
+    script = DAEMON + "for _ in range(8): tell('EXTEND_TIMEOUT_USEC=1500000'); time.sleep(0.3)\ntell('READY=1'); time.sleep(60)"
+    with supervised(tmp_path, script, "TimeoutStartSec=1500ms") as service:
+        assert service.wait_ready(10.0) > 1.8
 
 
 def test_a_start_limit_ends_it_for_good(tmp_path: Path) -> None:

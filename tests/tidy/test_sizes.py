@@ -34,11 +34,11 @@ def broad(handler: ast.ExceptHandler) -> bool:
     return any(k is None or (isinstance(k, ast.Name) and k.id in ("Exception", "BaseException")) for k in kinds)
 
 
-def test_only_one_collector_and_one_action_are_fenced_with_a_broad_except() -> None:
+def test_only_one_collector_one_action_and_one_session_are_fenced_with_a_broad_except() -> None:
     found = [
         f"{p.relative_to(ROOT)}:{n.lineno}" for p in PATHS for n in ast.walk(parsed(p)) if isinstance(n, ast.ExceptHandler) and broad(n)
     ]
-    assert len(found) <= 2, found
+    assert len(found) <= 3, found
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(ROOT)))
