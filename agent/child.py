@@ -27,6 +27,7 @@ START_S: Final = 10.0
 ANSWER_BYTES: Final = 1 << 24  # more than that is no answer
 RESTART_S: Final = 1.0  # from one start to the next, where the first one failed
 _CLOSE_S: Final = 1.0
+_GONE_S: Final = 0.2  # that a killed one takes, unless it hangs in the driver
 # The parent's path goes along, so that the child finds whatever module the factory lives in.
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[2:]; from gpuwarden.agent.child import serve; serve(int(sys.argv[1]))"
 
@@ -86,7 +87,7 @@ class Child:
         if self._running is not None:
             self._drop(_CLOSE_S)
         for child in self._abandoned:
-            _wait(child, _CLOSE_S)
+            _wait(child, _GONE_S)
 
     def _start(self) -> None:
         if self._failure is not None and time.monotonic() < self._started_s + RESTART_S:

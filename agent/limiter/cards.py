@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gpuwarden.agent.child import Child, ChildFailed
+from gpuwarden.agent.child import Child, ChildFailed, Hung
 from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.nvml_loads import DriverLoads
 from gpuwarden.agent.reading import SessionOver, Unsupported
