@@ -61,7 +61,7 @@ class AgentConfig:
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
-    spool_bytes: int = option("telemetry that may wait; beyond it the oldest is dropped, device events last", default=256 << 20)
+    spool_bytes: int = option("telemetry that may wait; beyond it the oldest readings are dropped, device events stay", default=256 << 20)
     tls_dir: Path | None = option("folder with ca.crt, tls.crt, tls.key for controller and metrics; without it loopback only", default=None)
     controller: Address | None = option("where power reports go; none: power is not controlled", default=None)
     limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)

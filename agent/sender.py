@@ -83,7 +83,7 @@ class Sender:
 
     def _handed_over(self, kept: Kept, producer: Producer) -> bool:
         """Whether this producer is of further use; what became of the record is known in either case, or will be said."""
-        self._lone_id = kept.id if self._alone else None
+        self._lone_id = kept.id if self._alone and not self._failed.is_set() else None  # a producer that has failed fails all alike
         try:
             producer.send(TELEMETRY, self._node, kept.payload, self._on_done(kept))
         except TooLarge as why:

@@ -1,23 +1,25 @@
 """Telemetry on its way to the bus: kept until it is acknowledged, bounded, in order; the oldest goes first when there is no room.
 
-A record that tells of device events outlives all others. With a file, what is not acknowledged survives this process.
+Device events outlive all readings. With a file, what is not acknowledged survives this process.
 """
 
 import logging
 import sqlite3
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from gpuwarden.agent.spool_store import Kept, Store, open_store
+from gpuwarden.agent.spool_store import Kept, Store, Worth, open_store
+from gpuwarden.agent.telemetry import events_only
 
 MEMORY_BYTES: Final = 16 << 20  # at most so much waits where there is no file, or none that can be written
 REMOVE_AT: Final = 64  # acknowledged records that are removed together
 
 WAITING: Final = Gauge("gpuwarden_agent_spool_records", "Telemetry records that are not acknowledged by the bus")
-DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records dropped because there was no room for more", ["events"])
+DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records whose readings, or (events=yes) whose device events, were dropped because there was no room for more", ["events"])
 for _events in ("yes", "no"):
     DROPPED.labels(_events)  # at 0 from the start: a counter that begins at 1 has not risen
 
@@ -42,7 +44,7 @@ class Spool:
     def put(self, payload: bytes, events: bool) -> None:
         with self._changed:
             self._last_id += 1
-            kept = Kept(self._last_id, events, payload)
+            kept = Kept(self._last_id, Worth.READINGS_AND_EVENTS if events else Worth.READINGS, payload)
             if self._memory.count or not self._put_in_file(kept):
                 self._memory.add(kept)
                 _make_room(self._memory, min(self._limit_bytes, MEMORY_BYTES))
@@ -165,8 +167,17 @@ def _opened(path: Path) -> Store | None:
 
 
 def _make_room(store: Store, limit_bytes: int) -> None:
+    """The oldest readings go first: where their record tells of device events too, those stay. Only where there are more events
+    than room are events dropped, some hundred bytes each."""
     while store.size_bytes > limit_bytes:
-        oldest = store.oldest(events=False) or store.oldest(events=True)
+        oldest = _oldest(store, (Worth.READINGS, Worth.READINGS_AND_EVENTS)) or _oldest(store, (Worth.EVENTS,))
         assert oldest is not None, "it is over its limit, so there is one"
-        store.remove((oldest.id,))
-        DROPPED.labels("yes" if oldest.events else "no").inc()
+        if oldest.worth is Worth.READINGS_AND_EVENTS:
+            store.replace(oldest, Kept(oldest.id, Worth.EVENTS, events_only(oldest.payload)))
+        else:
+            store.remove((oldest.id,))
+        DROPPED.labels("yes" if oldest.worth is Worth.EVENTS else "no").inc()
+
+
+def _oldest(store: Store, worths: Iterable[Worth]) -> Kept | None:
+    return min(filter(None, map(store.oldest, worths)), key=lambda kept: kept.id, default=None)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,11 +16,19 @@ CREATE INDEX IF NOT EXISTS oldest ON records (events, id);
 _log = logging.getLogger("gpuwarden.agent")
 
 
+class Worth(IntEnum):
+    """What a record holds. The number stands in the file."""
+
+    READINGS = 0
+    READINGS_AND_EVENTS = 1
+    EVENTS = 2
+
+
 class Kept(NamedTuple):
-    """One record. `events`: whether it tells of device events."""
+    """One record."""
 
     id: int
-    events: bool
+    worth: Worth
     payload: bytes
 
 
@@ -53,12 +62,19 @@ class Store:
     def has(self, id: int) -> bool:
         return self._db.execute("SELECT 1 FROM records WHERE id = ?", (id,)).fetchone() is not None
 
-    def oldest(self, events: bool) -> Kept | None:
-        return self._first("SELECT id, events, payload FROM records WHERE events = ? ORDER BY id LIMIT 1", events)
+    def oldest(self, worth: Worth) -> Kept | None:
+        return self._first("SELECT id, events, payload FROM records WHERE events = ? ORDER BY id LIMIT 1", worth)
 
     def _first(self, query: str, value: int) -> Kept | None:
         row = self._db.execute(query, (value,)).fetchone()
-        return None if row is None else Kept(row[0], bool(row[1]), row[2])
+        return None if row is None else Kept(row[0], Worth(row[1]), row[2])
+
+    def replace(self, before: Kept, after: Kept) -> None:
+        """One that is there, under the same id."""
+        assert before.id == after.id
+        with self._db:
+            self._db.execute("UPDATE records SET events = ?, payload = ? WHERE id = ?", (after.worth, after.payload, after.id))
+        self.size_bytes += len(after.payload) - len(before.payload)
 
     def remove(self, ids: Iterable[int]) -> None:
         """Those of them that are there."""
@@ -118,4 +134,4 @@ def _readable(damaged: Path) -> Iterator[Kept]:
     _lengthen(damaged)
     with contextlib.closing(sqlite3.connect(damaged)) as db, contextlib.suppress(sqlite3.DatabaseError):
         for id, events, payload in db.execute("SELECT id, events, payload FROM records NOT INDEXED ORDER BY id"):
-            yield Kept(id, bool(events), payload)
+            yield Kept(id, Worth(events), payload)

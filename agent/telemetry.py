@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gpuwarden.agent.reading import DeviceReading
 from gpuwarden.proto.catalogue import COLUMNS, Device, Kind
 from gpuwarden.proto.encode import encode_block
-from gpuwarden.proto.telemetry_pb2 import Block
+from gpuwarden.proto.telemetry_pb2 import Block, Telemetry
 
 COUNTERS = {metric.name for metrics in COLUMNS.values() for metric in metrics if metric.kind is Kind.COUNTER}
 
@@ -61,3 +61,11 @@ def _block(kind: Device, by_id: Mapping[str, _Row]) -> Block:
     metrics = [metric for metric in COLUMNS[kind] if any(metric.name in row.values for _, row in rows)]
     table = [[row.values.get(metric.name, math.nan) for metric in metrics] for _, row in rows]
     return encode_block(kind, [device_id for device_id, _ in rows], metrics, table)
+
+
+def events_only(payload: bytes) -> bytes:
+    """The same record, which tells of its device events and no longer of readings: some hundred bytes of many thousand."""
+    record = Telemetry.FromString(payload)
+    record.ClearField("blocks")
+    record.ClearField("processes")
+    return record.SerializeToString()

@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     looks = _soaked(args.duration)
+    print(file=sys.stderr)  # ends the line that counted down
     result = {name: _told(seen) for name, seen in looks.items()}
     _print(result)
     if args.json:
@@ -88,7 +89,7 @@ def _told(looks: list[Look]) -> dict[str, object]:
         "descriptors": [begin.descriptors, end.descriptors, max(look.descriptors for look in looks)],
         "threads": [begin.threads, end.threads, max(look.threads for look in looks)],
         "restarts": restarts,
-        "flat": growth <= FLAT_PERCENT and constant and restarts == 0,
+        "flat": abs(growth) <= FLAT_PERCENT and constant and restarts == 0,
     }
 
 

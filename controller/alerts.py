@@ -62,7 +62,8 @@ class Alerts:
         self._domain_of = {node.name: keeper.config.name for keeper in keepers for node in keeper.nodes}
         self._racks = racks_of(setup.racks, {node.name: node for keeper in keepers for node in keeper.nodes})
         self._rack_of = {node.name: rack.name for rack in self._racks for node in rack.nodes}
-        self._racks_down: set[str] = set()
+        self._racks_silent: set[str] = set()
+        self._racks_down: set[str] = set()  # of those, what is told as such
         self._beaten_s = -math.inf
         self.firing: dict[str, Finding] = {}
         self.resolved: deque[Finding] = deque(maxlen=RESOLVED_SHOWN)
@@ -115,7 +116,7 @@ class Alerts:
         for window in self.windows.ended(lines.unix_ns):
             yield WriteLedger((lines.line("maintenance", window.id, f"over: {window.reason}"),))
             yield RememberMaintenance(window.id, None)
-        for notice in self.telling.tick(now_s, lines.unix_ns, self._muted):
+        for notice in self.telling.tick(now_s, lines.unix_ns, self._muted, self._held):
             if notice.level > 1 and notice.firing:
                 yield WriteLedger((lines.line("escalate", notice.key, f"nobody has acknowledged {notice.title}"),))
             yield notice
@@ -126,12 +127,15 @@ class Alerts:
     def _muted(self, alert: Alert) -> bool:
         return self.windows.cover(alert.node, alert.domain) or self._rack_of.get(alert.node) in self._racks_down
 
+    def _held(self, alert: Alert) -> bool:
+        return self._rack_of.get(alert.node) in self._racks_silent
+
     def _in_maintenance(self, node: str) -> bool:
         return self.windows.cover(node, self._domain_of[node])
 
     def _explained(self, node: str) -> bool:
         """By maintenance, or by its rack that is down."""
-        return self._in_maintenance(node) or self._rack_of.get(node) in self._racks_down
+        return self._in_maintenance(node) or self._rack_of.get(node) in self._racks_silent
 
     def _rack_conditions(self, now_s: float, lines: Lines) -> Iterator[Action]:
         first = self._keepers[0]
@@ -144,7 +148,8 @@ class Alerts:
                 text = f"{silent_count} of {count} nodes of {rack.name} are silent: look at what they share, its power and its switch"
                 yield from self._condition(rack.name, "rack-down", "critical", text, condition.firing, lines)
             # What it explains is held back from the first moment, before the rack itself is told of.
-            (self._racks_down.add if is_down or condition.firing else self._racks_down.discard)(rack.name)
+            (self._racks_silent.add if is_down or condition.firing else self._racks_silent.discard)(rack.name)
+            (self._racks_down.add if condition.firing else self._racks_down.discard)(rack.name)
 
     def _domain_conditions(self, now_s: float, keeper: Keeper, lines: Lines) -> Iterator[Action]:
         """What is wrong with a domain as such. Quiet while a fresh controller learns."""

@@ -82,7 +82,9 @@ class Findings:
     def _catch_up(self, bus: Bus) -> None:
         """Once. What the machine has heard of already changes nothing."""
         if not self._caught_up:
-            self._caught_up = all(self._put(payload) for payload in left_firing(bus, GROUP, self._stop))
+            left = left_firing(bus, GROUP, self._stop)
+            _log.info("%d findings fire since before this start", len(left))
+            self._caught_up = all(map(self._put, left))
 
     def _follow(self, consumer: Consumer) -> None:
         while not self._stop.is_set():

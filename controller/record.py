@@ -14,6 +14,7 @@ REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
 START_AGAIN_S = 10.0  # longer than any lease by default, so that a limiter whose state was lost is heard again
 RETIRED_STARTS = 16
+RISING_S = 0.5  # a step up says so long that more is behind it; by then later readings have shown how much
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
 
 
@@ -38,6 +39,8 @@ class NodeRecord:
     sequence: int = 0
     raised_s: float = -math.inf
     peak_w: float = math.nan
+    rise_w: float = 0.0  # of the newest step up
+    rose_s: float = -math.inf
     reason: str = ""
     resumed: bool = False  # its grant in force was another controller's, or ours before a restart
     refused: int = 0
@@ -62,6 +65,7 @@ class NodeRecord:
         if self.report is not None and report.limiter_start != self.report.limiter_start:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
+        self._follow_rise(now_s, report)
         self.report, self.received_s, self.answered = report, now_s, False
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
@@ -91,11 +95,24 @@ class NodeRecord:
         elif report.epoch < last.epoch and now_s - self.received_s < START_AGAIN_S:
             raise Refused(f"epoch: {report.limiter_start!r} has obeyed {report.epoch}, {last.limiter_start!r} had obeyed {last.epoch}")
 
+    def rising_w(self, now_s: float) -> float:
+        """By how much its power has just risen, if that was a step: the reading caught it on its way."""
+        return self.rise_w if now_s - self.rose_s < RISING_S else 0.0
+
     def _urgent(self, report: PowerReport) -> bool:
         power_w = math.fsum(card.power_w for card in report.cards)
         if math.isnan(power_w) or math.isnan(self.power_w):
             return math.isnan(power_w) != math.isnan(self.power_w)
-        return abs(power_w - self.power_w) > URGENT_RATIO * self.made.gpus * self.made.default_w
+        return abs(power_w - self.power_w) > self._step_w
+
+    @property
+    def _step_w(self) -> float:
+        return URGENT_RATIO * self.made.gpus * self.made.default_w
+
+    def _follow_rise(self, now_s: float, report: PowerReport) -> None:
+        rise_w = math.fsum(card.power_w for card in report.cards) - self.power_w
+        if rise_w > self._step_w:
+            self.rise_w, self.rose_s = rise_w, now_s
 
     def _follow_peak(self, now_s: float, report: PowerReport) -> None:
         power_w = math.fsum(card.power_w for card in report.cards)

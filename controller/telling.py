@@ -12,6 +12,9 @@ SHOWN_SUBJECTS = 10
 _RANKS = {"critical": 2, "warning": 1}
 
 
+Judge = Callable[["Alert"], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class TellTiming:
     """`group_wait_s`: what begins within it is told as one. `repeat_s`: what still fires is told again."""
@@ -55,10 +58,11 @@ class Group:
     acknowledged_by: str = ""
     last: Notify | None = None
 
-    def show(self, muted: Callable[[Alert], bool]) -> list[Alert]:
-        """What is not muted now."""
-        shown = [alert for alert in self.firing.values() if not muted(alert)]
-        self.hushed = (self.hushed | (self.firing.keys() - {alert.key for alert in shown})) & self.told
+    def show(self, muted: Judge, held: Judge) -> list[Alert]:
+        """What is not muted now. What is held waits only if nobody was told of it yet."""
+        loud = [alert for alert in self.firing.values() if not muted(alert)]
+        self.hushed = (self.hushed | (self.firing.keys() - {alert.key for alert in loud})) & self.told
+        shown = [alert for alert in loud if alert.key in self.told or not held(alert)]
         if self.acknowledged_by or not any(a.severity == "critical" and a.key in self.told - self.hushed for a in shown):
             self.unanswered_since_s = None
         return shown
@@ -117,20 +121,20 @@ class Telling:
         group.acknowledged_by = who
         return True
 
-    def tick(self, now_s: float, unix_ns: int, muted: Callable[[Alert], bool]) -> Iterator[Notify]:
-        """`muted`: whether an alert is known already, by maintenance or by something larger that is wrong."""
+    def tick(self, now_s: float, unix_ns: int, muted: Judge, held: Judge) -> Iterator[Notify]:
+        """`muted`: whether an alert is known already, by maintenance or by something larger that is wrong; `held`: whether it may soon be."""
         for group in list(self.groups.values()):
-            if (notice := self._due(now_s, unix_ns, group, muted)) is not None:
+            if (notice := self._due(now_s, unix_ns, group, muted, held)) is not None:
                 group.last = replace(notice, told_unix_ns=unix_ns)
                 yield group.last
             if not group.firing and not group.told:
                 del self.groups[group.key]
 
-    def _due(self, now_s: float, unix_ns: int, group: Group, muted: Callable[[Alert], bool]) -> Notify | None:
+    def _due(self, now_s: float, unix_ns: int, group: Group, muted: Judge, held: Judge) -> Notify | None:
         group.told &= group.firing.keys()  # what was resolved and comes back is new
         if not group.told and (over := group.over(unix_ns)) is not None:
             return over
-        shown = group.show(muted)
+        shown = group.show(muted, held)
         if self._escalates(now_s, group):
             group.level = 2
             return group.tell(now_s, shown)

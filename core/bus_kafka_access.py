@@ -16,40 +16,31 @@ def access(config: BusConfig) -> dict[str, Any]:
     return {
         "bootstrap_servers": list(config.bootstrap),
         "security_protocol": config.security_protocol,
-        "ssl_context": _tls(config) if config.security_protocol.endswith("SSL") else None,
+        "ssl_context": Renewed(config) if config.security_protocol.endswith("SSL") else None,
         **(_credentials(config) if config.security_protocol.startswith("SASL_") else {}),
     }
 
 
-class _Tls(ssl.SSLContext):
-    """Every connection begins with what the files hold at that moment; where they cannot be used, with what they held before."""
+class Renewed:
+    """Stands where kafka-python takes a context: every connection begins with what the files hold at that moment."""
 
-    files: BusConfig
+    def __init__(self, config: BusConfig) -> None:
+        """BusError if a file cannot be used."""
+        self._config, self._context = config, _context(config)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         try:
-            _load(self, self.files)
+            self._context = _context(self._config)  # a new one, since a context that took half of a renewal keeps it
         except BusError as why:
             _log.error("%s; the certificate from before stays in use", why)
-        return super().wrap_socket(*args, **kwargs)
+        return self._context.wrap_socket(*args, **kwargs)
 
 
-def _tls(config: BusConfig) -> ssl.SSLContext:
-    context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
-    context.files = config
-    if config.ssl_ca_file is None:
-        context.load_default_certs()
-    _load(context, config)
-    return context
-
-
-def _load(context: ssl.SSLContext, config: BusConfig) -> None:
-    """An authority that has once been trusted stays so until the daemon starts again: a context forgets none."""
+def _context(config: BusConfig) -> ssl.SSLContext:
     try:
         if config.ssl_key_file is not None:
             check_private(config.ssl_key_file)
-        if config.ssl_ca_file is not None:
-            context.load_verify_locations(config.ssl_ca_file)
+        context = ssl.create_default_context(cafile=config.ssl_ca_file)
         if config.ssl_certificate_file is not None:
             context.load_cert_chain(config.ssl_certificate_file, config.ssl_key_file)
     except ConfigError as why:
@@ -57,6 +48,7 @@ def _load(context: ssl.SSLContext, config: BusConfig) -> None:
     except OSError as why:
         files = filter(None, (config.ssl_ca_file, config.ssl_certificate_file, config.ssl_key_file))
         raise BusError(f"{', '.join(map(str, files))}: {why}") from why
+    return context
 
 
 def _credentials(config: BusConfig) -> dict[str, Any]:

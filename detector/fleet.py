@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.node import Slots
+from gpuwarden.detector.node import LATE_NS, Slots
 from gpuwarden.detector.view import HIGHEST, View
 from gpuwarden.proto.catalogue import COLUMNS, Device
 from gpuwarden.proto.decode import Matrix
@@ -51,7 +51,8 @@ class Fleet:
         elapsed_s[(seen_ns == NEVER) | (elapsed_s <= 0) | (elapsed_s > LONGEST_S)] = np.nan
         before, highest = self._before[slots], self._highest[slots]
         highest = np.fmax(highest, now[:, list(HIGHEST[self.device].values())])
-        self._before[slots], self._highest[slots], self._seen_ns[slots] = now, highest, unix_ns
+        self._before[slots], self._highest[slots] = now, highest
+        self._seen_ns[slots] = np.where((unix_ns < seen_ns) & (seen_ns - unix_ns < LATE_NS), seen_ns, unix_ns)  # or the time counts twice
         return View(self.device, slots, members, now, before, highest, elapsed_s)
 
     def _double(self) -> None:

@@ -11,6 +11,7 @@ from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.decode import Sample
 
 PAST_STARTS: Final = 8
+LATE_NS: Final = 30_000_000_000  # a record that is older than the one before by less is of a late collector; by more, the clock was set back
 
 Slots = NDArray[np.intp]
 
@@ -38,6 +39,7 @@ class Node:
     slot_of: dict[tuple[Device, str], int] = field(default_factory=dict)
     gpus: dict[str, float] = field(default_factory=dict)  # every one ever seen, with when it was seen last
     unread: dict[str, int] = field(default_factory=dict)  # GPU to samples in a row without it
+    late: bool = False  # the newest sample is what a collector read too late for its pass, and that alone
 
     def is_repeat(self, sample: Sample) -> bool:
         """Whether this sample, or a later one, has been here before: at least once means sometimes twice."""
@@ -51,5 +53,7 @@ class Node:
         expected = 1 if restarted and self.start else sample.sequence if restarted else self.sequence + 1
         if restarted and self.start:
             self.past_starts.append(self.start)
-        self.start, self.sequence, self.unix_ns = sample.agent_start, sample.sequence, sample.unix_ns
+        self.late = not restarted and 0 < self.unix_ns - sample.unix_ns < LATE_NS
+        self.start, self.sequence = sample.agent_start, sample.sequence
+        self.unix_ns = self.unix_ns if self.late else sample.unix_ns
         return sample.sequence - expected

@@ -48,6 +48,8 @@ def spoke(findings: Findings, node: Node, unix_ns: int) -> Iterator[PublishFindi
 def gpus(findings: Findings, node: Node, sample: Sample, forget_s: float) -> Iterator[PublishFinding]:
     """Whether every GPU that was ever seen is in the sample; one that is gone for `forget_s` was taken out by somebody."""
     ids = next((r.ids for r in sample.readings if r.device is Device.GPU), ())
+    if node.late and not ids:
+        return
     node.gpus.update(dict.fromkeys(ids, node.seen_s))
     if len(ids) == len(node.gpus) and not node.unread:
         return

@@ -67,8 +67,18 @@ class AgentSocket:
             _log.info("an agent has connected")
             if reader is not None:
                 reader.join()  # one at a time, so that many connections are no faster than one
-            reader = threading.Thread(target=self._read, args=(connection,), name="agent", daemon=True)
+            reader = self._reading(connection)
+
+    def _reading(self, connection: socket.socket) -> threading.Thread | None:
+        reader = threading.Thread(target=self._read, args=(connection,), name="agent", daemon=True)
+        try:
             reader.start()
+        except RuntimeError as why:  # no thread to be had now: the agent comes again
+            with self._lock:
+                self._hang_up(str(why))
+            connection.close()
+            return None
+        return reader
 
     def _read(self, connection: socket.socket) -> None:
         reason = "the agent closed it"

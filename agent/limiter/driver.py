@@ -16,6 +16,7 @@ from gpuwarden.agent.limiter.events import DriverHung, Event, LimitsRead, PowerR
 READ_S: Final = 0.1
 SILENT_S: Final = 0.3  # setting the limits of eight cards takes 160 ms
 HUNG_REST_S: Final = 2.0  # between attempts at a driver that hangs
+STUCK_S: Final = 20.0  # longer than any turn with its deadlines: a child's start, a set, three reads
 FAILED_REST_S: Final = 0.25  # after a reload the limits are back at the default: there is no time to lose
 
 Limits = tuple[float, ...]
@@ -48,7 +49,7 @@ class Driver:
         self._to_set: Limits | None = None
         self._to_read = False
         self._stopping = False
-        self._told_s = clock()
+        self._told_s = self._turned_s = clock()
         self._silent = False
         self._rest_until_s = -math.inf
         self._refused: Sequence[str] = ()
@@ -59,8 +60,8 @@ class Driver:
 
     @property
     def alive(self) -> bool:
-        """False once its thread has ended: then no order is carried out any more."""
-        return self._thread.is_alive()
+        """False once its thread has ended, or is in a call that no deadline ends: then no order is carried out any more."""
+        return self._thread.is_alive() and self._clock() - self._turned_s < STUCK_S
 
     def set_limits(self, limits_w: Limits) -> None:
         with self._changed:
@@ -84,6 +85,7 @@ class Driver:
     def _run(self) -> None:
         due_s = self._clock()
         while True:
+            self._turned_s = self._clock()
             to_set, to_read, stopping = self._next_order(due_s)
             if to_set is not None or to_read:
                 self._perform(to_set)

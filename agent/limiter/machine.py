@@ -175,7 +175,8 @@ class Limiter:
         if self.mode != Mode.MODE_AUTO or self._wanted_w == self._floors():
             return
         self._wanted_w, self._confirmed_s, self._applied = self._floors(), None, None
-        if self._enforced():  # at the last readback: a new one is to confirm it
+        if self._enforced():  # at the last readback: unless a new one confirms it, the next tick sets it
+            self._set_s = -math.inf
             yield ReadLimits()
         else:
             yield from self._want(now_s, self._floors(), "what was granted cannot be remembered")

@@ -48,9 +48,13 @@ class Words:
         return any(word is not None and word.firing for word in (self._told.get(key), self._waiting.get(key), under_way, later))
 
     def take(self, word: Notify) -> Notify | None:
-        """The word that has to go for want of room, if any."""
+        """The word that has to stand back for want of room, if any: it is said once nothing waits."""
         self._waiting[word.key] = word
-        return self._waiting.popitem(last=False)[1] if len(self._waiting) > WAITING_LIMIT else None
+        if len(self._waiting) <= WAITING_LIMIT:
+            return None
+        _, oldest = self._waiting.popitem(last=False)
+        self._say_later(_Later(0.0, oldest, failed=True))
+        return oldest
 
     def next(self, now_s: float) -> Notify | None:
         """What to say now; how it went is told to `arrived`, `failed` or `unwanted`."""

@@ -14,6 +14,7 @@ from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.row import Watts
 
 AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by it
+RISE_FACTOR = 4.0  # a sensor that averages 25 ms of 100 has seen a quarter of a step that it catches beginning
 MARGIN_RATIO = 1.25  # a node that is not held back may rise by this much before it is
 NEED_STEP_RATIO = 0.05  # needs go up and down in steps of this share of the default, so that limits do not follow noise
 BISECTIONS = 20
@@ -30,8 +31,9 @@ def wishes(view: RowView) -> Watts:
 def _needs(view: RowView) -> Watts:
     """What each node would draw if nothing held it back; the default where that is unknown."""
     held_back = view.power_w >= AT_LIMIT_RATIO * view.limit_w
+    want_w = view.drawn_w + RISE_FACTOR * view.rise_w
     step_w = NEED_STEP_RATIO * view.row.default_w
-    need_w = np.where(held_back, view.row.default_w, np.ceil(view.drawn_w * MARGIN_RATIO / step_w) * step_w)
+    need_w = np.where(held_back, view.row.default_w, np.ceil(want_w * MARGIN_RATIO / step_w) * step_w)
     return np.where(np.isnan(need_w), view.row.default_w, need_w)
 
 

@@ -14,3 +14,4 @@ class RowView:
     drawn_w: Watts
     power_w: Watts  # newest reading, NaN where nothing is known
     limit_w: Watts  # limit in force, as read back; NaN where nothing is known
+    rise_w: Watts  # by how much it has just risen, 0 where that was no step

@@ -9,7 +9,7 @@ Only the limiter's sealed word counts. Times are the controller's monotonic cloc
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpuwarden.proto.lease_pb2 import Mode, PowerReport
 
@@ -89,16 +89,18 @@ class Exposure:
         """Nothing is known of it. Grants that we gave go on counting until they end: a reloaded driver's limiter may yet obey one,
         and who carries reports may have kept back one of an earlier start."""
         self.known, self.excess_w, self.stuck = False, 0.0, False
-        if report.limiter_start != self.limiter_start:
-            self.release = None
+        if self.release is not None and report.limiter_start != self.limiter_start:  # its clock is another: no stamp ends the word
+            self.release = replace(self.release, ends_stamp_s=math.inf)
         self.limiter_start, self.driver_loads = report.limiter_start, report.driver_loads
 
     def _may_be_released(self, report: PowerReport, epoch: int) -> bool:
         """In auto as it says, but it may yet obey our word to leave, and who carries that may keep the next report from us."""
-        if self.release is None or report.stamp_s >= self.release.ends_stamp_s:
+        if self.release is None:
             return False
         obeys_ours = report.HasField("grant") and report.grant.epoch == epoch
-        return not (obeys_ours and report.grant.sequence > self.release.sequence)
+        if report.stamp_s >= self.release.ends_stamp_s or (obeys_ours and report.grant.sequence > self.release.sequence):
+            self.release = None
+        return self.release is not None
 
     def _confirmed(self, now_s: float, report: PowerReport, enforced_w: float, epoch: int) -> None:
         """Limits have been as the limiter wants them for long enough: what it can no longer obey is forgotten."""

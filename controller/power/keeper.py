@@ -115,10 +115,11 @@ class Keeper:
         if self._resumed(now_s):
             return np.array([n.granted_w for n in self.nodes])
         peaks_w = np.array([n.peak_w for n in self.nodes])
+        rises_w = np.array([n.rising_w(now_s) for n in self.nodes])
         limits_w = np.array([n.limit_w for n in self.nodes])
         if self.mode != Mode.MODE_AUTO:
             limits_w = np.array([n.granted_w for n in self.nodes])
-        return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w))
+        return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w, rises_w))
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""

@@ -9,16 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.agent.spool import DROPPED, Spool
+from gpuwarden.agent.telemetry import events_only
+from gpuwarden.proto.telemetry_pb2 import DeviceEvent, Telemetry
 
 RECORD_BYTES = 100
 
 
 def record(number: int) -> bytes:
-    return b"%d:" % number + b"x" * (RECORD_BYTES - len(b"%d:" % number))
+    """Readings that fill it up to RECORD_BYTES, and an event."""
+    made = Telemetry(node=f"{number:04}", events=[DeviceEvent(code=number + 1)])
+    made.blocks.add(values=bytes(RECORD_BYTES - made.ByteSize() - 4))
+    assert made.ByteSize() == RECORD_BYTES
+    return made.SerializeToString()
 
 
 def number_of(payload: bytes) -> int:
-    return int(payload.partition(b":")[0])
+    return int(Telemetry.FromString(payload).node)
 
 
 def room_for(records: int) -> int:
@@ -67,15 +73,23 @@ def test_a_full_spool_drops_the_oldest_and_counts_it(path: Path | None) -> None:
     assert dropped("no") - before == 7
 
 
-def test_records_with_device_events_outlive_all_others(path: Path | None) -> None:
-    spool = Spool(path, room_for(3))
-    for number in range(10):
-        spool.put(record(number), number in (1, 2))
-    assert drained(spool) == [1, 2, 9]
+def test_device_events_outlive_all_readings_their_own_included(path: Path | None) -> None:
+    spool, before = Spool(path, room_for(3)), dropped("no")
+    for number in range(50):
+        spool.put(record(number), number % 10 == 0)
+    told = {}
+    while (kept := spool.take(0.0)) is not None:
+        told[number_of(kept.payload)] = Telemetry.FromString(kept.payload)
+        spool.done(kept.id)
+    assert {0, 10, 20, 30, 40, 49} <= told.keys()
+    assert [told[number].events[0].code for number in (0, 10, 20, 30, 40)] == [1, 11, 21, 31, 41]
+    assert not told[0].blocks and told[49].blocks
+    assert dropped("no") - before >= 44
 
 
-def test_when_all_have_events_the_bound_still_holds_and_the_loss_is_counted_apart(path: Path | None) -> None:
-    spool, before = Spool(path, room_for(3)), dropped("yes")
+def test_when_events_alone_fill_it_the_bound_still_holds_and_the_loss_is_counted_apart(path: Path | None) -> None:
+    room = 3 * len(events_only(record(1)))
+    spool, before = Spool(path, room), dropped("yes")
     for number in range(5):
         spool.put(record(number), True)
     assert drained(spool) == [2, 3, 4]
@@ -170,9 +184,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from gpuwarden.agent.spool import Spool
+from gpuwarden.proto.telemetry_pb2 import Telemetry
 spool = Spool(Path(sys.argv[1]), 1 << 20)
 for number in range(200):
-    spool.put(b"%d:" % number, False)
+    spool.put(Telemetry(node=str(number)).SerializeToString(), False)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -219,3 +219,14 @@ def test_a_report_of_an_earlier_start_does_not_take_the_place_of_one_just_heard(
     assert any(isinstance(one, Say) and "epoch" in one.sentence for one in said)
     made.run(3.0)
     assert made.limiters[0].limit_w >= granted_w > 1600.0
+
+
+def test_a_step_of_one_node_lowers_the_others_with_the_report_that_shows_its_beginning() -> None:
+    made = row(budget_w=45e3)
+    for limiter in made.limiters:
+        limiter.demand_w = 960.0 if limiter.node in ("n0", "n7") else 5600.0  # n7 may be the one that counts as dead
+    made.run(40.0)
+    before_w = made.limiters[1].limit_w
+    made.limiters[0].demand_w = 1330.0  # of a step to 4,800 W, as a sensor sees it first
+    made.report(0)
+    assert made.limiters[1].limit_w <= before_w - GPUS * 5.0

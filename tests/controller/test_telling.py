@@ -21,7 +21,7 @@ def nobody(alert: Alert) -> bool:
 
 
 def told(telling: Telling, start_s: float, end_s: float, muted: Callable[[Alert], bool] = nobody) -> list[tuple[float, Notify]]:
-    return [(s / 2, notice) for s in range(round(2 * start_s), round(2 * end_s)) for notice in telling.tick(s / 2, s, muted)]
+    return [(s / 2, notice) for s in range(round(2 * start_s), round(2 * end_s)) for notice in telling.tick(s / 2, s, muted, lambda alert: False)]
 
 
 def test_what_begins_together_is_told_as_one_with_the_subjects_named() -> None:
@@ -51,6 +51,19 @@ def test_one_alone_is_told_in_its_own_words_and_so_is_its_end() -> None:
     assert (fired.title, fired.subject, fired.firing) == ("xid_79 on n7", "n7", True)
     assert (over.key, over.firing, over.title) == (fired.key, False, fired.title)
     assert telling.groups == {}
+
+
+def test_what_may_soon_be_known_waits_if_untold_and_goes_on_as_it_was_if_told() -> None:
+    """A rack that is silent for a moment: nobody is told twice, and an acknowledgement stands."""
+    telling = Telling(TIMING)
+    telling.fires(alert(1))
+    assert len(told(telling, 0.0, 10.0)) == 1
+    telling.acknowledge("row-a/xid_79", "ada")
+    telling.fires(alert(2))
+    assert [notice for s in range(10, 60) for notice in telling.tick(s, s, nobody, lambda one: True)] == []
+    assert telling.groups["row-a/xid_79"].acknowledged_by == "ada"
+    telling.resolved("row-a/xid_79", "f2")
+    assert told(telling, 60.0, 120.0) == []
 
 
 def test_what_is_over_before_it_could_be_told_is_never_told() -> None:

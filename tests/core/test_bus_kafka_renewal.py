@@ -11,7 +11,7 @@ import pytest
 from services import certificate
 
 from gpuwarden.core.bus import BusConfig
-from gpuwarden.core.bus_kafka_access import access
+from gpuwarden.core.bus_kafka_access import Renewed, access
 
 
 class Server:
@@ -67,7 +67,7 @@ def put(folder: Path, server: Server, name: str) -> None:
     (folder / "tls.key").chmod(0o600)
 
 
-def connect(context: ssl.SSLContext, port: int) -> None:
+def connect(context: Renewed, port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
         assert secured.recv(1) == b"!"
 
@@ -82,7 +82,8 @@ def test_the_next_connection_shows_what_the_files_hold_then(tmp_path: Path, serv
     connect(context, server.port)
     put(tmp_path, server, "second")
     connect(context, server.port)
-    (tmp_path / "tls.crt").write_text("half a renewal")
+    (tmp_path / "third").mkdir()
+    shutil.copy(certificate.make(tmp_path / "third").certificate, tmp_path / "tls.crt")  # its key is still to come
     connect(context, server.port)
     first, second, third = server.served
     assert first != second == third

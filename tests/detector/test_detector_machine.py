@@ -119,6 +119,22 @@ def test_a_hung_driver_is_told_of_once_and_is_over_when_cards_are_read_again(sto
     assert story.lines == [f"firing {hung}", f"firing {unread}", f"resolved {hung}", f"resolved {unread}"]
 
 
+def test_a_record_that_a_late_collector_sent_is_no_sample_without_gpus(story: Any, agent: Any) -> None:
+    """Three passes that went without the GPUs, and what host and ports had read meanwhile: five records, three samples."""
+    story.send(agent.record())
+    gpus = next(iter(agent.ids))
+    ids, agent.ids[gpus] = agent.ids[gpus], []
+    for _ in range(3):
+        story.send(agent.record())
+    for _ in range(4):
+        agent.unix_ns -= 2_000_000_000
+        story.send(agent.record())
+        agent.unix_ns += 1_000_000_000
+    agent.ids[gpus] = ids
+    story.send(agent.record())
+    assert story.lines == []
+
+
 def test_a_lost_card_is_told_of_once_whether_by_event_or_by_metric(story: Any, agent: Any) -> None:
     lost = {("GPU-4", "gpu_lost"): 1.0}
     story.send(agent.record(lost, events=[DeviceEvent(kind="gpu_lost", device_id="GPU-4")]))

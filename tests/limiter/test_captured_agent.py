@@ -46,6 +46,10 @@ FLOODS = {
 }
 
 
+READ = (FLOODS["small frames"], FLOODS["the largest frames"])  # of the others a newer connection, or the size, may leave nothing to be heard
+START_S = 0.1  # the flood may have begun so long before it is counted
+
+
 @contextlib.contextmanager
 def under(flood: tuple[int, bool], path: Path) -> Iterator[None]:
     body_bytes, each_anew = flood
@@ -65,9 +69,11 @@ def test_a_flood_waits_in_the_agents_own_socket(flood: tuple[int, bool], tmp_pat
     arrived: list[bytes] = []
     limiter = AgentSocket(tmp_path / "socket", "", arrived.append)
     with under(flood, tmp_path / "socket"):
+        start_s = time.monotonic()
         time.sleep(1.0)
-        assert len(arrived) <= 101
+        assert len(arrived) <= 1 + (time.monotonic() - start_s + START_S) / 0.01
     limiter.close()
+    assert arrived or flood not in READ
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
@@ -103,7 +109,8 @@ def test_under_a_flood_little_waits_in_the_inbox_and_a_lease_ends_when_it_should
     limiter.close()
     assert max(waiting) < 100
     lease = node.limiter.lease
-    assert lease is not None and ended_s and ended_s[0] - lease.ends_s < 0.5, (ended_s, lease.ends_s)
+    assert lease is not None and ended_s and ended_s[0] - lease.ends_s < 0.8, (ended_s, lease.ends_s)
+    assert node.limiter._refusals or flood not in READ
 
 
 def test_a_lease_ends_with_whatever_is_heard_next() -> None:

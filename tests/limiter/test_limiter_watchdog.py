@@ -3,11 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gpuwarden.agent.limiter import driver
 from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.config import LimiterConfig
 from gpuwarden.agent.limiter.main import limit
@@ -21,12 +22,12 @@ class Plant:
     driver_loads = 1
     cards = (Card("GPU-0", 700.0, 200.0, 700.0),)
 
-    def __init__(self) -> None:
-        self.broken = threading.Event()
+    def __init__(self, breaks: Callable[[], object]) -> None:
+        self.broken, self.mended, self._breaks = threading.Event(), threading.Event(), breaks
 
     def power_w(self) -> tuple[float, ...]:
-        if self.broken.is_set():
-            raise MemoryError
+        if self.broken.is_set() and not self.mended.is_set():
+            self._breaks()
         return (300.0,)
 
     def limits(self) -> tuple[CardState, ...]:
@@ -58,9 +59,22 @@ def fed(told: socket.socket, seconds: float) -> int:
             return count
 
 
+def ends() -> None:
+    raise MemoryError
+
+
+def hangs() -> None:
+    """Longer than any deadline allows."""
+    time.sleep(3.0)
+
+
+@pytest.mark.parametrize("breaks", [ends, hangs])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_the_watchdog_is_fed_only_while_the_thread_that_sets_limits_lives(told: socket.socket, tmp_path: Path) -> None:
-    plant, stop = Plant(), threading.Event()
+def test_the_watchdog_is_fed_only_while_the_thread_that_sets_limits_goes_on(
+    breaks: Callable[[], object], told: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "STUCK_S", 0.6)
+    plant, stop = Plant(breaks), threading.Event()
     config = LimiterConfig(tmp_path / "key", 200.0, socket=tmp_path / "limiter.sock", state_file=tmp_path / "state")
     supervisor = Supervisor({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
     loop = threading.Thread(target=limit, args=(config, bytes(32), Remembered(), plant, stop, None, supervisor))
@@ -68,8 +82,9 @@ def test_the_watchdog_is_fed_only_while_the_thread_that_sets_limits_lives(told: 
     try:
         assert fed(told, 2.0) >= 4
         plant.broken.set()
-        fed(told, 0.5)
+        fed(told, 1.0)
         assert fed(told, 1.0) == 0
     finally:
+        plant.mended.set()
         stop.set()
         loop.join()

@@ -13,12 +13,15 @@ from pathlib import Path
 from fakes.nvml.steer import FakeNode
 from services.port import free_port, wait_until_open
 
+from gpuwarden.core.version import VERSION
+
 LEASE_S = 5.0
 START_S = 20.0
+NEXT_VERSION = f"{VERSION}+next"
 THIS_RELEASE = ("-m", "gpuwarden.cli")
 NEXT_RELEASE = (  # the next one, as far as others can tell: another version, which also speaks a session that ours does not know
     "-c",
-    ("import gpuwarden.core.version as v; v.VERSION = '0.2.0'; v.SESSION = v.Versions(v.SESSION.lowest, v.SESSION.highest + 1);"
+    (f"import gpuwarden.core.version as v; v.VERSION = '{NEXT_VERSION}'; v.SESSION = v.Versions(v.SESSION.lowest, v.SESSION.highest + 1);"
     "from gpuwarden.cli.main import main; raise SystemExit(main())"),
 )
 
@@ -33,6 +36,7 @@ class Plan:
     gpus: int = 8
     events: bool = False
     agents: str = ""
+    lease_s: float = LEASE_S
 
 
 @dataclass(slots=True)
@@ -146,7 +150,7 @@ def controller_config(stack: Stack) -> str:
 listen = "{stack.server}"
 ledger_file = "{stack.folder / "ledger.sqlite"}"
 keys_dir = "{stack.folder / "keys"}"
-lease_s = {LEASE_S}
+lease_s = {stack.plan.lease_s}
 {_metrics(stack, "controller")}
 [[domains]]
 {stack.plan.domain}
