@@ -39,7 +39,7 @@ from gpuwarden.proto.lease_pb2 import Grant, PowerReport, Sealed
 RICH, STEPPING = "rich", tuple(f"step-{number}" for number in range(1, 9))
 GPUS = 8
 LOW_W, HIGH_W, BUSY_W = 120.0, 600.0, 650.0
-SHOWN_W = GPUS * LOW_W + 0.05 * GPUS * 700.0  # the node's power is up by a step as the limiter defines it
+STEP_W = 0.05 * GPUS * 700.0  # as the limiter defines it
 LOOK_S = 0.004
 BUDGET_W = 41_000.0
 HIGH_S, BETWEEN_S = 2.0, 4.0
@@ -118,8 +118,9 @@ def _drive(folder: Path, steps: int) -> list[Stepped]:
 
 def _step(cards: FakeNode) -> Stepped:
     step_s = _boottime_s()
+    shown_w = sum(cards.sensor_w(gpu) for gpu in range(GPUS)) + STEP_W
     cards.set_demands(HIGH_W)
-    while sum(cards.sensor_w(gpu) for gpu in range(GPUS)) < SHOWN_W:
+    while sum(cards.sensor_w(gpu) for gpu in range(GPUS)) <= shown_w:
         assert _boottime_s() - step_s < HIGH_S, "the sensors show no step"
         time.sleep(LOOK_S)
     return Stepped(step_s, _boottime_s())
@@ -139,8 +140,9 @@ def _measured(events: Path, stepped: list[Stepped]) -> Iterator[Shares]:
     for number, (step_s, shown_s) in enumerate(stepped):
         node = STEPPING[number % len(STEPPING)]
         try:
-            read_s = _first(logs[node], step_s, _shows_step).now_s
-            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells_step(node)).now_s
+            shown_w = _newest_w(heard, node, step_s - ahead_s) + STEP_W
+            read_s = _first(logs[node], step_s, _shows(shown_w)).now_s
+            heard_s = ahead_s + _first(heard, read_s - ahead_s, _tells(node, shown_w)).now_s
             granted = _first(rich, heard_s, _lower_grant(rich, heard_s))
             granted_s, limit_w = granted.now_s, _granted_w(granted.event)
             set_s = _first(rich, granted_s, _all_enforce(limit_w)).now_s
@@ -169,18 +171,25 @@ def _first(steps: list[Step], after_s: float, shows: Callable[[object], bool]) -
     raise LookupError
 
 
-def _shows_step(event: object) -> bool:
-    return isinstance(event, limiter_events.PowerRead) and sum(event.power_w) >= SHOWN_W
+def _shows(shown_w: float) -> Callable[[object], bool]:
+    return lambda event: isinstance(event, limiter_events.PowerRead) and sum(event.power_w) > shown_w
 
 
-def _tells_step(node: str) -> Callable[[object], bool]:
-    def tells(event: object) -> bool:
-        if not isinstance(event, controller_events.ReportArrived):
-            return False
-        sealed = Sealed.FromString(event.sealed)
-        return sealed.node == node and sum(c.power_w for c in PowerReport.FromString(sealed.payload).cards) >= SHOWN_W
+def _tells(node: str, shown_w: float) -> Callable[[object], bool]:
+    return lambda event: (_reported_w(event, node) or 0.0) > shown_w
 
-    return tells
+
+def _reported_w(event: object, node: str) -> float | None:
+    """The power in a report of this node; None if it is another event."""
+    if not isinstance(event, controller_events.ReportArrived):
+        return None
+    sealed = Sealed.FromString(event.sealed)
+    return sum(card.power_w for card in PowerReport.FromString(sealed.payload).cards) if sealed.node == node else None
+
+
+def _newest_w(steps: list[Step], node: str, before_s: float) -> float:
+    """What the limiter compares with: its newest report."""
+    return next(w for step in reversed(steps) if step.now_s < before_s and (w := _reported_w(step.event, node)) is not None)
 
 
 def _lower_grant(steps: list[Step], at_s: float) -> Callable[[object], bool]:
