@@ -58,6 +58,7 @@ class Keeper:
     heat_s: float | None = None
     started_s: float | None = None
     decided_s: float = -math.inf
+    urgent_left: int = 0  # decisions that need not wait for the next tick
     decision: Decision | None = None
     powers_w: Watts = field(default_factory=lambda: np.zeros(0))
 

@@ -12,7 +12,7 @@ from gpuwarden.controller.events import (
     SessionOpened,
     WriteLedger,
 )
-from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.machine import URGENT_DECISIONS, Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.core.machine import Say
@@ -230,3 +230,15 @@ def test_a_step_of_one_node_lowers_the_others_with_the_report_that_shows_its_beg
     made.limiters[0].demand_w = 1330.0  # of a step to 4,800 W, as a sensor sees it first
     made.report(0)
     assert made.limiters[1].limit_w <= before_w - GPUS * 5.0
+
+
+def test_urgent_reports_are_decided_at_once_also_just_after_a_tick_and_many_of_them_are_not() -> None:
+    made = row(budget_w=45e3)
+    for limiter in made.limiters:
+        limiter.demand_w = 1000.0
+    made.run(20.0)
+    answered = []
+    for session, limiter in enumerate(made.limiters):
+        limiter.demand_w += 400.0
+        answered.append(any(isinstance(action, SendGrant) for action in made.report(session)))
+    assert answered == [True] * URGENT_DECISIONS + [False] * (8 - URGENT_DECISIONS)
