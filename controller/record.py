@@ -39,6 +39,7 @@ class NodeRecord:
     sequence: int = 0
     raised_s: float = -math.inf
     peak_w: float = math.nan
+    power_before_w: float = math.nan  # of the report before the newest
     rise_w: float = 0.0  # of the newest step up
     rose_s: float = -math.inf
     reason: str = ""
@@ -66,6 +67,7 @@ class NodeRecord:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
         self._follow_rise(now_s, report)
+        self.power_before_w = self.power_w
         self.report, self.received_s, self.answered = report, now_s, False
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
@@ -103,14 +105,15 @@ class NodeRecord:
         power_w = math.fsum(card.power_w for card in report.cards)
         if math.isnan(power_w) or math.isnan(self.power_w):
             return math.isnan(power_w) != math.isnan(self.power_w)
-        return abs(power_w - self.power_w) > self._step_w
+        return any(abs(power_w - then_w) > self._step_w for then_w in (self.power_w, self.power_before_w))
 
     @property
     def _step_w(self) -> float:
         return URGENT_RATIO * self.made.gpus * self.made.default_w
 
     def _follow_rise(self, now_s: float, report: PowerReport) -> None:
-        rise_w = math.fsum(card.power_w for card in report.cards) - self.power_w
+        """Against the last two reports: one that left as a step began would otherwise make two small steps of it."""
+        rise_w = math.fsum(card.power_w for card in report.cards) - min(self.power_w, self.power_before_w)
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
 

@@ -24,7 +24,7 @@ from gpuwarden.agent.limiter.events import (
     SetLimits,
 )
 from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
-from gpuwarden.agent.limiter.report import card_report, grant_in_force
+from gpuwarden.agent.limiter.report import card_report, grant_in_force, moved_w
 from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.seal import Way, seal
@@ -62,7 +62,7 @@ class Limiter:
         self.mode, self.epoch = setup.mode, setup.epoch
         self.lease: Lease | None = None
         self._wanted_w: tuple[float, ...] | None = None  # None: the limits are not ours to set
-        self._power_w = self._reported_w = (math.nan,) * len(setup.cards)
+        self._power_w = self._reported_w = self._reported_before_w = (math.nan,) * len(setup.cards)
         self._limits = (CardState(math.nan, math.nan),) * len(setup.cards)
         self._confirmed_s: float | None = None  # since when the driver has enforced what is wanted
         self._set_s = self._read_s = self._sent_s = -math.inf
@@ -271,15 +271,18 @@ class Limiter:
         return (self._news or self._stepped()) and now_s - self._sent_s >= URGENT_S
 
     def _stepped(self) -> bool:
-        """Power has moved by a step, or a card has begun or ceased to answer."""
+        """Power has moved by a step since one of the last two reports, or a card has begun or ceased to answer.
+
+        Since either: a report that leaves as a step begins would otherwise make two small ones of it.
+        """
         if list(map(math.isnan, self._power_w)) != list(map(math.isnan, self._reported_w)):
             return True
-        steps_w = (now - then for now, then in zip(self._power_w, self._reported_w, strict=True) if not math.isnan(now))
-        return abs(math.fsum(steps_w)) > STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
+        step_w = STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
+        return any(moved_w(self._power_w, then_w) > step_w for then_w in (self._reported_w, self._reported_before_w))
 
     def _report(self, now_s: float) -> SendReport:
         self._sequence += 1
-        self._reported_w, self._sent_s, self._news = self._power_w, now_s, False
+        self._reported_before_w, self._reported_w, self._sent_s, self._news = self._reported_w, self._power_w, now_s, False
         self._first_stamp_s = min(self._first_stamp_s, now_s)
         report = PowerReport(
             version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,

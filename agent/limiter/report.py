@@ -1,4 +1,7 @@
-"""The parts of a power report: a card as it is now, and the grant that it obeys."""
+"""The parts of a power report: a card as it is now, and the grant that it obeys; how far power has moved since another."""
+
+import math
+from collections.abc import Sequence
 
 from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.lease import Lease
@@ -18,3 +21,8 @@ def grant_in_force(lease: Lease, now_s: float) -> GrantInForce:
         epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=lease.limits_w,
         ends_in_s=lease.ends_s - now_s,
     )
+
+
+def moved_w(now_w: Sequence[float], then_w: Sequence[float]) -> float:
+    """By how much the sum of cards that answered both times has changed."""
+    return abs(math.fsum(now - then for now, then in zip(now_w, then_w, strict=True) if not math.isnan(now - then)))

@@ -270,6 +270,19 @@ def test_a_power_step_is_reported_at_once() -> None:
     assert len(node.reports()) == before + 1
 
 
+def test_a_report_that_leaves_as_a_step_begins_does_not_hide_the_step() -> None:
+    """100 W of 1,400 are a step, whatever is reported on the way."""
+    node = reporting()
+    node.run(1.0)
+    node.power_w = (200.0, 150.0)  # not yet a step
+    before = len(node.reports())
+    while len(node.reports()) == before:
+        node.run(0.1)
+    node.power_w = (250.0, 150.0)  # of which 50 W are new
+    node.run(0.1)
+    assert len(node.reports()) == before + 2
+
+
 def test_a_card_that_does_not_obey_is_sent_to_the_floor_and_counted() -> None:
     node = reporting()
     node.grant(300.0)
