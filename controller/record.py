@@ -39,7 +39,8 @@ class NodeRecord:
     sequence: int = 0
     raised_s: float = -math.inf
     peak_w: float = math.nan
-    power_before_w: float = math.nan  # of the report before the newest
+    power_before_w: float = math.nan  # of the reading reported before the newest
+    moved_s: float = -math.inf
     rise_w: float = 0.0  # of the newest step up
     rose_s: float = -math.inf
     reason: str = ""
@@ -62,12 +63,13 @@ class NodeRecord:
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
         report = self._opened(now_s, sealed)
-        urgent = self._urgent(report)
+        urgent = self._urgent(now_s, report)
         if self.report is not None and report.limiter_start != self.report.limiter_start:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
         self._follow_rise(now_s, report)
-        self.power_before_w = self.power_w
+        if math.fsum(card.power_w for card in report.cards) != self.power_w:
+            self.power_before_w, self.moved_s = self.power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
@@ -101,19 +103,22 @@ class NodeRecord:
         """By how much its power has just risen, if that was a step: the reading caught it on its way."""
         return self.rise_w if now_s - self.rose_s < RISING_S else 0.0
 
-    def _urgent(self, report: PowerReport) -> bool:
+    def _urgent(self, now_s: float, report: PowerReport) -> bool:
         power_w = math.fsum(card.power_w for card in report.cards)
         if math.isnan(power_w) or math.isnan(self.power_w):
             return math.isnan(power_w) != math.isnan(self.power_w)
-        return any(abs(power_w - then_w) > self._step_w for then_w in (self.power_w, self.power_before_w))
+        return any(abs(power_w - then_w) > self._step_w for then_w in self._just_before_w(now_s))
+
+    def _just_before_w(self, now_s: float) -> tuple[float, ...]:
+        """What a step is measured from. For a moment the last two readings: a report that left as a step began would make two small ones of it."""
+        return (self.power_w, self.power_before_w) if now_s - self.moved_s < RISING_S else (self.power_w,)
 
     @property
     def _step_w(self) -> float:
         return URGENT_RATIO * self.made.gpus * self.made.default_w
 
     def _follow_rise(self, now_s: float, report: PowerReport) -> None:
-        """Against the last two reports: one that left as a step began would otherwise make two small steps of it."""
-        rise_w = math.fsum(card.power_w for card in report.cards) - min(self.power_w, self.power_before_w)
+        rise_w = math.fsum(card.power_w for card in report.cards) - min(self._just_before_w(now_s))
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
 

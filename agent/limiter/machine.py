@@ -34,6 +34,7 @@ from gpuwarden.proto.lease_pb2 import Applied, GrantInForce, Mode, PowerReport
 REPORT_VERSION = 1
 REPORT_S = 1.0
 URGENT_S = 0.05  # reports that do not wait are at least this far apart
+STEP_S = 0.3  # that a step takes, as its beginning and its end are read
 STEP_RATIO = 0.05  # a change of the node's power by this share of its default limits does not wait
 READBACK_S = 1.0
 RETRY_S = 0.5  # between attempts to set what the driver did not take
@@ -65,7 +66,7 @@ class Limiter:
         self._power_w = self._reported_w = self._reported_before_w = (math.nan,) * len(setup.cards)
         self._limits = (CardState(math.nan, math.nan),) * len(setup.cards)
         self._confirmed_s: float | None = None  # since when the driver has enforced what is wanted
-        self._set_s = self._read_s = self._sent_s = -math.inf
+        self._set_s = self._read_s = self._sent_s = self._moved_s = -math.inf
         self._first_stamp_s = math.inf
         self._above_s: float | None = None
         self._driver_loads = -1
@@ -268,21 +269,21 @@ class Limiter:
     def _due(self, now_s: float) -> bool:
         if now_s - self._sent_s >= REPORT_S:
             return True
-        return (self._news or self._stepped()) and now_s - self._sent_s >= URGENT_S
+        return (self._news or self._stepped(now_s)) and now_s - self._sent_s >= URGENT_S
 
-    def _stepped(self) -> bool:
-        """Power has moved by a step since one of the last two reports, or a card has begun or ceased to answer.
-
-        Since either: a report that leaves as a step begins would otherwise make two small ones of it.
-        """
+    def _stepped(self, now_s: float) -> bool:
+        """Power has moved by a step, or a card has begun or ceased to answer."""
         if list(map(math.isnan, self._power_w)) != list(map(math.isnan, self._reported_w)):
             return True
         step_w = STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
-        return any(moved_w(self._power_w, then_w) > step_w for then_w in (self._reported_w, self._reported_before_w))
+        lately = now_s - self._moved_s < STEP_S  # a report that left as a step began would make two small ones of it
+        return any(moved_w(self._power_w, w) > step_w for w in (self._reported_w, *([self._reported_before_w] if lately else [])))
 
     def _report(self, now_s: float) -> SendReport:
         self._sequence += 1
-        self._reported_before_w, self._reported_w, self._sent_s, self._news = self._reported_w, self._power_w, now_s, False
+        if self._power_w != self._reported_w:  # two reports of one reading count as one
+            self._reported_before_w, self._reported_w, self._moved_s = self._reported_w, self._power_w, now_s
+        self._sent_s, self._news = now_s, False
         self._first_stamp_s = min(self._first_stamp_s, now_s)
         report = PowerReport(
             version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,
