@@ -31,6 +31,7 @@ _READING: Final[Mapping[str, Any]] = {
     "enable_auto_commit": False,
     "fetch_max_bytes": 8 << 20,
     "session_timeout_ms": 15_000,
+    "metadata_max_age_ms": 5_000,  # a member that joins before a new topic is known everywhere is given none of it until it looks again
 }
 _EITHER: Final[Mapping[str, Any]] = {"reconnect_backoff_max_ms": 2_000, "metrics_enabled": False}
 _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)

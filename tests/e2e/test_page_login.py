@@ -1,6 +1,7 @@
 """A person with a real browser: logs in, changes a budget, sees it in the ledger and on the board, and logs out."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from gpuwarden.controller.web import sessions
 from gpuwarden.controller.web.serve import Door
 from gpuwarden.controller.web.users import Role
 from gpuwarden.core.address import Address
+from gpuwarden.proto.lease_pb2 import Mode
 
 
 def log_in(page: Page, name: str, password: str | None = None) -> None:
@@ -32,6 +34,13 @@ def fill_in(page: Page, name: str, password: str | None = None) -> None:
     page.keyboard.press("Enter")
 
 
+def until_all_is_granted(limiters: list[Limiter]) -> None:
+    end_s = time.monotonic() + 30.0
+    while not all(limiter.mode == Mode.MODE_AUTO and limiter.limit_w >= limiter.demand_w for limiter in limiters):
+        assert time.monotonic() < end_s, [limiter.limit_w for limiter in limiters]
+        time.sleep(0.1)
+
+
 def test_an_operator_changes_a_budget_and_the_row_obeys(browser: Browser, tmp_path: Path) -> None:
     """Four nodes draw 33 kW; the new budget carries 28. On the board, in the ledger, and at the limiters."""
     config, limiters = page_config(tmp_path), [Limiter(node, demand_w=5400.0) for node in NODES]
@@ -39,6 +48,7 @@ def test_an_operator_changes_a_budget_and_the_row_obeys(browser: Browser, tmp_pa
         expect(page.locator(".change")).to_be_hidden()
         log_in(page, "ada")
         expect(page.locator("#who")).to_contain_text("ada · operator")
+        until_all_is_granted(limiters)  # in auto every node begins at its floor
         expect(page.locator("#domains .big")).to_have_text("33.0 kW", timeout=10_000)
         expect(page.locator("#domains")).to_contain_text("nodes live 4 of 4")
         page.get_by_role("button", name="change budget or mode of row-a").click()
