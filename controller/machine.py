@@ -38,7 +38,7 @@ from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.control_pb2 import GetClusterResponse
 
-URGENT_DECISIONS = 4  # of a domain from one tick to the next, so that a row whose power jumps everywhere costs no more than five times the usual
+URGENT_DECISIONS = 2  # of a domain from one tick to the next, so that a row whose power jumps everywhere costs no more than three times the usual
 PUBLISH_S = 0.95  # snapshots are this far apart
 
 

@@ -39,6 +39,7 @@ class NodeRecord:
     sequence: int = 0
     raised_s: float = -math.inf
     peak_w: float = math.nan
+    power_w: float = math.nan  # newest reading; NaN if a card does not answer
     power_before_w: float = math.nan  # of the reading reported before the newest
     moved_s: float = -math.inf
     rise_w: float = 0.0  # of the newest step up
@@ -52,11 +53,6 @@ class NodeRecord:
         return self.session is not None and now_s - self.received_s <= stale_s
 
     @property
-    def power_w(self) -> float:
-        """Newest reading; NaN if a card does not answer."""
-        return math.nan if self.report is None else math.fsum(card.power_w for card in self.report.cards)
-
-    @property
     def limit_w(self) -> float:
         return math.nan if self.report is None else math.fsum(card.enforced_w for card in self.report.cards)
 
@@ -68,8 +64,9 @@ class NodeRecord:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
         self._follow_rise(now_s, report)
-        if math.fsum(card.power_w for card in report.cards) != self.power_w:
-            self.power_before_w, self.moved_s = self.power_w, now_s
+        power_w = math.fsum(card.power_w for card in report.cards)
+        if power_w != self.power_w:
+            self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
