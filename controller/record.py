@@ -40,6 +40,7 @@ class NodeRecord:
     raised_s: float = -math.inf
     peak_w: float = math.nan
     power_w: float = math.nan  # newest reading; NaN if a card does not answer
+    limit_w: float = math.nan  # as read back
     power_before_w: float = math.nan  # of the reading reported before the newest
     moved_s: float = -math.inf
     rise_w: float = 0.0  # of the newest step up
@@ -52,10 +53,6 @@ class NodeRecord:
     def live(self, now_s: float, stale_s: float) -> bool:
         return self.session is not None and now_s - self.received_s <= stale_s
 
-    @property
-    def limit_w(self) -> float:
-        return math.nan if self.report is None else math.fsum(card.enforced_w for card in self.report.cards)
-
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
         report = self._opened(now_s, sealed)
@@ -64,6 +61,7 @@ class NodeRecord:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, report)
         self._follow_rise(now_s, report)
+        self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         power_w = math.fsum(card.power_w for card in report.cards)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
