@@ -33,9 +33,9 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     if decision.learning:
         return
     pending = [
-        (node, float(limit_w))
-        for node, limit_w in zip(keeper.nodes, decision.limits_w, strict=True)
-        if node.live(now_s, keeper.timing.stale_s) and (not node.answered or limit_w != node.granted_w)
+        (node, limit_w)
+        for node, limit_w in zip(keeper.nodes, decision.limits_w.tolist(), strict=True)
+        if (not node.answered or limit_w != node.granted_w) and node.live(now_s, keeper.timing.stale_s)
     ]
     changed = [(node, limit_w) for node, limit_w in pending if limit_w != node.granted_w]
     if changed:

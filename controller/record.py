@@ -51,18 +51,23 @@ class NodeRecord:
     retired: list[str] = field(default_factory=list)
 
     def live(self, now_s: float, stale_s: float) -> bool:
-        return self.session is not None and now_s - self.received_s <= stale_s
+        return now_s - self.heard_s <= stale_s
+
+    @property
+    def heard_s(self) -> float:
+        """When the newest report came in a session that still stands."""
+        return self.received_s if self.session is not None else -math.inf
 
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
         report = self._opened(now_s, sealed)
-        urgent = self._urgent(now_s, report)
+        power_w = math.fsum(card.power_w for card in report.cards)
+        urgent = self._urgent(now_s, power_w)
         if self.report is not None and report.limiter_start != self.report.limiter_start:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
-        self._follow_peak(now_s, report)
-        self._follow_rise(now_s, report)
+        self._follow_peak(now_s, power_w)
+        self._follow_rise(now_s, power_w)
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
-        power_w = math.fsum(card.power_w for card in report.cards)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False
@@ -98,8 +103,7 @@ class NodeRecord:
         """By how much its power has just risen, if that was a step: the reading caught it on its way."""
         return self.rise_w if now_s - self.rose_s < RISING_S else 0.0
 
-    def _urgent(self, now_s: float, report: PowerReport) -> bool:
-        power_w = math.fsum(card.power_w for card in report.cards)
+    def _urgent(self, now_s: float, power_w: float) -> bool:
         if math.isnan(power_w) or math.isnan(self.power_w):
             return math.isnan(power_w) != math.isnan(self.power_w)
         return any(abs(power_w - then_w) > self._step_w for then_w in self._just_before_w(now_s))
@@ -112,13 +116,12 @@ class NodeRecord:
     def _step_w(self) -> float:
         return URGENT_RATIO * self.made.gpus * self.made.default_w
 
-    def _follow_rise(self, now_s: float, report: PowerReport) -> None:
-        rise_w = math.fsum(card.power_w for card in report.cards) - min(self._just_before_w(now_s))
+    def _follow_rise(self, now_s: float, power_w: float) -> None:
+        rise_w = power_w - min(self._just_before_w(now_s))
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
 
-    def _follow_peak(self, now_s: float, report: PowerReport) -> None:
-        power_w = math.fsum(card.power_w for card in report.cards)
+    def _follow_peak(self, now_s: float, power_w: float) -> None:
         faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)
         self.peak_w = power_w if math.isnan(faded_w) else max(power_w, faded_w)
 

@@ -146,11 +146,14 @@ class AgentSessions(AgentServiceServicer):
             self._loop.call_later(_SAY_AGAIN_S, self._tell, event)
 
     async def _read(self, session: _Session, requests: AsyncIterator[SessionRequest]) -> None:
+        free_s = 0.0
         async for request in requests:
+            if (early_s := free_s - self._loop.time()) > 0:
+                await asyncio.sleep(early_s)
+            free_s = self._loop.time() + _REPORT_GAP_S
             sealed = _report(session.node, request).SerializeToString()
             taken = self._offer(ReportArrived(session.number, sealed))
             REPORTS.labels("taken" if taken else "dropped").inc()
-            await asyncio.sleep(_REPORT_GAP_S)
 
     def _deal_out(self) -> None:
         with self._lock:

@@ -48,7 +48,7 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
     return PowerDomain(
         name=keeper.config.name, rating_w=keeper.config.rating_w, budget_w=keeper.budget_w, mode=keeper.mode,
         power_w=sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
-        floors_w=keeper.config.floors_w(), heat_ratio=keeper.heat / keeper.config.trip_heat,
+        floors_w=keeper.row.total_w(keeper.row.floor_w), heat_ratio=keeper.heat / keeper.config.trip_heat,
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",

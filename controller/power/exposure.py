@@ -47,32 +47,42 @@ class Exposure:
     excess_w: float = 0.0  # enforced now beyond what any grant explains
     stuck: bool = False  # in contact, but its driver confirms nothing: a grant may have arrived and never leave
     release: Release | None = None  # the newest; it may have been obeyed, or may yet be
+    _worst: tuple[float, float] = (math.nan, math.nan)  # limit in W, and when it ends
+    _worst_until_s: float = -math.inf  # a grant ends then; whatever else changes the worst sets this back
 
     def counted(self, now_s: float) -> tuple[float, float]:
         """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""
+        if now_s >= self._worst_until_s:
+            self._worst = self._worst_at(now_s)
+            self._worst_until_s = min((g.ends_s for g in self.grants), default=math.inf)
+        limit_w, ends_s = self._worst
+        return limit_w, ends_s - now_s if ends_s > now_s else 0.0
+
+    def _worst_at(self, now_s: float) -> tuple[float, float]:
         if not self.known:
             return self.default_w, math.inf
-        if self.stuck:
-            return max(self.floor_w, self.excess_w, *(g.limit_w for g in self.grants)), math.inf
-        self.grants = [g for g in self.grants if g.ends_s > now_s]
-        if self.excess_w > 0:
-            return max([self.excess_w, *(g.limit_w for g in self.grants)]), math.inf
-        if not self.grants:
-            return self.floor_w, 0.0
-        return max(self.floor_w, *(g.limit_w for g in self.grants)), max(g.ends_s for g in self.grants) - now_s
+        if not self.stuck:
+            self.grants = [g for g in self.grants if g.ends_s > now_s]
+        limit_w = max([self.floor_w, self.excess_w, *(g.limit_w for g in self.grants)])
+        if self.stuck or self.excess_w > 0:
+            return limit_w, math.inf
+        return limit_w, max((g.ends_s for g in self.grants), default=-math.inf)
 
     def granted(self, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
         """A grant is about to leave. Its lease starts at the echoed stamp, which is before we received that report."""
         ends_s = echo_received_s + lease_s * DRIFT + self.settle_s
         self.grants = [g for g in self.grants if g.limit_w > limit_w or g.ends_s > ends_s]  # the rest is covered by the new one
         self.grants.append(Outstanding(sequence, limit_w, ends_s))
+        self._worst_until_s = -math.inf
 
     def released(self, sequence: int, echo_stamp_s: float, lease_s: float) -> None:
         """A grant that takes the node out of auto is about to leave. Obeyed once, it outlasts its lease: only a report takes it back."""
         self.release, self.known = Release(sequence, echo_stamp_s + lease_s), False
+        self._worst_until_s = -math.inf
 
     def reported(self, now_s: float, report: PowerReport, epoch: int) -> None:
         """A fresh, sealed report of this node."""
+        self._worst_until_s = -math.inf
         if report.limiter_start != self.limiter_start or report.driver_loads != self.driver_loads:
             self._came_up(report)
         enforced_w = math.fsum(card.enforced_w for card in report.cards)

@@ -13,7 +13,7 @@ from gpuwarden.controller.power.allocator import Grants, Situation, allocate
 from gpuwarden.controller.power.domain import DomainConfig, NodeClass
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.row import SETTLING_S, Row, Watts, row_of
+from gpuwarden.controller.power.row import SETTLING_S, Row, Seconds, Watts, row_of
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.lease_pb2 import Mode
 
@@ -65,9 +65,9 @@ class Keeper:
     def decide(self, now_s: float) -> Decision:
         """Policy's wishes through the allocator, on the readings of this moment."""
         self.started_s = now_s if self.started_s is None else self.started_s
-        live = np.array([n.live(now_s, self.timing.stale_s) for n in self.nodes])
-        counted = [self._counted(n, now_s) for n in self.nodes]
-        counted_w, held_s = np.array([c[0] for c in counted]), np.array([c[1] for c in counted])
+        live = now_s - np.array([n.heard_s for n in self.nodes]) <= self.timing.stale_s
+        granted_w = np.array([n.granted_w for n in self.nodes])
+        counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = np.array([n.power_w for n in self.nodes])
         measured_w = self._measured_w(live, counted_w)
         self._warm(now_s, measured_w)
@@ -76,13 +76,13 @@ class Keeper:
         grantable = live & ~unaccounted
         situation = Situation(
             budget_w=self.budget_w, heat=self.heat, counted_w=counted_w, held_s=held_s,
-            granted_w=np.minimum([n.granted_w for n in self.nodes], counted_w),  # a lease that has ended left the floor
+            granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
-            fresh=np.array([now_s - n.raised_s < SETTLING_S for n in self.nodes]),
+            fresh=now_s - np.array([n.raised_s for n in self.nodes]) < SETTLING_S,
             may_raise=not learning and int(live.sum()) * 2 > len(self.nodes),
             lease_s=self.timing.lease_s + float(self.row.settle_s.max()),
         )
-        grants = allocate(self.row, situation, self._wishes(now_s))
+        grants = allocate(self.row, situation, self._wishes(now_s, granted_w))
         if unaccounted.sum() > self.row.dead_count:
             grants = Grants(self.row.floor_w.copy(), grants.holds)
         limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
@@ -91,11 +91,12 @@ class Keeper:
         self.decision = Decision(limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, nobodys, learning)
         return self.decision
 
-    def _counted(self, node: NodeRecord, now_s: float) -> tuple[float, float]:
+    def _counted(self, now_s: float, granted_w: Watts) -> tuple[Watts, Seconds]:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
-        if self.mode == Mode.MODE_AUTO:
-            return node.exposure.counted(now_s)
-        return node.granted_w, self.timing.lease_s
+        if self.mode != Mode.MODE_AUTO:
+            return granted_w, np.full(len(self.nodes), self.timing.lease_s)
+        counted = np.array([n.exposure.counted(now_s) for n in self.nodes])
+        return counted[:, 0], counted[:, 1]
 
     def _measured_w(self, live: np.ndarray[tuple[int], np.dtype[np.bool_]], counted_w: Watts) -> float:
         """Upper estimate: sensors at their worst error, silent nodes at the worst that they may do."""
@@ -112,14 +113,12 @@ class Keeper:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
 
-    def _wishes(self, now_s: float) -> Watts:
+    def _wishes(self, now_s: float, granted_w: Watts) -> Watts:
         if self._resumed(now_s):
-            return np.array([n.granted_w for n in self.nodes])
+            return granted_w
         peaks_w = np.array([n.peak_w for n in self.nodes])
         rises_w = np.array([n.rising_w(now_s) for n in self.nodes])
-        limits_w = np.array([n.limit_w for n in self.nodes])
-        if self.mode != Mode.MODE_AUTO:
-            limits_w = np.array([n.granted_w for n in self.nodes])
+        limits_w = np.array([n.limit_w for n in self.nodes]) if self.mode == Mode.MODE_AUTO else granted_w
         return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w, rises_w))
 
     def _resumed(self, now_s: float) -> bool:
