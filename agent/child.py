@@ -65,7 +65,7 @@ class Child:
         kill: Callable[["subprocess.Popen[bytes]"], None] = subprocess.Popen.kill,
     ) -> None:
         self._factory, self._arguments, self._start_s, self._kill, self._reader = factory, arguments, start_s, kill, Reader(types)
-        self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._running: tuple[subprocess.Popen[bytes], Connection, select.poll] | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
         self._failure: tuple[str, str] | None = None  # of the newest child: kind, message
         self._started_s = -RESTART_S
@@ -105,10 +105,10 @@ class Child:
 
     def _exchange(self, what: str, arguments: tuple[object, ...], deadline_s: float) -> Any:
         assert self._running is not None
-        pipe = self._running[1]
+        _, pipe, readable = self._running
         try:
             _send(pipe, (what, arguments))
-            if not pipe.poll(deadline_s):
+            if not readable.poll(1000 * deadline_s):
                 self._abandon()
                 raise Hung(f"{what.rpartition(':')[2]} gave no answer within {deadline_s:g} s")
             failure, answer = self._answer(pipe)
@@ -134,7 +134,7 @@ class Child:
 
     def _abandon(self) -> None:
         assert self._running is not None
-        (child, pipe), self._running = self._running, None
+        (child, pipe, _), self._running = self._running, None
         self._kill(child)
         pipe.close()
         if not _wait(child, 0.05):  # one that can be killed is gone by then
@@ -142,7 +142,7 @@ class Child:
 
     def _drop(self, patience_s: float) -> int | None:
         assert self._running is not None
-        (child, pipe), self._running = self._running, None
+        (child, pipe, _), self._running = self._running, None
         pipe.close()
         if not _wait(child, patience_s):
             self._kill(child)
@@ -151,13 +151,16 @@ class Child:
         return child.returncode
 
 
-def _spawn() -> tuple["subprocess.Popen[bytes]", Connection]:
+def _spawn() -> tuple["subprocess.Popen[bytes]", Connection, select.poll]:
+    """Its end of the pipe, and what waits for it to say something: the pipe's own `poll` makes a selector for every call."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
         # A process group of its own: Ctrl-C is for the parent, whose death the child then sees.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0)
-        return child, Connection(ours.detach())
+        pipe, readable = Connection(ours.detach()), select.poll()
+    readable.register(pipe, select.POLLIN)
+    return child, pipe, readable
 
 
 def _wait(child: "subprocess.Popen[bytes]", patience_s: float) -> bool:

@@ -5,6 +5,7 @@ the return code or share their default arguments between threads; none of those 
 """
 
 import math
+import struct
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,7 +19,8 @@ from gpuwarden.agent.nvml_errors import ABSENT, LOST, OVER, reason
 from gpuwarden.agent.nvml_sources import ALL_ONES, METRICS, PROCESS_CALLS, SOURCES, Field, Getter, plan
 from gpuwarden.agent.reading import GpuLost, SessionOver, Unsupported
 
-_MEMBERS: Final = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")  # of the union, by nvmlValueType_t
+_ANSWER: Final = struct.Struct("@IIqqII8s")  # nvmlFieldValue_t: field, scope, timestamp, latency, value type, return code, value
+_VALUES: Final = tuple(struct.Struct(f"@{code}") for code in "dILQqiH")  # the value, by nvmlValueType_t
 _FIELD_CALL: Final = "nvmlDeviceGetFieldValues"
 _MW_PER_W: Final = 1000
 _SHOWN_REASONS: Final = 3
@@ -44,6 +46,9 @@ class Nvml:
 
     def find(self, card: str) -> NvmlGpu | None:
         """The card of that id, wherever it stands in the driver's list by now."""
+        for gpu in self.gpus:
+            if gpu.id == card:
+                return gpu
         self._identify_all()
         return next((gpu for gpu in self.gpus if gpu.id == card), None)
 
@@ -135,8 +140,8 @@ class Nvml:
         if answers is None and _FIELD_CALL in gpu.absent:
             gpu.absent.update({row.source: gpu.absent[_FIELD_CALL] for row in asked})
         values: dict[str, float] = {}
-        for row, answer in zip(asked, answers or (), strict=False):
-            value = _field_value(gpu, row, answer)
+        for row, answer in zip(asked, _ANSWER.iter_unpack(answers) if answers else (), strict=False):
+            value = _field_value(gpu, row, *answer[2:])
             if value is not None:
                 values[row.metric] = values.get(row.metric, 0.0) + value
         return values
@@ -151,14 +156,15 @@ def _judge(gpu: NvmlGpu, source: str, error: pynvml.NVMLError) -> None:
         gpu.absent[source] = reason(error)
 
 
-def _field_value(gpu: NvmlGpu, row: Field, answer: Any) -> float | None:
-    if answer.nvmlReturn != pynvml.NVML_SUCCESS:
-        _judge(gpu, row.source, pynvml.NVMLError(answer.nvmlReturn))
+def _field_value(gpu: NvmlGpu, row: Field, timestamp: int, _latency: int, kind: int, code: int, value: bytes) -> float | None:
+    """Taken apart by `struct`: pynvml's structures look at each attribute in Python, which is most of a pass."""
+    if code != pynvml.NVML_SUCCESS:
+        _judge(gpu, row.source, pynvml.NVMLError(code))
         return None
-    if answer.timestamp == answer.valueType == answer.value.ullVal == 0:
+    if timestamp == kind == 0 and not any(value):
         gpu.absent[row.source] = "left unanswered"  # a driver stamps what it answers
         return None
-    number = getattr(answer.value, _MEMBERS[answer.valueType])
+    (number,) = _VALUES[kind].unpack_from(value)
     if number in ALL_ONES:
         return None
     return _rate(gpu, row, number) if row.rate else float(number * row.scale)

@@ -6,7 +6,7 @@ Field numbers and units are those of nvml.h. Later rows stand in where earlier o
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import pynvml  # type: ignore[import-untyped]  # nvidia-ml-py ships no types
@@ -16,7 +16,7 @@ _MILLI, _NANO, _MEGA, _PERCENT = 1e-3, 1e-9, 1e6, 0.01
 _LINKS: Final = 18  # NVLinks of an H100 or B200; a link that is not there says so once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Field:
     """One NVML field. Several fields of one metric add up. `rate`: a counter, given as its increase a second."""
 
@@ -26,12 +26,12 @@ class Field:
     scope: int = 0
     rate: bool = False
 
-    @property
+    @cached_property
     def source(self) -> str:
         return f"field {self.number}" + (f" of link {self.scope}" if self.scope else "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Getter:
     """One NVML call: what it returns, taken apart by `read`, is one number for each of `metrics`."""
 
@@ -40,7 +40,7 @@ class Getter:
     arguments: tuple[int, ...] = ()
     read: Callable[[Any], tuple[float, ...]] = lambda value: (value,)
 
-    @property
+    @cached_property
     def source(self) -> str:
         return self.call + (f"{self.arguments}" if self.arguments else "")
 

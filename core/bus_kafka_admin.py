@@ -55,7 +55,14 @@ def made(what: Callable[..., Any], *topics: str, **settings: Any) -> Any:
             return what(*topics, **settings)
         except (KafkaError, OSError) as why:
             where = f"{', '.join(settings['bootstrap_servers'])} ({settings['security_protocol']})"
-            raise BusError(f"{where}: {'; '.join(dict.fromkeys([*heard, str(why)]))}") from why
+            told = "; ".join(dict.fromkeys([*heard, str(why)]))
+            raise BusError(f"{where}: {told}{_perhaps(told, settings['security_protocol'])}") from why
+
+
+def _perhaps(told: str, security_protocol: str) -> str:
+    """A broker that refuses a password says so and hangs up; kafka-python, which reads both at once, often forgets the first."""
+    refused = security_protocol.startswith("SASL") and "disconnected" in told and "credentials" not in told
+    return "; a broker that hangs up may have refused user and password" if refused else ""
 
 
 class KafkaTopics:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 # A value that json can write; JSON has no finer type.
 Plain: TypeAlias = Any
 
+_AS_IT_IS = frozenset({type(None), bool, int, str})
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -23,10 +24,12 @@ class Unknown(ValueError):
 
 def to_plain(value: object) -> Plain:
     """Raises TypeError for what has no plain form."""
+    if type(value) in _AS_IT_IS:
+        return value
     match value:
         case Enum():
             return {"$enum": type(value).__name__, "name": value.name}
-        case None | bool() | int() | str():
+        case int() | str():
             return value
         case float():
             return value if math.isfinite(value) else {"$float": str(value)}

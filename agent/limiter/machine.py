@@ -74,12 +74,13 @@ class Limiter:
         self._hung = False
         self._hung_call = ""
         self._refused: tuple[str, ...] = ()
+        self._floors_w = self._in_range(setup.floors_w)
         self._news = True  # something that the controller should not wait a second for
         self._refusal = ""
         self._unsaved = ""  # why the epoch or mode could not be remembered
         self._applied: Applied | None = None
         if setup.mode == Mode.MODE_AUTO:
-            self._wanted_w = self._floors()
+            self._wanted_w = self._floors_w
 
     def step(self, now_s: float, event: Event) -> list[Action]:
         """Times are CLOCK_BOOTTIME of this node. Actions in order. A lease ends with whatever comes first: a tick may come late."""
@@ -115,7 +116,7 @@ class Limiter:
             return Standing(True, f"{len(self._limits)} cards are read, and none is touched")
         if self._confirmed_s is None:
             return Standing(False, unmet(self._limits, self._wanted_w, self._refused) or "limits are being set")
-        return Standing(True, f"{len(self._limits)} cards obey {'their floor' if self._wanted_w == self._floors() else 'a lease'}")
+        return Standing(True, f"{len(self._limits)} cards obey {'their floor' if self._wanted_w == self._floors_w else 'a lease'}")
 
     def _tick(self, now_s: float, event: PowerRead) -> Iterator[Action]:
         assert len(event.power_w) == len(self._setup.cards)
@@ -131,10 +132,10 @@ class Limiter:
             yield self._report(now_s)
 
     def _lapse(self, now_s: float) -> Iterator[Action]:
-        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s or self._wanted_w == self._floors():
+        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s or self._wanted_w == self._floors_w:
             return
         yield Say(f"lease of grant {self.lease.grant.sequence} has ended: every GPU goes to its floor", Level.WARNING)
-        yield from self._want(now_s, self._floors(), "the lease has ended")
+        yield from self._want(now_s, self._floors_w, "the lease has ended")
 
     def _guard(self, now_s: float) -> Iterator[Action]:
         """A card that draws clearly more than its limit for GUARD_S gets it set anew, and that is counted."""
@@ -146,7 +147,7 @@ class Limiter:
             self._above_s = None
             self._guard_trips += 1
             yield Say(f"guard: {sum(self._power_w):,.0f} W under limits of {sum(self._wanted_w):,.0f} W", Level.WARNING)
-            yield from self._want(now_s, self._floors(), "a card draws more than its limit")
+            yield from self._want(now_s, self._floors_w, "a card draws more than its limit")
 
     def _disobeyed(self) -> bool:
         if self._wanted_w is None:
@@ -164,7 +165,7 @@ class Limiter:
     def _set(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
         """Above the floor nothing is set by an epoch that is not durable; what is remembered already costs nothing."""
         self._set_s = now_s
-        if limits_w != self._floors():
+        if limits_w != self._floors_w:
             yield Remember(self.epoch, self.mode)
         yield SetLimits(limits_w, reason)
 
@@ -173,14 +174,14 @@ class Limiter:
         if event.reason != self._unsaved:
             self._unsaved = event.reason
             yield Say(f"state_file: {event.reason}: no limit above the floor is set until it can be written", Level.ERROR)
-        if self.mode != Mode.MODE_AUTO or self._wanted_w == self._floors():
+        if self.mode != Mode.MODE_AUTO or self._wanted_w == self._floors_w:
             return
-        self._wanted_w, self._confirmed_s, self._applied = self._floors(), None, None
+        self._wanted_w, self._confirmed_s, self._applied = self._floors_w, None, None
         if self._enforced():  # at the last readback: unless a new one confirms it, the next tick sets it
             self._set_s = -math.inf
             yield ReadLimits()
         else:
-            yield from self._want(now_s, self._floors(), "what was granted cannot be remembered")
+            yield from self._want(now_s, self._floors_w, "what was granted cannot be remembered")
 
     def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
         assert len(event.cards) == len(self._setup.cards)
@@ -196,7 +197,7 @@ class Limiter:
             yield self._report(now_s)
 
     def _confirm(self, now_s: float) -> None:
-        if self._wanted_w != self._floors():
+        if self._wanted_w != self._floors_w:
             self._unsaved = ""
         if self.mode != Mode.MODE_AUTO:
             self._wanted_w = None  # released: from here on the limits are not ours
@@ -258,9 +259,6 @@ class Limiter:
         self._limits = (CardState(math.nan, math.nan),) * len(self._setup.cards)
         return [Say(f"the driver does not answer: {event.call}", Level.ERROR)]
 
-    def _floors(self) -> tuple[float, ...]:
-        return self._in_range(self._setup.floors_w)
-
     def _in_range(self, limits_w: Iterable[float]) -> tuple[float, ...]:
         return tuple(
             min(max(limit_w, card.min_w), card.max_w) for limit_w, card in zip(limits_w, self._setup.cards, strict=True)
@@ -288,7 +286,7 @@ class Limiter:
         report = PowerReport(
             version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,
             stamp_s=now_s, cards=map(card_report, self._setup.cards, self._power_w, self._limits), mode=self.mode,
-            floor_w=max(self._floors()), epoch=self.epoch, grant=self._in_force(now_s), driver_hung=self._hung,
+            floor_w=max(self._floors_w), epoch=self.epoch, grant=self._in_force(now_s), driver_hung=self._hung,
             confirmed_for_s=None if self._confirmed_s is None else now_s - self._confirmed_s,
             driver_loads=max(self._driver_loads, 0), guard_trips=self._guard_trips, foreign_changes=self._foreign_changes,
             applied=self._applied, refusal=self._refusal, refusals=self._refusals, limiter_version=VERSION,

@@ -47,6 +47,12 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[Any, str]:
     return json.loads(figures), said
 
 
+def until(process: subprocess.Popen[str], said: str) -> None:
+    """What is said up to there is gone for `ended`."""
+    assert process.stderr is not None
+    assert any(said in line for line in process.stderr), f"it ended without a word of {said!r}"
+
+
 def run(env: dict[str, str], *arguments: str, code: int = 0) -> tuple[Any, str]:
     return ended(start(env, "--json", *arguments), code)
 
@@ -58,10 +64,10 @@ def all_judged(made: dict[str, Any]) -> bool:
 
 def test_it_watches_eight_cards_loses_nothing_sees_an_xid_and_sets_no_limit(cards: FakeNode, tmp_path: Path) -> None:
     process = start(cards.env(), "--json", "--duration", "8", "--record", str(tmp_path / "history"))
-    time.sleep(4.5)
+    until(process, "8 GPUs found: watching, nothing is capped.")
+    time.sleep(2.0)
     cards.xid(2, 79)
-    made, said = ended(process)
-    assert "8 GPUs found: watching, nothing is capped." in said
+    made, _ = ended(process)
     assert all_judged(made)
     assert made["samples_sent"] >= 7
     assert made["mode"] == "observe"

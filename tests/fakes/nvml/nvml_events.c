@@ -63,6 +63,6 @@ int nvmlEventSetWait_v2(struct event_set *set, struct event_data *out, uint32_t 
         if (take(set, out)) return NVML_SUCCESS;
         if (watches_lost(set)) return NVML_GPU_IS_LOST;
         if (boottime_ns() >= end) return NVML_TIMEOUT;
-        pause_s(0.010);
+        pause_s(0.050); // a driver wakes nobody to look: seldom, so that it does not count as the caller's work
     }
 }
