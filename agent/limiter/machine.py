@@ -128,7 +128,7 @@ class Limiter:
         if now_s - self._read_s >= READBACK_S:
             self._read_s = now_s
             yield ReadLimits()
-        if self._due(now_s):
+        if self._due(now_s):  # here alone: a report of news that left with the power of before the news would hold back the next
             yield self._report(now_s)
 
     def _lapse(self, now_s: float) -> Iterator[Action]:
@@ -193,8 +193,6 @@ class Limiter:
             self._foreign_changes += 1
             yield Say(f"somebody else changed a limit: {self._shown()}; set again", Level.WARNING)
             yield from self._want(now_s, self._wanted_w, "somebody else changed a limit")
-        if self._due(now_s):
-            yield self._report(now_s)
 
     def _confirm(self, now_s: float) -> None:
         if self._wanted_w != self._floors_w:

@@ -283,6 +283,18 @@ def test_a_report_that_leaves_as_a_step_begins_does_not_hide_the_step() -> None:
     assert len(node.reports()) == before + 2
 
 
+def test_limits_that_have_been_set_are_told_with_the_next_power_so_that_a_step_behind_them_does_not_wait() -> None:
+    node = reporting()
+    node.run(0.5)
+    node.power_w = (300.0, 150.0)
+    node.grant()  # set and read back at once: news, but of the power before
+    node.run(0.1)
+    last = node.reports()[-1]
+    assert [card.power_w for card in last.cards] == [300.0, 150.0]
+    assert last.stamp_s == node.now_s and last.applied.set_s == pytest.approx(node.now_s - 0.1)
+    assert len([report for report in node.reports() if report.stamp_s == pytest.approx(node.now_s - 0.1)]) == 0
+
+
 def test_a_card_that_does_not_obey_is_sent_to_the_floor_and_counted() -> None:
     node = reporting()
     node.grant(300.0)
