@@ -180,13 +180,14 @@ def test_grants_that_wait_are_replaced_by_the_newest(server: Server, open_line: 
     line = open_line(server.channel)
     line.hello("n0")
     line.hear()
-    for number in range(2000):
+    server.rpc._loop.call_soon_threadsafe(time.sleep, 0.5)  # the stream is busy
+    for number in range(100):
         server.rpc.grant(1, seal(KEY, Way.DOWN, "n0", b"%d" % number))
     heard = [int(line.hear().grant.payload)]
-    while heard[-1] != 1999:
+    while heard[-1] != 99:
         heard.append(int(line.hear().grant.payload))
     assert heard == sorted(heard)
-    assert len(heard) < 1000
+    assert len(heard) <= 2
 
 
 def test_a_flood_of_reports_waits_in_the_flooders_own_stream(server: Server, open_line: Open) -> None:
