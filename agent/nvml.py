@@ -7,7 +7,7 @@ the return code or share their default arguments between threads; none of those 
 import math
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,6 +35,7 @@ class NvmlGpu:
     handle: Any = None
     absent: dict[str, str] = field(default_factory=dict)  # source -> why this card does not have it
     counted: dict[int, tuple[float, float]] = field(default_factory=dict)  # field -> when, how many
+    requests: dict[frozenset[str], tuple[int, tuple[Field, ...], Any]] = field(default_factory=dict)  # what to ask for some metrics
 
 
 class Nvml:
@@ -55,7 +56,7 @@ class Nvml:
     def read(self, gpu: NvmlGpu, metrics: frozenset[str] = METRICS) -> dict[str, float]:
         """Those of `metrics` that the card tells now, in catalogue units. Raises GpuLost, SessionOver."""
         fields, getters = plan(metrics)
-        values = self._read_fields(gpu, fields)
+        values = self._read_fields(gpu, metrics, fields)
         supplier = dict.fromkeys(values, "fields")
         for getter in getters:
             if any(supplier.get(metric, getter.call) == getter.call for metric in getter.metrics):
@@ -88,7 +89,9 @@ class Nvml:
 
     def call(self, gpu: NvmlGpu, name: str, *arguments: object, source: str = "") -> Any:
         """What the call returns, None where there is no answer. Raises GpuLost, SessionOver."""
-        source, function = source or name, getattr(pynvml, name, None)
+        return self._asked(gpu, source or name, getattr(pynvml, name, None), *arguments)
+
+    def _asked(self, gpu: NvmlGpu, source: str, function: Callable[..., Any] | None, *arguments: object) -> Any:
         if gpu.handle is None:
             self._identify(gpu)
         if source in gpu.absent:
@@ -134,9 +137,9 @@ class Nvml:
         answer = self.call(gpu, getter.call, *getter.arguments, source=getter.source)
         return () if answer is None else zip(getter.metrics, getter.read(answer), strict=True)
 
-    def _read_fields(self, gpu: NvmlGpu, rows: tuple[Field, ...]) -> dict[str, float]:
-        asked = [row for row in rows if row.source not in gpu.absent]
-        answers = self.call(gpu, _FIELD_CALL, [(row.number, row.scope) for row in asked]) if asked else ()
+    def _read_fields(self, gpu: NvmlGpu, metrics: frozenset[str], rows: tuple[Field, ...]) -> dict[str, float]:
+        asked, request = _request(gpu, metrics, rows)
+        answers = self._asked(gpu, _FIELD_CALL, nvml_names.read_fields, request) if asked else ()
         if answers is None and _FIELD_CALL in gpu.absent:
             gpu.absent.update({row.source: gpu.absent[_FIELD_CALL] for row in asked})
         values: dict[str, float] = {}
@@ -145,6 +148,16 @@ class Nvml:
             if value is not None:
                 values[row.metric] = values.get(row.metric, 0.0) + value
         return values
+
+
+def _request(gpu: NvmlGpu, metrics: frozenset[str], rows: tuple[Field, ...]) -> tuple[tuple[Field, ...], Any]:
+    """Those of `rows` that the card may have, and the array that asks for them: made again only where something turned out absent."""
+    absent, asked, request = gpu.requests.get(metrics, (-1, (), None))
+    if absent != len(gpu.absent):
+        asked = tuple(row for row in rows if row.source not in gpu.absent)
+        request = nvml_names.fields(tuple((row.number, row.scope) for row in asked))
+        gpu.requests[metrics] = len(gpu.absent), asked, request
+    return asked, request
 
 
 def _judge(gpu: NvmlGpu, source: str, error: pynvml.NVMLError) -> None:

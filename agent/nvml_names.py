@@ -1,4 +1,4 @@
-"""The first calls of NVML under the names that a library may have: pynvml asks for the newest ones only."""
+"""Calls of NVML past pynvml: the first ones, of which it knows the newest names only, and that for many fields, which it makes slow."""
 
 import ctypes
 from collections.abc import Callable
@@ -38,6 +38,21 @@ def handle(index: int) -> Any:
         return card
 
     return _newest(lambda: pynvml.nvmlDeviceGetHandleByIndex(index), older)
+
+
+def fields(asked: tuple[tuple[int, int], ...]) -> Any:
+    """An array that asks for (number, scope) each. pynvml fills one for every call, an attribute at a time: most of what a pass costs."""
+    made = (pynvml.c_nvmlFieldValue_t * len(asked))()
+    for one, (number, scope) in zip(made, asked, strict=True):
+        one.fieldId, one.scopeId = number, scope
+    return made
+
+
+def read_fields(card: Any, made: Any) -> Any:
+    """`made` anew, with the card's answers."""
+    answers = type(made).from_buffer_copy(made)
+    _call(("nvmlDeviceGetFieldValues",), card, ctypes.c_int(len(answers)), answers)
+    return answers
 
 
 def _newest(newest: Callable[[], T], older: Callable[[], T]) -> T:

@@ -17,6 +17,8 @@ E = TypeVar("E")
 A = TypeVar("A")
 Clock = Callable[[], float]
 
+IDLE_S: Final = 0.25  # a watchdog of 1 s is told of a turn every 0.5 s; every waking costs
+
 FAILED: Final[Counter[str]] = Counter()
 """Actions that raised, by name. `core.metrics` shows these two: the limiter has no use for its library."""
 
@@ -72,9 +74,9 @@ def serve(
 ) -> None:
     """Runs until `stop` is set and the inbox is empty. `clock` is the machine's.
 
-    `turned` is called before every step, and ten times a second while there is nothing to do.
+    `turned` is called before every step, and every IDLE_S while there is nothing to do.
     """
-    while (event := inbox.take(0.0 if stop.is_set() else 0.1)) is not None or not stop.is_set():
+    while (event := inbox.take(0.0 if stop.is_set() else IDLE_S)) is not None or not stop.is_set():
         turned()
         if event is None:
             continue
