@@ -9,7 +9,7 @@ from gpuwarden.core.config import ConfigError
 from gpuwarden.core.version import VERSION
 
 # Every verb is a module here with `add(subparsers)` and `run(args)`; what is heavy is imported in `run`.
-VERBS = ("up", "agent", "limiter", "detector", "controller", "status", "operator", "alerts", "doctor", "config", "topics", "record", "replay")
+VERBS = ("up", "agent", "limiter", "detector", "controller", "status", "operator", "alerts", "doctor", "config", "topics", "record", "replay", "sim")
 
 
 def parser(first: str = "") -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as why:
         if (why.name or "").startswith("gpuwarden"):
             raise
-        extra = "up" if args.verb == "up" else "detector,controller"
+        extra = args.verb if args.verb in ("up", "sim") else "detector,controller"
         print(f"gpuwarden: {why.name} is not installed; pip install 'gpuwarden[{extra}]'", file=sys.stderr)
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         sys.stderr.close()

@@ -1,0 +1,87 @@
+"""`gpuwarden sim power`: a row of serving nodes in virtual time, oversubscribed under a policy, against the same row left alone."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpuwarden.controller.policies.ladder import LADDERS
+from gpuwarden.core.config import ConfigError
+
+if TYPE_CHECKING:
+    from gpuwarden.sim.serving.study import Loads
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sim = verbs.add_parser("sim", help="simulates, in virtual time")
+    what = sim.add_subparsers(title="what", metavar="WHAT", required=True)
+    power = what.add_parser("power", help="a serving row with more servers than its breaker carries at their peak")
+    power.add_argument("--preset", choices=tuple(LADDERS), default="polca", help="whose clock locks: %(choices)s")
+    power.add_argument("--trace", type=Path, metavar="FILE", help="arrivals: TIMESTAMP,ContextTokens,GeneratedTokens; default: as bursty ones")
+    power.add_argument("--servers", type=int, metavar="N", help="nameplates that make the budget; default: the calibrated row's")
+    power.add_argument("--added", type=float, default=0.30, metavar="RATIO", help="servers beyond those, load with them")
+    power.add_argument("--days", type=float, default=2.0)
+    power.add_argument("--seed", type=int, default=1)
+    power.add_argument("--more-power", type=float, default=1.0, metavar="RATIO", help="servers draw this much of what was profiled")
+    power.add_argument("--low-ratio", type=float, default=0.5, metavar="RATIO", help="share of the servers that serve the low priority")
+    power.add_argument("--plot", type=Path, metavar="FILE", help="the run as a picture, one HTML file")
+    power.add_argument("--json", action="store_true", help="the figures as JSON")
+    power.set_defaults(run=run, verb="sim")
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    from gpuwarden.sim.serving.requests import BadTrace
+    from gpuwarden.sim.serving.study import Study, done
+
+    study = Study(args.preset, args.trace, args.servers, args.added, args.days, args.seed, args.more_power, args.low_ratio)
+    try:
+        made, loads = done(study, _progress())
+    except BadTrace as why:
+        raise ConfigError(f"--trace {why}") from None
+    except OSError as why:
+        raise ConfigError(f"--trace {args.trace}: {why.strerror}") from None
+    said = _sentences(made)
+    print(json.dumps(made, indent=1) if args.json else "\n".join(said))
+    if args.plot is not None:
+        _plot(args.plot, said, made, loads)
+    return 0
+
+
+def _plot(file: Path, said: list[str], made: dict[str, Any], loads: "Loads") -> None:
+    from gpuwarden.sim.serving.picture import draw
+
+    try:
+        draw(file, f"{made['servers_in_all']} servers under a budget for {made['servers']}", said, made, loads, LADDERS[made["preset"]])
+    except OSError as why:
+        raise ConfigError(f"--plot {file}: {why.strerror}") from None
+    print(f"{file}: open it in a browser", file=sys.stderr)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.servers is not None and not 2 <= args.servers <= 1000:
+        raise ConfigError(f"--servers: is {args.servers}, should be 2 to 1000")
+    for name, low, high in (("added", 0.0, 2.0), ("days", 0.1, 60.0), ("more_power", 0.5, 2.0), ("low_ratio", 0.0, 1.0)):
+        if not low <= getattr(args, name) <= high:
+            raise ConfigError(f"--{name.replace('_', '-')}: is {getattr(args, name):g}, should be {low:g} to {high:g}")
+
+
+def _progress() -> Any:
+    """On a terminal a line that is written over; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        return lambda what, share: None
+    return lambda what, share: print(f"\r{what}: {100 * share:3.0f} %", end="\n" if share >= 1.0 else "", file=sys.stderr)
+
+
+def _sentences(made: dict[str, Any]) -> list[str]:
+    row, latency = made["row"], made["latency"]
+    alone = f"The row alone: {made['servers']} servers peak at {100 * row['peak_fraction']:.1f} % of their budget"
+    rises = f"it rises by at most {100 * row['rise_2s']:.1f} % in 2 s and {100 * row['rise_40s']:.1f} % in 40 s."
+    counts = f"With {made['servers_in_all']} servers and {made['preset']}: {made['brakes']} brakes, {made['trips']} trips"
+    peak = f"{made['over_rating_s']:g} s over the rating, peak {made['peak_w'] / 1e3:,.1f} of {made['budget_w'] / 1e3:,.1f} kW."
+    served = [
+        f"{name.capitalize()} priority: p50 {one['p50_s']:.1f} s ({one['p50_ratio']:.3f} of uncapped), p99 {one['p99_s']:.1f} s ({one['p99_ratio']:.3f})."
+        for name, one in latency.items()
+    ]
+    return [f"{alone}; {rises}", f"{counts}, {peak}", *served, f"Requests answered: {made['throughput_ratio']:.4f} of uncapped."]

@@ -1,0 +1,136 @@
+"""A serving row under a ladder of clock locks, with the delays of out-of-band control: the paper's setting, without our allocator."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.controller.policies.ladder import BRAKE, UNLOCKED, Ladder, Standing, climb, clocks
+from gpuwarden.controller.power import heat as thermal
+from gpuwarden.sim.serving.model import Server
+from gpuwarden.sim.serving.relation import Relation
+from gpuwarden.sim.serving.requests import Requests
+from gpuwarden.sim.serving.servers import STEP_S, Servers
+
+Values = NDArray[np.float64]
+
+COLD_TRIP_S: Final = 57.0  # K of a row's breaker from cold: 40 % over for 60 s, 10 % for 17 min
+HOUR_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """s. The paper's: a meter that shows the present draw every 2 s, a lock through the BMC up to 40 s, the brake 5 s."""
+
+    telemetry_s: float = 2.0
+    lock_s: float = 40.0
+    brake_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowSetup:
+    """`budget_servers`: how many nameplates make the budget. `high_ratio`: share of the servers that serve the high priority."""
+
+    servers: int
+    budget_servers: int
+    ladder: Ladder
+    brake: bool = True
+    high_ratio: float = 0.5
+    server: Server = field(default_factory=Server)
+    relation: Relation = field(default_factory=Relation)
+    delays: Delays = field(default_factory=Delays)
+    more_power: float = 1.0  # what the row draws, as a multiple of what was profiled
+
+    @property
+    def budget_w(self) -> float:
+        return self.budget_servers * self.server.rated_w
+
+    @property
+    def high(self) -> NDArray[np.bool_]:
+        return np.arange(self.servers) < round(self.high_ratio * self.servers)
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened. `load` is one value a meter reading: the row's power as a share of its budget."""
+
+    load: Values
+    finish_s: Values
+    brakes: int = 0
+    trips: int = 0
+    over_rating_s: float = 0.0
+    locked_s: dict[int, float] = field(default_factory=dict)  # by rung
+
+
+class _Orders:
+    """Locks on their way: each takes its time, and they arrive in order."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[float, tuple[float, float]]] = deque()
+        self.in_force = (UNLOCKED, UNLOCKED)
+
+    def send(self, due_s: float, to: tuple[float, float]) -> None:
+        self._sent.append((due_s, to))
+
+    def arrived(self, now_s: float) -> bool:
+        """Whether what is in force has changed."""
+        before = self.in_force
+        while self._sent and self._sent[0][0] <= now_s:
+            self.in_force = self._sent.popleft()[1]
+        return self.in_force != before
+
+
+def run(
+    setup: RowSetup, asked: Requests, kinds_high: NDArray[np.bool_], duration_s: float, progress: Callable[[float], None] = lambda now_s: None
+) -> Run:
+    """From an empty row on. `progress` is told the virtual time once an hour."""
+    servers = Servers(setup.server, setup.high, asked, kinds_high, setup.relation)
+    readings = round(duration_s / setup.delays.telemetry_s)
+    steps = round(setup.delays.telemetry_s / STEP_S)
+    made = Run(np.zeros(readings), servers.finish_s)
+    locks, brake = _Orders(), _Orders()
+    stands, brakes, heat = Standing(), Standing(), 0.0
+    for reading in range(readings):
+        began_s = reading * setup.delays.telemetry_s
+        load = 0.0
+        for step in range(steps):
+            now_s = began_s + step * STEP_S
+            if locks.arrived(now_s) | brake.arrived(now_s):
+                servers.lock(_clocks(setup, locks.in_force, brake.in_force))
+            load = setup.more_power * float(servers.advance(now_s).sum()) / setup.budget_w
+            made.over_rating_s += STEP_S * (load > 1.0)
+            heat = thermal.after(heat, load, STEP_S)
+            if heat >= COLD_TRIP_S:
+                made.trips, heat = made.trips + 1, 0.0
+        made.load[reading] = load
+        made.locked_s[stands.rungs] = made.locked_s.get(stands.rungs, 0.0) + setup.delays.telemetry_s
+        read_s = began_s + setup.delays.telemetry_s
+        stands = _decide(setup.ladder, stands, read_s, load, setup.delays.lock_s, locks)
+        if setup.brake:
+            before = brakes.rungs
+            brakes = _decide(BRAKE, brakes, read_s, load, setup.delays.brake_s, brake)
+            made.brakes += brakes.rungs > before
+        if read_s % HOUR_S == 0:
+            progress(read_s)
+    return made
+
+
+def _decide(ladder: Ladder, stands: Standing, now_s: float, load: float, delay_s: float, orders: _Orders) -> Standing:
+    climbed = climb(ladder, stands, now_s, load, delay_s)
+    if climbed != stands:
+        orders.send(now_s + delay_s, clocks(ladder, climbed))
+    return climbed
+
+
+def _clocks(setup: RowSetup, locks: tuple[float, float], brake: tuple[float, float]) -> Values:
+    low, high = (min(lock, braked) for lock, braked in zip(locks, brake, strict=True))
+    return np.where(setup.high, high, low)
+
+
+def largest_rise(load: Values, readings: int) -> float:
+    """Over at most so many readings."""
+    lowest = np.lib.stride_tricks.sliding_window_view(load, readings + 1).min(axis=1)
+    return float((load[readings:] - lowest).max())
