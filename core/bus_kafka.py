@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ UNDER_WAY_BYTES: Final = 32 << 20  # kafka-python itself sets no limit to what w
 ROOM_S: Final = 5.0
 CLOSE_S: Final = 5.0
 COMMIT_S: Final = 5.0
+NOTHING_S: Final = 10.0  # a member that is given no partition asks again after this, and after twice that, up to
+NOTHING_LONGEST_S: Final = 600.0  # since a group may have more members than there are partitions, and asking makes all of them join anew
 
 _SENDING: Final[Mapping[str, Any]] = {
     "acks": "all",
@@ -124,9 +127,11 @@ class _KafkaConsumer:
         self._lock = threading.Lock()
         self._to_commit: dict[tuple[str, int], int] = {}
         self._closed = False
+        self._given_s, self._patience_s = time.monotonic(), NOTHING_S
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         self._commit_now()
+        self._ask_again()
         try:
             batches = self._kafka.poll(timeout_ms=1000 * timeout_s, max_records=max_records)
         except KafkaError as why:
@@ -136,6 +141,15 @@ class _KafkaConsumer:
             for place, batch in batches.items()
             for read in batch
         ]
+
+    def _ask_again(self) -> None:
+        """A member that joined before it knew of a topic's partitions is given none, and kafka-python may not notice that it knows them by now."""
+        now_s = time.monotonic()
+        if self._kafka.assignment():
+            self._given_s, self._patience_s = now_s, NOTHING_S
+        elif now_s - self._given_s > self._patience_s:
+            self._given_s, self._patience_s = now_s, min(2 * self._patience_s, NOTHING_LONGEST_S)
+            self._kafka._coordinator.request_rejoin()
 
     def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
         with self._lock:

@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
+from kafka.cluster import ClusterMetadata  # type: ignore[import-untyped]
+from kafka.coordinator.assignors.range import RangePartitionAssignor  # type: ignore[import-untyped]
 from services import kafka
 from services.port import free_port
 
@@ -108,6 +111,24 @@ def test_what_a_killed_reader_had_not_committed_another_reads(broker: kafka.Brok
     consumer = bus.consumer([TOPIC], "readers")
     assert values(consumer, 1) == [b"open"]
     consumer.close()
+
+
+def test_a_reader_that_was_given_nothing_since_it_knew_no_partitions_yet_asks_again(
+    broker: kafka.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_kafka, "NOTHING_S", 1.0)
+    assign, asked = RangePartitionAssignor.assign.__func__, list[object]()
+
+    def knows_nothing_at_first(assignor: type, cluster: object, members: object) -> object:
+        asked.append(members)
+        return assign(assignor, ClusterMetadata() if len(asked) == 1 else cluster, members)
+
+    monkeypatch.setattr(RangePartitionAssignor, "assign", classmethod(knows_nothing_at_first))
+    bus = reach(broker)
+    with closing(bus.producer()) as producer, closing(bus.consumer([TOPIC], "group")) as consumer:
+        producer.send(TOPIC, "node-1", b"read at last")
+        assert values(consumer, 1) == [b"read at last"]
+    assert len(asked) == 2
 
 
 def test_a_producer_whose_brokers_are_gone_ends_and_tells_of_every_record(
