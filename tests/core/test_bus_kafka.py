@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # has no types
-from kafka.cluster import ClusterMetadata  # type: ignore[import-untyped]
-from kafka.coordinator.assignors.range import RangePartitionAssignor  # type: ignore[import-untyped]
+from kafka.cluster import ClusterMetadata  # type: ignore[import-untyped]  # has no types
+from kafka.coordinator.assignors.range import RangePartitionAssignor  # type: ignore[import-untyped]  # has no types
 from services import kafka
 from services.port import free_port
 
