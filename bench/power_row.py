@@ -3,7 +3,8 @@
     python bench/power_row.py --calibrate           finds the load at which the uncapped row peaks at 79 % of its budget; writes sim/serving/row.toml
     python bench/power_row.py [--days 14] [--sweep-days 2] [--json FILE]
 
-Thresholds are chosen on the first half and judged on the second: what is printed is of the second. Arrivals follow the Azure conversation
+The long cases have the paper's thresholds; latencies, peak and throughput are judged on the second half of their time, the sweeps on all of theirs.
+Brakes, trips and seconds above the rating are of the whole run. Arrivals follow the Azure conversation
 trace where the measured data is there.
 """
 
@@ -36,7 +37,7 @@ ADDED = 0.30
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the table: a row and its ladder. Both halves of its time are run, and `begin_s` on is judged."""
+    """One line of the table: a row and its ladder. All of its time is run, and `begin_s` on is judged."""
 
     name: str
     ladder: Ladder

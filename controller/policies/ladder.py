@@ -1,6 +1,6 @@
 """Clock locks by thresholds of a row's load, the lower priority first: POLCA and what it is compared with.
 
-POLCA (Patel et al., ASPLOS'24, section 6.3): above T1 the low priority is locked; above T2 harder; still above T2 once that has taken effect,
+POLCA (Patel et al., ASPLOS'24): above T1 the low priority is locked; above T2 harder; still above T2 once that has taken effect,
 the high priority as well. A level is left 5 points below where it was entered. Clocks are shares of an A100's 1410 MHz.
 """
 

@@ -36,7 +36,7 @@ def swings(run: Run, setup: RowSetup, judged: Judged) -> dict[str, float]:
 
 
 def outcome(run: Run, uncapped: Run, setup: RowSetup, asked: Requests, high_kinds: Picked, judged: Judged) -> dict[str, Any]:
-    """Against the same requests on the same servers without any lock."""
+    """Against the same requests on the same servers without any lock. What happened to the breaker, and how long locks held, is of the whole run."""
     high, told = high_kinds[asked.kind], swings(run, setup, judged)
     return {
         "brakes": run.brakes,
@@ -55,7 +55,7 @@ def _answered(run: Run, judged: Judged) -> int:
 
 
 def _latency(run: Run, uncapped: Run, asked: Requests, judged: Judged, who: Picked) -> dict[str, float]:
-    """Of requests that both runs have answered; s, and as ratios."""
+    """Of requests that both runs have answered; s, and as ratios. What a run leaves unanswered shows in `throughput_ratio` alone."""
     both = who & ~np.isnan(run.finish_s) & ~np.isnan(uncapped.finish_s) & (asked.time_s >= judged.begin_s) & (asked.time_s < judged.end_s)
     told: dict[str, float] = {}
     for quantile in QUANTILES:

@@ -1,9 +1,9 @@
 """What a clock lock costs and saves: one table, from which everything in the simulated row follows.
 
 Per clock, as a share of the part's highest: what is left of the power above idle, and by how much a prompt and a token take longer.
-Sources: at 0.787 (1110 of 1410 MHz) the peak falls by 20 % and a request takes at most 7 % longer (POLCA, ASPLOS'24, section 6); an H100
+Sources: at 0.787 (1110 of 1410 MHz) the peak falls by 20 % and a request takes at most 7 % longer (POLCA, ASPLOS'24); an H100
 held to half its power takes 1.30 times as long for a prompt and no longer for a token (Splitwise's measurements). Between: prompts are
-bound by arithmetic and stretch as the clock shrinks, tokens are bound by memory. The brake's row (288 MHz) is the same law carried on.
+bound by arithmetic and stretch as the clock shrinks, tokens are bound by memory. Those rows, and the brake's (288 MHz), are ours: no source has them.
 """
 
 from dataclasses import dataclass, field

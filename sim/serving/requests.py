@@ -32,7 +32,7 @@ class Kind:
     output_tokens: tuple[int, int]
 
 
-# POLCA, table of workloads (as recalled in several readings of it): half of the load is of either priority.
+# POLCA's mix, as recalled: half of the load is of either priority.
 MIX: Final = (
     Kind("summarize", 0.25, False, (2048, 8192), (256, 512)),
     Kind("search", 0.25, True, (512, 2048), (1024, 2048)),
@@ -74,8 +74,8 @@ def trace_gaps(file: Path) -> Seconds:
             times = [datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in rows]
         except (KeyError, TypeError, ValueError) as why:
             raise BadTrace(f"{file}: line {rows.line_num}: {why!r}, expected TIMESTAMP as YYYY-MM-DD HH:MM:SS.ffffff") from None
-    if len(times) < 2 or times != sorted(times):
-        raise BadTrace(f"{file}: {len(times)} requests; at least 2 in order of time are needed")
+    if times != sorted(times) or not times or times[0] == times[-1]:
+        raise BadTrace(f"{file}: {len(times)} requests; at least 2 in order of time, and not all at once, are needed")
     return np.diff(times)
 
 

@@ -17,7 +17,7 @@ from gpuwarden.sim.serving.servers import STEP_S, Servers
 
 Values = NDArray[np.float64]
 
-COLD_TRIP_S: Final = 57.0  # K of a row's breaker from cold: 40 % over for 60 s, 10 % for 17 min
+TRIP_S: Final = 11.0  # K from hot, which is how a domain counts by default: a row that is filled is never cold
 HOUR_S: Final = 3600.0
 
 
@@ -32,7 +32,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class RowSetup:
-    """`budget_servers`: how many nameplates make the budget. `high_ratio`: share of the servers that serve the high priority."""
+    """`budget_servers`: how many nameplates make the budget. `high_ratio`: share of the servers that serve the high priority; either has one."""
 
     servers: int
     budget_servers: int
@@ -50,7 +50,7 @@ class RowSetup:
 
     @property
     def high(self) -> NDArray[np.bool_]:
-        return np.arange(self.servers) < round(self.high_ratio * self.servers)
+        return np.arange(self.servers) < min(max(round(self.high_ratio * self.servers), 1), self.servers - 1)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Orders:
 def run(
     setup: RowSetup, asked: Requests, kinds_high: NDArray[np.bool_], duration_s: float, progress: Callable[[float], None] = lambda now_s: None
 ) -> Run:
-    """From an empty row on. `progress` is told the virtual time once an hour."""
+    """From an empty row on. `progress` is told the virtual time once an hour, and at the end."""
     servers = Servers(setup.server, setup.high, asked, kinds_high, setup.relation)
     readings = round(duration_s / setup.delays.telemetry_s)
     steps = round(setup.delays.telemetry_s / STEP_S)
@@ -103,7 +103,7 @@ def run(
             load = setup.more_power * float(servers.advance(now_s).sum()) / setup.budget_w
             made.over_rating_s += STEP_S * (load > 1.0)
             heat = thermal.after(heat, load, STEP_S)
-            if heat >= COLD_TRIP_S:
+            if heat >= TRIP_S:
                 made.trips, heat = made.trips + 1, 0.0
         made.load[reading] = load
         made.locked_s[stands.rungs] = made.locked_s.get(stands.rungs, 0.0) + setup.delays.telemetry_s
@@ -113,7 +113,7 @@ def run(
             before = brakes.rungs
             brakes = _decide(BRAKE, brakes, read_s, load, setup.delays.brake_s, brake)
             made.brakes += brakes.rungs > before
-        if read_s % HOUR_S == 0:
+        if read_s % HOUR_S == 0 or reading == readings - 1:
             progress(read_s)
     return made
 

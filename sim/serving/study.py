@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim.serving.frozen import frozen, requests_of
 from gpuwarden.sim.serving.outcome import Judged, outcome, swings
-from gpuwarden.sim.serving.requests import DAY_S, MIX
-from gpuwarden.sim.serving.row import RowSetup, run
+from gpuwarden.sim.serving.requests import DAY_S, MIX, Requests
+from gpuwarden.sim.serving.row import RowSetup, Run, run
 
 Progress = Callable[[str, float], object]
 Loads = dict[str, NDArray[np.float64]]
@@ -43,7 +43,7 @@ def done(study: Study, progress: Progress) -> tuple[dict[str, Any], Loads]:
     in_all = round(budget_servers * (1.0 + study.added))
     judged = Judged(FILLING_S, duration_s)
 
-    def ran(what: str, count: int, ladder: str, brake: bool) -> Any:
+    def ran(what: str, count: int, ladder: str, brake: bool) -> tuple[RowSetup, Requests, Run]:
         setup = RowSetup(
             count, budget_servers, LADDERS[ladder], brake=brake, high_ratio=1.0 - study.low_ratio, more_power=study.more_power
         )

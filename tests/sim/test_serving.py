@@ -117,6 +117,7 @@ def test_the_trace_is_read(data_dir: Path) -> None:
         ("TIMESTAMP,ContextTokens\nnever,1\n", "line 2"),
         ("time,ContextTokens\n2023-11-16 18:15:46.68,1\n", "TIMESTAMP"),
         ("TIMESTAMP\n2023-11-16 18:15:46.680590\n", "at least 2"),
+        ("TIMESTAMP\n2023-11-16 18:15:46.680590\n2023-11-16 18:15:46.680590\n", "not all at once"),
         ("TIMESTAMP\n2023-11-16 18:15:46.680590\n2023-11-16 18:15:45.680590\n", "in order of time"),
     ],
 )
@@ -134,6 +135,11 @@ def test_the_low_priority_pays_first_and_the_row_stays_lower() -> None:
     slower = capped.finish_s - free.finish_s
     answered, high = ~np.isnan(slower), HIGH[busy.kind]
     assert np.median(slower[answered & ~high]) > np.median(slower[answered & high]) >= 0.0
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_either_priority_has_a_server(ratio: float) -> None:
+    assert 1 <= RowSetup(3, 2, (), high_ratio=ratio).high.sum() <= 2
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
