@@ -5,6 +5,7 @@ Slurm names the job in both (`.../job_1234/step_0/...`, SLURM_JOB_ID), Kubernete
 agent reads the environment of its own user's processes only; of all others it knows the cgroup and the owner.
 """
 
+import os
 import pwd
 import re
 import tomllib
@@ -59,7 +60,7 @@ class Jobs:
 
     def _owner(self, pid: int) -> str:
         try:
-            number = (self._proc / str(pid)).stat().st_uid
+            number = os.stat(f"{self._proc}/{pid}").st_uid
         except OSError:
             return ""
         try:
@@ -69,7 +70,8 @@ class Jobs:
 
     def _text(self, pid: int, name: str) -> str:
         try:
-            return (self._proc / str(pid) / name).read_text(encoding="utf-8", errors="replace")
+            with open(f"{self._proc}/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+                return file.read()
         except OSError:
             return ""
 

@@ -3,6 +3,7 @@
 Layouts: proc(5) and the kernel's Documentation/admin-guide/iostats.rst and Documentation/accounting/psi.rst.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,9 +23,15 @@ _STAT: Final = {
 }
 
 
+def _text(proc: Path, name: str) -> str:
+    """Not by pathlib, which interns every part of every path: the interpreter's table of those grows with what comes and goes."""
+    with open(f"{proc}/{name}", encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
 def cpu_times(proc: Path) -> tuple[int, ...]:
     """user, nice, system, idle, iowait, irq, softirq, steal: ticks since boot, over all CPUs."""
-    first = (proc / "stat").read_text().split("\n", 1)[0].split()
+    first = _text(proc, "stat").split("\n", 1)[0].split()
     return tuple(map(int, first[1:9]))
 
 
@@ -41,17 +48,17 @@ def cpu_ratios(before: tuple[int, ...], now: tuple[int, ...]) -> Values:
 
 
 def stat(proc: Path) -> Values:
-    rows = (line.split() for line in (proc / "stat").read_text().splitlines())
+    rows = (line.split() for line in _text(proc, "stat").splitlines())
     return {_STAT[row[0]]: float(row[1]) for row in rows if row and row[0] in _STAT}
 
 
 def load(proc: Path) -> Values:
-    one, five = (proc / "loadavg").read_text().split()[:2]
+    one, five = _text(proc, "loadavg").split()[:2]
     return {"host_load1": float(one), "host_load5": float(five)}
 
 
 def memory(proc: Path) -> Values:
-    rows = (line.split(":") for line in (proc / "meminfo").read_text().splitlines())
+    rows = (line.split(":") for line in _text(proc, "meminfo").splitlines())
     kib = {name: float(rest.split()[0]) for name, rest in rows}
     values = {metric: 1024 * kib[name] for name, metric in _MEMORY.items() if name in kib}
     return {**values, "host_swap_used_bytes": 1024 * (kib.get("SwapTotal", 0.0) - kib.get("SwapFree", 0.0))}
@@ -59,7 +66,7 @@ def memory(proc: Path) -> Values:
 
 def _pressure(resource: str) -> Callable[[Path], Values]:
     def read(proc: Path) -> Values:
-        some = (proc / "pressure" / resource).read_text().splitlines()[0].split()
+        some = _text(proc, f"pressure/{resource}").splitlines()[0].split()
         average = dict(field.split("=") for field in some[1:])["avg10"]
         return {f"host_pressure_{resource}_ratio": float(average) / 100}
 
@@ -67,14 +74,14 @@ def _pressure(resource: str) -> Callable[[Path], Values]:
 
 
 def faults(proc: Path) -> Values:
-    rows = dict(line.split() for line in (proc / "vmstat").read_text().splitlines())
+    rows = dict(line.split() for line in _text(proc, "vmstat").splitlines())
     return {"host_page_faults_major_total": float(rows["pgmajfault"])}
 
 
 def disks(proc: Path, sys: Path) -> Values:
     """Whole disks that are hardware: partitions, loops and device mappers would count the same bytes twice."""
-    rows = [line.split() for line in (proc / "diskstats").read_text().splitlines()]
-    real = [row for row in rows if (sys / "block" / row[2] / "device").exists()]
+    rows = [line.split() for line in _text(proc, "diskstats").splitlines()]
+    real = [row for row in rows if os.path.exists(f"{sys}/block/{row[2]}/device")]
     if not real:
         return {}
     return {
@@ -85,7 +92,7 @@ def disks(proc: Path, sys: Path) -> Values:
 
 
 def network(proc: Path) -> Values:
-    lines = (line.split(":") for line in (proc / "net" / "dev").read_text().splitlines()[2:])
+    lines = (line.split(":") for line in _text(proc, "net/dev").splitlines()[2:])
     rows = [list(map(int, rest.split())) for name, rest in lines if name.strip() != "lo"]
     return {
         "host_network_receive_bytes_total": float(sum(row[0] for row in rows)),
@@ -96,11 +103,11 @@ def network(proc: Path) -> Values:
 
 
 def files(proc: Path) -> Values:
-    return {"host_file_descriptors": float((proc / "sys" / "fs" / "file-nr").read_text().split()[0])}
+    return {"host_file_descriptors": float(_text(proc, "sys/fs/file-nr").split()[0])}
 
 
 def uptime(proc: Path) -> Values:
-    return {"host_uptime_seconds": float((proc / "uptime").read_text().split()[0])}
+    return {"host_uptime_seconds": float(_text(proc, "uptime").split()[0])}
 
 
 SOURCES: Final[tuple[Callable[[Path], Values], ...]] = (

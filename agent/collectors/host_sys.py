@@ -3,6 +3,7 @@
 Layouts: the kernel's Documentation/hwmon/sysfs-interface.rst, power/powercap/powercap.rst and admin-guide/pm/cpufreq.rst.
 """
 
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ Values = dict[str, float]
 
 def sensors(sys: Path) -> Values:
     """Hottest temperature, slowest fan, and the node's power where a supply or a board measures it."""
-    chips = list((sys / "class" / "hwmon").glob("hwmon*"))
+    chips = _found(f"{sys}/class/hwmon", "hwmon*")
     temperatures = [milli / 1e3 for chip in chips for milli in _numbers(chip, "temp*_input")]
     fans = [rpm for chip in chips for rpm in _numbers(chip, "fan*_input")]
-    meters = [chip for chip in chips if attribute(str(chip / "name")) == "power_meter"]  # ACPI's, which sees the whole node
+    meters = [chip for chip in chips if attribute(f"{chip}/name") == "power_meter"]  # ACPI's, which sees the whole node
     powers = [micro / 1e6 for chip in meters for micro in _numbers(chip, "power*_average")]
     values = {}
     if temperatures:
@@ -30,9 +31,9 @@ def sensors(sys: Path) -> Values:
 
 
 def clocks(sys: Path) -> Values:
-    cores = list((sys / "devices" / "system" / "cpu").glob("cpu[0-9]*/cpufreq"))
+    cores = _found(f"{sys}/devices/system/cpu", "cpu[0-9]*/cpufreq")
     hertz = [1e3 * khz for core in cores for khz in _numbers(core, "scaling_cur_freq")]
-    governors = [governor for core in cores if (governor := attribute(str(core / "scaling_governor")))]
+    governors = [governor for core in cores if (governor := attribute(f"{core}/scaling_governor"))]
     values = {}
     if hertz:
         values["host_cpu_clock_mean_hertz"] = sum(hertz) / len(hertz)
@@ -46,7 +47,7 @@ def clocks(sys: Path) -> Values:
 class _Zone:
     """One RAPL counter: it wraps at `range_uj`."""
 
-    path: Path
+    path: str
     range_uj: float
 
 
@@ -55,7 +56,7 @@ class CpuEnergy:
 
     def __init__(self, sys: Path) -> None:
         self._zones = tuple(_zones(sys))
-        self._last_uj: dict[Path, float] = {}
+        self._last_uj: dict[str, float] = {}
         self._last_s = 0.0
         self._total_j = 0.0
 
@@ -65,7 +66,8 @@ class CpuEnergy:
             return {}
         before_s, before_j, first = self._last_s, self._total_j, not self._last_uj
         for zone in self._zones:
-            uj = float((zone.path / "energy_uj").read_text())
+            with open(f"{zone.path}/energy_uj", encoding="ascii") as file:
+                uj = float(file.read())
             self._total_j += (uj - self._last_uj.get(zone.path, uj)) % zone.range_uj / 1e6
             self._last_uj[zone.path] = uj
         self._last_s = now_s
@@ -76,15 +78,20 @@ class CpuEnergy:
 
 
 def _zones(sys: Path) -> Iterator[_Zone]:
-    for path in sorted((sys / "class" / "powercap").glob("intel-rapl:*")):
-        if (attribute(str(path / "name")) or "").startswith(("package", "dram")):  # core and uncore are part of the package
+    for path in sorted(_found(f"{sys}/class/powercap", "intel-rapl:*")):
+        if (attribute(f"{path}/name") or "").startswith(("package", "dram")):  # core and uncore are part of the package
             for range_uj in _numbers(path, "max_energy_range_uj"):
                 yield _Zone(path, range_uj)
 
 
-def _numbers(folder: Path, pattern: str) -> Iterator[float]:
+def _found(folder: str, pattern: str) -> list[str]:
+    """Not by pathlib, which interns every part of every path: the interpreter's table of those grows with what comes and goes."""
+    return [f"{folder}/{name}" for name in glob.iglob(pattern, root_dir=folder)]
+
+
+def _numbers(folder: str, pattern: str) -> Iterator[float]:
     """A sensor that does not answer raises an error when it is read: it is left out."""
-    for path in folder.glob(pattern):
-        text = attribute(str(path))
+    for path in _found(folder, pattern):
+        text = attribute(path)
         if text is not None and text.lstrip("-").isdigit():
             yield float(text)

@@ -1,12 +1,14 @@
 """The host collector on a tree of /proc and /sys files: each number is what the files say, and a missing file takes only its own away."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from gpuwarden.agent.collectors import host
 from gpuwarden.agent.config import AgentConfig
+from gpuwarden.agent.jobs import Jobs
 from gpuwarden.agent.reading import Unsupported
 from gpuwarden.proto.catalogue import BY_NAME, Device
 
@@ -122,3 +124,12 @@ def test_on_this_machine_it_reads_metrics_of_the_catalogue() -> None:
     (device,) = host.open(AgentConfig(node="n1")).collect().devices
     assert {"host_load1", "host_memory_total_bytes", "host_uptime_seconds"} <= device.values.keys()
     assert all(BY_NAME[name].device is Device.HOST for name in device.values)
+
+
+def test_a_pass_interns_no_name(config: AgentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter's table of interned strings doubles now and then when names come and go: an agent that runs for months would grow by megabytes."""
+    collector, jobs, interned = host.open(config), Jobs(config.proc), list[str]()
+    monkeypatch.setattr(sys, "intern", interned.append)
+    collector.collect()
+    jobs.of(1)
+    assert interned == []
