@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass, budget_problem
+from gpuwarden.controller.power.domain import DomainConfig, budget_problem
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.config import ConfigError, parse
 
 H100 = NodeClass("h100", ("n[1-64]",))
