@@ -181,9 +181,9 @@ class Alerts:
 def _conditions(keeper: Keeper, decision: Decision, unexplained: Flags) -> Iterator[tuple[str, str, bool, str]]:
     """(kind, severity, whether it is so, sentence). All of them in every mode: what fired in one has to end in another."""
     tree, auto, capped = keeper.tree, keeper.mode == Mode.MODE_AUTO, _would_cap(keeper)
-    fullest, load_ratio = keeper.fullest()
-    yield "would-cap", "warning", capped > 0, f"{keeper.shown(fullest)}: in auto, {capped} nodes would be capped now"
-    yield "over-budget", "critical", load_ratio > 1.0, keeper.shown(fullest)
+    fullest, load_ratio = keeper.loads.fullest()
+    yield "would-cap", "warning", capped > 0, f"{keeper.loads.shown(fullest)}: in auto, {capped} nodes would be capped now"
+    yield "over-budget", "critical", load_ratio > 1.0, keeper.loads.shown(fullest)
     crowd = int(keeper.crowded_under(unexplained).max())
     yield (
         "unaccounted", "critical", auto and crowd != NOBODY,

@@ -79,7 +79,7 @@ def _line(
             ("limit before", node.granted_w, "W"),
             ("limit", limit_w, "W"),
             ("GPU power", node.power_w, "W"),
-            (f"{keeper.config.name} draws at most", decision.measured_w, "W"),
+            (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
             (f"{keeper.config.name} worst case before", decision.counted_w, "W"),
             (f"{keeper.config.name} budget", keeper.budget_w, "W"),
         ),
@@ -94,7 +94,7 @@ def _reason(keeper: Keeper, decision: Decision, index: int, node: NodeRecord, li
     if limit_w >= node.exposure.default_w:
         return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {keeper.budget_w / 1e3:,.1f} kW"
     bound = int(decision.bound_by[index])
-    return f"{verb} to {each_w:.0f} W a GPU: {keeper.shown(bound)}, {keeper.config.policy}"
+    return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.config.policy}"
 
 
 def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
@@ -106,4 +106,4 @@ def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
             f"nobody vouches for {decision.unaccounted[tree.under(crowd)].sum()} nodes of {tree.limit_names[crowd]}, "
             f"more than the {tree.levels[number].dead_counts[place]} that are always counted at the driver's default"
         )
-    return f"{keeper.shown(bound)} and may draw more than it carries until its leases have ended" if bound in decision.failing else ""
+    return f"{keeper.loads.shown(bound)} and may draw more than it carries until its leases have ended" if bound in decision.failing else ""

@@ -43,7 +43,7 @@ class Requests:
         if not request.validate_only:
             why = f"budget set from {keeper.budget_w:,.0f} to {request.budget_w:,.0f} W"
             yield WriteLedger((self._lines.line("budget", request.domain, why, actor=request.actor),))
-            keeper.set_budget(request.budget_w)
+            keeper.loads.set_budget(request.budget_w)
             yield RememberDomain(request.domain, keeper.budget_w, keeper.mode)
         shown = power_domain(now_s, keeper)
         shown.budget_w = request.budget_w

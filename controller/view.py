@@ -48,8 +48,8 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
     counted_w = keeper.decision.counted_w if keeper.decision else math.nan
     return PowerDomain(
         name=keeper.config.name, rating_w=keeper.config.rating_w, budget_w=keeper.budget_w, mode=keeper.mode,
-        power_w=sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
-        floors_w=keeper.tree.total_w(keeper.tree.floor_w), heat_ratio=float(keeper.heats[-1][0]) / keeper.config.trip_heat,
+        power_w=float(keeper.tree.root.other_w[0]) + sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
+        floors_w=keeper.tree.total_w(keeper.tree.floor_w), heat_ratio=keeper.loads.heat_ratio,
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
@@ -59,8 +59,8 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
 
 def _limits(keeper: Keeper) -> Iterator[PowerLimit]:
     """None before the first decision."""
-    decision, number = keeper.decision, 0
-    for level, heat, ratings_w, drawn_w in zip(keeper.tree.levels, keeper.heats, keeper.ratings_w, keeper.measured_w, strict=False):
+    decision, loads, number = keeper.decision, keeper.loads, 0
+    for level, heat, ratings_w, drawn_w in zip(keeper.tree.levels, loads.heats, loads.ratings_w, loads.measured_w, strict=False):
         assert decision is not None, "what is measured has been decided on"
         counted_w, floors_w = level.totals_w(decision.counted_limits_w[level.nodes]), level.totals_w(level.members.floor_w)
         for place, name in enumerate(level.names):

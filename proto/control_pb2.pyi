@@ -305,7 +305,7 @@ class PowerDomain(_message.Message):
     """Worst draw of all grants, the dead nodes' share included."""
     floors_w: _builtins.float
     heat_ratio: _builtins.float
-    """Thermal state of the breaker model, 0 cold to 1 trip."""
+    """Of the hottest limit, as things are: 0 cold to 1 trip."""
     node_count: _builtins.int
     live_count: _builtins.int
     sentence: _builtins.str

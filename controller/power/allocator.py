@@ -47,10 +47,13 @@ class Grants:
     failing: list[int]
 
 
-def allocate(tree: Tree, situation: Situation, wishes_w: Watts) -> Grants:
-    """The wishes, scaled down towards the floors under each limit as far as it takes; floors where nothing else holds."""
+def allocate(tree: Tree, situation: Situation, wishes_w: Watts, bound_by: Places | None = None) -> Grants:
+    """The wishes, scaled down towards the floors under each limit as far as it takes; floors where nothing else holds.
+
+    `bound_by`: the limits that the wishes themselves were held back by.
+    """
     wanted_w = _rounded(np.clip(wishes_w, tree.floor_w, tree.default_w), tree.floor_w, _steps_w(tree))
-    grants = Grants(wanted_w, np.full(len(wanted_w), NOBODY), [])
+    grants = Grants(wanted_w, np.full(len(wanted_w), NOBODY) if bound_by is None else bound_by, [])
     grants.failing = _lower(tree, situation, grants, tree.floor_w, steady=True)
     cut_w = np.minimum(grants.limits_w, situation.granted_w)
     grants.limits_w = np.where(situation.may_raise, grants.limits_w, cut_w)

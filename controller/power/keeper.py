@@ -9,12 +9,12 @@ import numpy as np
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.allocator import NOBODY, Situation, allocate
-from gpuwarden.controller.power.breaker import Values
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
+from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import NodeRecord
@@ -40,7 +40,6 @@ class Decision:
     crowded_under: Places  # a limit above the node with more nodes that nobody vouches for than it counts as dead; -1: none
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
-    measured_w: float  # upper estimate of the draw now
     unaccounted: Flags  # nodes that nobody vouches for, counted at the driver's default
     learning: bool
 
@@ -51,19 +50,13 @@ class Decision:
 
 @dataclass(slots=True)
 class Keeper:
-    """Mutable state of a domain. `heats`: for each level of the tree the heat of its limits."""
+    """Mutable state of a domain."""
 
     config: DomainConfig
     timing: Timing
-    budget_w: float
     mode: "Mode.ValueType"
     nodes: tuple[NodeRecord, ...]
-    tree: Tree
-    heat_kept: HeatKept
-    heats: list[Values] = field(default_factory=list)
-    measured_w: list[Watts] = field(default_factory=list)
-    """Of every level's limits, upper estimates."""
-    heat_s: float | None = None
+    loads: Loads
     started_s: float | None = None
     decided_s: float = -math.inf
     urgent_left: int = 0  # decisions that need not wait for the next tick
@@ -77,40 +70,28 @@ class Keeper:
         granted_w = np.array([n.granted_w for n in self.nodes])
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = np.array([n.power_w for n in self.nodes])
-        self._measure(now_s, live, counted_w)
+        self.loads.measure(now_s, self._drawn_w(live, counted_w))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
         situation = Situation(
-            ratings_w=self.ratings_w, heats=self.heats, counted_w=counted_w, held_s=held_s,
+            ratings_w=self.loads.ratings_w, heats=self.loads.heats, counted_w=counted_w, held_s=held_s,
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
             fresh=now_s - np.array([n.raised_s for n in self.nodes]) < SETTLING_S,
             may_raise=(self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts) == NOBODY) & (not learning),
             lease_s=self._lapse_s,
         )
-        grants = allocate(self.tree, situation, self._wishes(now_s, granted_w))
+        wishes_w, bound_by = self._wishes(now_s, granted_w)
+        grants = allocate(self.tree, situation, wishes_w, bound_by)
         crowded_under = self.crowded_under(unaccounted)
         limits_w = np.where(grantable & (crowded_under == NOBODY), grants.limits_w, self.tree.floor_w)
         self.decided_s = now_s
         self.decision = Decision(
             limits_w, grants.bound_by, tuple(grants.failing), crowded_under, counted_w, self.tree.total_w(counted_w),
-            float(self.measured_w[-1][0]), unaccounted, learning,
+            unaccounted, learning,
         )
         return self.decision
-
-    def shown(self, limit: int) -> str:
-        """What a limit carries now of what it may; by its place in `Tree.limit_names`, as in all that follows."""
-        number, place = self.tree.places[limit]
-        drawn_kw, rating_kw = self.measured_w[number][place] / 1e3, self.ratings_w[number][place] / 1e3
-        return f"{self.tree.limit_names[limit]} draws up to {drawn_kw:,.1f} of {rating_kw:,.1f} kW"
-
-    def fullest(self) -> tuple[int, float]:
-        """The limit that carries most of what it may, as things are, and how much."""
-        levels = zip(self.tree.levels, self.measured_w, self.ratings_w, strict=True)
-        ratios = np.concatenate([np.where(level.usual, drawn_w / ratings_w, 0.0) for level, drawn_w, ratings_w in levels])
-        fullest = len(ratios) - 1 - int(ratios[::-1].argmax())  # of equal ones the largest
-        return fullest, float(ratios[fullest])
 
     def counted_w(self, limit: int) -> float:
         """Worst draw of everything that was outstanding before the newest decision."""
@@ -123,17 +104,20 @@ class Keeper:
         """What must be durable before the newest decision's grants leave."""
         assert self.decision is not None
         worst_w = np.maximum(self.decision.counted_limits_w, self.decision.limits_w)
-        return self.heat_kept.changes(self.heats, self.ratings_w, worst_w, self._lapse_s)
+        return self.loads.heat_changes(worst_w, self._lapse_s)
+
+    @property
+    def tree(self) -> Tree:
+        return self.loads.tree
+
+    @property
+    def budget_w(self) -> float:
+        return self.loads.budget_w
 
     @property
     def _lapse_s(self) -> float:
         """Lease and settling of a new grant."""
         return self.timing.lease_s + float(self.tree.settle_s.max())
-
-    @property
-    def ratings_w(self) -> list[Watts]:
-        """Of every level's limits; the domain's own carries its budget."""
-        return [*(level.ratings_w for level in self.tree.levels[:-1]), np.array([self.budget_w])]
 
     def crowded_under(self, unaccounted: Flags) -> Places:
         """For each node the largest limit above it with more such nodes than it counts as dead."""
@@ -155,50 +139,39 @@ class Keeper:
         counted = np.array([n.exposure.counted(now_s) for n in self.nodes])
         return counted[:, 0], counted[:, 1]
 
-    def _measure(self, now_s: float, live: Flags, counted_w: Watts) -> None:
-        """Upper estimates of what limits carry now: sensors at their worst error, silent nodes at the worst that they may do.
-
-        A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen.
-        """
-        gpus_w = np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
-        passed_s = 0.0 if self.heat_s is None else now_s - self.heat_s
-        self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
-        self.heats = [
-            np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
-            for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)
-        ]
-        self.heat_s = now_s
+    def _drawn_w(self, live: Flags, counted_w: Watts) -> Watts:
+        """What each node's GPUs draw, at most, by their own readings; a silent node the worst that it may."""
+        return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
 
     def _learning(self, now_s: float, unaccounted: Flags) -> bool:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
 
-    def _wishes(self, now_s: float, granted_w: Watts) -> Watts:
-        """The policy's, from the smallest limits up: each level gets what those below it leave."""
+    def _wishes(self, now_s: float, granted_w: Watts) -> tuple[Watts, Places]:
+        """The policy's, from the smallest limits up: each level gets what those below it leave. And which limit left each node the least."""
+        bound_by = np.full(len(self.nodes), NOBODY)
         if self._resumed(now_s):
-            return granted_w
+            return granted_w, bound_by
         peaks_w = np.array([n.peak_w for n in self.nodes])
         rises_w = np.array([n.rising_w(now_s) for n in self.nodes])
         limits_w = np.array([n.limit_w for n in self.nodes]) if self.mode == Mode.MODE_AUTO else granted_w
-        most_w, policy = self.tree.default_w.copy(), POLICIES[self.config.policy]
-        for level, ratings_w in zip(self.tree.levels, self.ratings_w, strict=True):
+        most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
+        for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):
             tight = level.totals_w(most_w[level.nodes]) > ratings_w
             if tight.any():
                 part = level.only(tight)
                 of = part.nodes
                 view = RowView(part, ratings_w[tight], most_w[of], peaks_w[of], self.powers_w[of], limits_w[of], rises_w[of])
-                most_w[of] = policy(view)
-        return most_w
+                wished_w = policy(view)
+                bound_by[of] = np.where(wished_w < most_w[of], part.spread(first + np.flatnonzero(tight)), bound_by[of])
+                most_w[of] = wished_w
+            first += len(level.names)
+        return most_w, bound_by
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
         assert self.started_s is not None
         return any(n.resumed for n in self.nodes) and now_s - self.started_s < self.timing.lease_s
-
-    def set_budget(self, budget_w: float) -> None:
-        """The heat is in terms of the budget: a change leaves it unknown until measured load has cooled it."""
-        self.budget_w = budget_w
-        self.heats[-1] = self.tree.root.breakers.unknown
 
     def set_mode(self, mode: "Mode.ValueType") -> None:
         """Entering auto begins at the floor; outside it nothing is capped."""
@@ -219,9 +192,9 @@ def keeper_of(
             _node(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), mode) for name in expand(made.nodes)
         ]
     tree = config.tree()
-    keeper = Keeper(config, timing, budget_w, mode, tuple(nodes), tree, HeatKept(config.name, tree))
-    keeper.heats = begin(tree, keeper.ratings_w, [heat for heat in heats if heat.domain == config.name])
-    return keeper
+    loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
+    loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
+    return Keeper(config, timing, mode, tuple(nodes), loads)
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

@@ -20,6 +20,7 @@ class NodeClass:
     slope: float = option("watts at the supply for one watt at a GPU (supply losses and fans)", default=1.10)
     gain_error: float = option("by how much a GPU may draw more than its limit, as its own sensor's error", default=0.05)
     settle_s: float = option("time until a card obeys a new limit", default=1.0)
+    supply_w: float | None = option("what a node's own supplies carry once one of them has failed; no software answers there", default=None)
 
     def problems(self) -> Iterator[str]:
         """What cannot be, each with its key."""
@@ -29,6 +30,11 @@ class NodeClass:
             yield f"floor_w: is {self.floor_w:g}, should be above 0 and at most default_w ({self.default_w:g})"
         if self.base_w < 0 or self.settle_s < 0 or not 0 <= self.gain_error < 1 or self.slope < 1:
             yield "base_w, settle_s: at least 0; gain_error: 0 to 1; slope: at least 1"
+        if self.supply_w is not None and (worst_w := self.draw_w(self.gpus * self.default_w)) > self.supply_w:
+            yield (
+                f"supply_w: is {self.supply_w:,.0f} W, below the {worst_w:,.0f} W that a node may draw at the driver's default of "
+                f"{self.default_w:g} W a GPU: a static limit of the BMC makes that less, and default_w with it"
+            )
         try:
             expand(self.nodes)
         except BadHostlist as why:

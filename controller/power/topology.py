@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -66,7 +67,7 @@ class Branch:
         return min(wanted, nodes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topology:
     """`names`: of all nodes. `limits` hang below `root`, which carries every node whole."""
 
@@ -77,12 +78,12 @@ class Topology:
 
     def branches(self) -> list[Branch]:
         """Every limit that carries nodes, in every case that changes it, the smallest first; the root as it usually is comes last."""
-        usual = self._loads(self.attached(), frozenset())
-        made = [Branch(limit.name, limit, usual[limit.name], self._base_w(limit.name, frozenset())) for limit in self.limits]
+        usual, base_w = self._loads(self.attached(), frozenset()), self._base_w(frozenset())
+        made = [Branch(limit.name, limit, usual[limit.name], base_w[limit.name]) for limit in self.limits]
         for case in self.contingencies:
             made += self._after(case, usual)
         made = sorted((branch for branch in made if branch.shares.any()), key=lambda branch: np.count_nonzero(branch.shares))
-        top = Branch(self.root.name, self.root, np.ones(len(self.names)), self._base_w(self.root.name, frozenset()))
+        top = Branch(self.root.name, self.root, np.ones(len(self.names)), base_w[self.root.name])
         return [*made, top]
 
     def attached(self) -> dict[str, Shares]:
@@ -93,9 +94,14 @@ class Topology:
             attached[limit.name][[place[name] for name in expand(limit.nodes)]] = limit.share
         return {**attached, self.root.name: (sum(attached.values()) == 0.0) * np.ones(len(self.names))}
 
-    def above(self, name: str) -> Iterator[str]:
-        """The limit and all above it, the root last; ends at once where they go in a circle."""
-        parents, seen = {limit.name: limit.parent or self.root.name for limit in self.limits}, set[str]()
+    @cached_property
+    def above(self) -> Mapping[str, tuple[str, ...]]:
+        """Of each limit itself and all above it, the root last; without the root where they go in a circle."""
+        parents = {limit.name: limit.parent or self.root.name for limit in self.limits}
+        return {name: tuple(self._chain(name, parents)) for name in (self.root.name, *parents)}
+
+    def _chain(self, name: str, parents: Mapping[str, str]) -> Iterator[str]:
+        seen = set[str]()
         while name in parents and name not in seen:
             seen.add(name)
             yield name
@@ -105,29 +111,33 @@ class Topology:
 
     def _after(self, case: Contingency, usual: Mapping[str, Shares]) -> Iterator[Branch]:
         """A node that has lost one of its feeds draws all through the others, in their proportion; one that has lost all draws nothing."""
-        lost = frozenset(limit.name for limit in self.limits if set(self.above(limit.name)) & set(case.lost))
+        lost = frozenset(limit.name for limit in self.limits if set(self.above[limit.name]) & set(case.lost))
         attached = self.attached()
         left = {name: shares for name, shares in attached.items() if name not in lost}
         before, after = sum(attached.values()), sum(left.values())
         grown = np.divide(before, after, out=np.zeros(len(self.names)), where=np.asarray(after) > 0)
         loads = self._loads({name: shares * grown for name, shares in left.items()}, lost)
-        other = {replaced.limit: replaced for replaced in case.replaced}
+        base_w, other = self._base_w(lost), {replaced.limit: replaced for replaced in case.replaced}
         for limit in (self.root, *self.limits):
             instead = other[limit.name].instead_of(limit) if limit.name in other else limit
             if limit.name not in lost and (limit.name in other or (loads[limit.name] > usual[limit.name] + 1e-9).any()):
-                yield Branch(f"{limit.name} after {case.name}", instead, loads[limit.name], self._base_w(limit.name, lost), case.name)
+                yield Branch(f"{limit.name} after {case.name}", instead, loads[limit.name], base_w[limit.name], case.name)
 
     def _loads(self, attached: Mapping[str, Shares], lost: frozenset[str]) -> dict[str, Shares]:
         """The share of each node's draw that goes through each limit."""
         loads = {limit.name: np.zeros(len(self.names)) for limit in (self.root, *self.limits) if limit.name not in lost}
         for name, shares in attached.items():
-            for above in self.above(name):
+            for above in self.above[name]:
                 loads[above] += shares
         return loads
 
-    def _base_w(self, name: str, lost: frozenset[str]) -> float:
-        below = (limit for limit in self.limits if limit.name not in lost and name in self.above(limit.name))
-        return math.fsum(limit.base_w for limit in below) + (self.root.base_w if name == self.root.name else 0.0)
+    def _base_w(self, lost: frozenset[str]) -> dict[str, float]:
+        """What hangs on each limit, or on one below it, beside nodes."""
+        base_w = {limit.name: 0.0 for limit in (self.root, *self.limits)}
+        for limit in (self.root, *self.limits):
+            for above in self.above[limit.name] if limit.name not in lost else ():
+                base_w[above] += limit.base_w
+        return base_w
 
 
 def tree_problems(topology: Topology) -> Iterator[str]:
@@ -137,12 +147,14 @@ def tree_problems(topology: Topology) -> Iterator[str]:
         at = f"limits[{number}]"
         if limit.parent and limit.parent not in known:
             yield f"{at}.parent: there is no limit {limit.parent!r}"
-        elif topology.root.name not in topology.above(limit.name):
-            yield f"{at}.parent: {' under '.join(topology.above(limit.name))} go in a circle"
+        elif topology.root.name not in topology.above[limit.name]:
+            yield f"{at}.parent: {' under '.join(topology.above[limit.name])} go in a circle"
         elif limit.rating_w > (above := known[limit.parent or topology.root.name]).rating_w:
             yield f"{at}.rating_w: is {limit.rating_w:,.0f} W, above the {above.rating_w:,.0f} W of {above.name}, on which it hangs"
     yield from _share_problems(topology)
     for number, case in enumerate(topology.contingencies):
+        if case.name in {earlier.name for earlier in topology.contingencies[:number]}:
+            yield f"contingencies[{number}].name: {case.name!r} occurs twice"
         for key, names in (("lost", case.lost), ("replaced", [replaced.limit for replaced in case.replaced])):
             if strange := [name for name in names if name not in known]:
                 yield f"contingencies[{number}].{key}: there is no limit {', '.join(strange)}"
