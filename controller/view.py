@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.people import alert_shown, maintenance_of
+from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.control_pb2 import (
@@ -90,7 +91,13 @@ def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: in
         mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
         agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
         counts=_counts(node), refusal=report.refusal if report else "",
+        bound_by=_bound_by(keeper, index),
     )
+
+
+def _bound_by(keeper: Keeper, index: int) -> str:
+    bound = keeper.decision.bound_by[index] if keeper.decision else NOBODY
+    return "" if bound == NOBODY else keeper.tree.limit_names[bound]
 
 
 def _counts(node: NodeRecord) -> LimiterCounts:

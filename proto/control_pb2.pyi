@@ -180,6 +180,7 @@ class Node(_message.Message):
     LIMITER_VERSION_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    BOUND_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: Global___NodeState.ValueType
     domain: _builtins.str
@@ -205,6 +206,8 @@ class Node(_message.Message):
     limiter_version: _builtins.str
     refusal: _builtins.str
     """Why the limiter refused its last directive, if it did."""
+    bound_by: _builtins.str
+    """The limit that leaves it less than it might have; empty: none does."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[_lease_pb2.CardReport]: ...
     @_builtins.property
@@ -235,10 +238,11 @@ class Node(_message.Message):
         limiter_version: _builtins.str = ...,
         counts: Global___LimiterCounts | None = ...,
         refusal: _builtins.str = ...,
+        bound_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "bound_by", b"bound_by", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
