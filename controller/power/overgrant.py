@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.power.domain import DomainConfig
-from gpuwarden.controller.power.level import Level, level_of
+from gpuwarden.controller.power.level import SETTLING_S, Level, level_of
 from gpuwarden.controller.power.limit import LimitConfig
 
 BISECTIONS: Final = 20
@@ -69,7 +69,7 @@ def _total_w(level: Level, share: float) -> float:
 
 
 def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float) -> str:
-    ratio = grants_w / limit.rating_w
+    ratio, seconds = grants_w / limit.rating_w, lapse_s + SETTLING_S  # a raise may overshoot for so long, and that comes on top
     if share == 1.0:
         return "carries every default"
     if limit.kind == "hard":
@@ -77,7 +77,7 @@ def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float) -> s
     if ratio > limit.ceiling - 0.001:
         return f"its ceiling is {limit.ceiling:.2f}"
     if limit.kind == "thermal":
-        return f"({ratio:.3f}^2 - 1) x {lapse_s:g} s = {(ratio * ratio - 1) * lapse_s:.1f} of {limit.trip_heat:.1f} s"
+        return f"({ratio:.3f}^2 - 1) x {seconds:g} s = {(ratio * ratio - 1) * seconds:.1f} of {limit.trip_heat:.1f} s"
     if limit.kind == "contract":
-        return f"({ratio:.3f} - 1) x {lapse_s:g} s = {(ratio - 1) * lapse_s:.1f} of {limit.trip_heat:.1f} s"
-    return f"its table bears no more for {lapse_s:g} s"
+        return f"({ratio:.3f} - 1) x {seconds:g} s = {(ratio - 1) * seconds:.1f} of {limit.trip_heat:.1f} s"
+    return f"its table bears no more for {seconds:g} s"

@@ -1,6 +1,7 @@
 """`gpuwarden explain cap`: of nodes that obey a real controller's machine, and of a controller that has heard of nobody."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_the_rack_that_binds_a_node_is_named_with_its_sums() -> None:
     said = said_of("n0", 5000.0)
     assert "n0: 8 GPUs at " in said and "the driver's default 700 W" in said
     assert "rack-0 draws up to" in said and "fair-share" in said
-    assert "rack-0      14.0 kW" in said and "row-a       40.0 kW" in said and "rack-1" not in said
+    assert "rack-0  14.0 kW" in said and "row-a   40.0 kW" in said and "rack-1" not in said
     assert "the lease runs" in said
 
 
@@ -52,6 +53,10 @@ def test_a_node_that_nothing_binds_is_told_so() -> None:
 def run(tmp_path: Path) -> Iterator[Callable[..., int]]:
     config = ControllerConfig(ledger_file=tmp_path / "ledger.sqlite", keys_dir=tmp_path, domains=(DOMAIN,), listen=Address("127.0.0.1", 0))
     with ControllerShell(config, dict.fromkeys(NODES, KEY)) as shell:
+        until_s = time.monotonic() + 20.0
+        while shell.board.newest() is None:
+            assert time.monotonic() < until_s, "the controller has published nothing"
+            time.sleep(0.05)
         yield lambda *words: main([*words, "--server", str(shell.address)])
 
 
