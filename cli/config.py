@@ -50,8 +50,15 @@ def config_of(daemon: str) -> type[Any]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    load(args.file, config_of(args.daemon))
+    config = load(args.file, config_of(args.daemon))
     print(f"{args.file}: is good for the {args.daemon}")
+    if args.daemon == "controller":
+        from rich.console import Console
+
+        from gpuwarden.cli.limits_table import print_limits
+
+        print_limits(config, Console(highlight=False))
+        print("what undoes limits on a node (another setter, persistence off) is looked for there by `gpuwarden doctor`")
     return 0
 
 

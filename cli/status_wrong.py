@@ -49,6 +49,10 @@ def _domain(domain: PowerDomain) -> Iterator[Trouble]:
     if domain.heat_ratio >= HOT_RATIO:
         yield Trouble(True, f"the breaker of {name} is at {words.percent(domain.heat_ratio)} of its trip heat",
                       f"gpuwarden budget {name} {0.9 * domain.budget_w:.0f} --dry-run")
+    for limit in domain.limits:
+        if limit.name != name and not limit.contingency and limit.power_w > limit.rating_w:
+            yield Trouble(True, f"{limit.name} in {name} may draw {words.watts(limit.power_w)}, it carries {words.watts(limit.rating_w)}",
+                          "gpuwarden status --json")
     if domain.HasField("decided_age_s") and domain.decided_age_s > LATE_S:
         yield Trouble(True, f"{name} was decided {domain.decided_age_s:.0f} s ago, ten times a second is usual",
                       "journalctl -u gpuwarden-controller -n 50")

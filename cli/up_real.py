@@ -21,7 +21,7 @@ from gpuwarden.cli.up_tally import Tally, ledger_kinds
 from gpuwarden.cli.up_told import figures, found
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.ledger import Ledger
-from gpuwarden.controller.power.domain import NodeClass
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.remembered import MODES
 from gpuwarden.core.config import ConfigError, parse
 from gpuwarden.core.service import stop_on_signals

@@ -5,12 +5,15 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from gpuwarden.controller.events import Action, Beat, RememberMaintenance, WriteLedger
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.maintenance import Window, Windows
+from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
+from gpuwarden.controller.power.level import Flags
 from gpuwarden.controller.racks import RackConfig, down, racks_of
 from gpuwarden.controller.telling import Alert, Telling, TellTiming
 from gpuwarden.core.machine import Level, Say
@@ -157,7 +160,9 @@ class Alerts:
         assert decision is not None, "a domain is decided before it is judged"
         if decision.learning:
             return
-        unexplained = sum(not self._explained(node) for node in decision.unaccounted_nodes)
+        unexplained = decision.unaccounted.copy()
+        for index in np.flatnonzero(unexplained):
+            unexplained[index] = not self._explained(keeper.nodes[index].name)
         for kind, severity, true, text in _conditions(keeper, decision, unexplained):
             condition = self._conditions.setdefault(f"{keeper.config.name}/{kind}", Condition())
             if condition.turned(now_s, true):
@@ -173,20 +178,21 @@ class Alerts:
         yield WriteLedger((lines.line("notify", where, f"{severity}: {reason}"),))
 
 
-def _conditions(keeper: Keeper, decision: Decision, unexplained: int) -> Iterator[tuple[str, str, bool, str]]:
+def _conditions(keeper: Keeper, decision: Decision, unexplained: Flags) -> Iterator[tuple[str, str, bool, str]]:
     """(kind, severity, whether it is so, sentence). All of them in every mode: what fired in one has to end in another."""
-    name, budget_kw, auto = keeper.config.name, keeper.budget_w / 1e3, keeper.mode == Mode.MODE_AUTO
-    draw = f"{name} draws up to {decision.measured_w / 1e3:,.1f} kW, its budget is {budget_kw:,.1f} kW"
-    capped = _would_cap(keeper)
-    yield "would-cap", "warning", capped > 0, f"{draw}: in auto, {capped} nodes would be capped now"
-    yield "over-budget", "critical", decision.measured_w > keeper.budget_w, draw
+    tree, auto, capped = keeper.tree, keeper.mode == Mode.MODE_AUTO, _would_cap(keeper)
+    fullest, load_ratio = keeper.loads.fullest()
+    yield "would-cap", "warning", capped > 0, f"{keeper.loads.shown(fullest)}: in auto, {capped} nodes would be capped now"
+    yield "over-budget", "critical", load_ratio > 1.0, keeper.loads.shown(fullest)
+    crowd = int(keeper.crowded_under(unexplained).max())
     yield (
-        "unaccounted", "critical", auto and unexplained > keeper.row.dead_count,
-        f"nobody vouches for {unexplained} nodes of {name}: no limiter of theirs has confirmed a limit",
+        "unaccounted", "critical", auto and crowd != NOBODY,
+        f"nobody vouches for {unexplained[tree.under(crowd)].sum()} nodes of {tree.limit_names[crowd]}: no limiter of theirs has confirmed a limit",
     )
+    failing = decision.failing[-1] if decision.failing else fullest
     yield (
         "does-not-hold", "critical", auto and not decision.holds,
-        f"{name} may draw {decision.counted_w / 1e3:,.1f} kW, more than its breaker carries; all we reach are at the floor",
+        f"{tree.limit_names[failing]} may draw {keeper.counted_w(failing) / 1e3:,.1f} kW, more than it carries; all we reach under it are at the floor",
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.control_pb2 import WatchResponse
 from gpuwarden.proto.lease_pb2 import Mode
@@ -134,6 +135,13 @@ class RememberDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberHeat:
+    """Durable before the grants that follow it leave: a successor begins with it."""
+
+    heats: tuple[LimitHeat, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RememberMaintenance:
     """A window (a serialised `Maintenance`) that a restart still knows; None: it is over."""
 
@@ -202,5 +210,5 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish | Say
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gpuwarden.controller.events import Action, SendGrant, WriteLedger
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, seal
@@ -33,14 +34,14 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     if decision.learning:
         return
     pending = [
-        (node, limit_w)
-        for node, limit_w in zip(keeper.nodes, decision.limits_w.tolist(), strict=True)
+        (index, node, limit_w)
+        for index, (node, limit_w) in enumerate(zip(keeper.nodes, decision.limits_w.tolist(), strict=True))
         if (not node.answered or limit_w != node.granted_w) and node.live(now_s, keeper.timing.stale_s)
     ]
-    changed = [(node, limit_w) for node, limit_w in pending if limit_w != node.granted_w]
+    changed = [(index, node, limit_w) for index, node, limit_w in pending if limit_w != node.granted_w]
     if changed:
         yield WriteLedger(tuple(_line(keeper, decision, *one, authority, lines) for one in changed))
-    for node, limit_w in pending:
+    for _, node, limit_w in pending:
         yield _grant(now_s, keeper, node, limit_w, authority)
 
 
@@ -65,9 +66,9 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
 
 
 def _line(
-    keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float, authority: Authority, lines: Lines
+    keeper: Keeper, decision: Decision, index: int, node: NodeRecord, limit_w: float, authority: Authority, lines: Lines
 ) -> bytes:
-    node.reason = _reason(keeper, decision, node, limit_w)
+    node.reason = _reason(keeper, decision, index, node, limit_w)
     return lines.line(
         "floor" if limit_w <= node.exposure.floor_w else "cap",
         node.name,
@@ -78,32 +79,31 @@ def _line(
             ("limit before", node.granted_w, "W"),
             ("limit", limit_w, "W"),
             ("GPU power", node.power_w, "W"),
-            (f"{keeper.config.name} draws at most", decision.measured_w, "W"),
+            (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
             (f"{keeper.config.name} worst case before", decision.counted_w, "W"),
             (f"{keeper.config.name} budget", keeper.budget_w, "W"),
         ),
     )
 
 
-def _reason(keeper: Keeper, decision: Decision, node: NodeRecord, limit_w: float) -> str:
+def _reason(keeper: Keeper, decision: Decision, index: int, node: NodeRecord, limit_w: float) -> str:
     name, each_w = keeper.config.name, limit_w / node.made.gpus
-    if why_not := _why_not(keeper, decision):
+    if why_not := _why_not(keeper, decision, index):
         return f"to the floor of {each_w:.0f} W a GPU: {why_not}"
     verb = "capped" if limit_w < node.granted_w else "raised"
-    budget_kw, measured_kw = keeper.budget_w / 1e3, decision.measured_w / 1e3
     if limit_w >= node.exposure.default_w:
-        return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {budget_kw:,.1f} kW"
-    return f"{verb} to {each_w:.0f} W a GPU: {name} draws up to {measured_kw:,.1f} of {budget_kw:,.1f} kW, {keeper.config.policy}"
+        return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {keeper.budget_w / 1e3:,.1f} kW"
+    bound = int(decision.bound_by[index])
+    return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.config.policy}"
 
 
-def _why_not(keeper: Keeper, decision: Decision) -> str:
-    """Why all are at the floor; empty if they are not."""
-    name = keeper.config.name
-    if decision.unaccounted > keeper.row.dead_count:
+def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
+    """Why this node is at the floor; empty if it need not be."""
+    tree, crowd, bound = keeper.tree, int(decision.crowded_under[index]), int(decision.bound_by[index])
+    if crowd != NOBODY:
+        number, place = tree.places[crowd]
         return (
-            f"nobody vouches for {decision.unaccounted} nodes of {name}, "
-            f"more than the {keeper.row.dead_count} that are always counted at the driver's default"
+            f"nobody vouches for {decision.unaccounted[tree.under(crowd)].sum()} nodes of {tree.limit_names[crowd]}, "
+            f"more than the {tree.levels[number].dead_counts[place]} that are always counted at the driver's default"
         )
-    if decision.holds:
-        return ""
-    return f"{name} may draw {decision.counted_w / 1e3:,.1f} of {keeper.budget_w / 1e3:,.1f} kW until its leases have ended"
+    return f"{keeper.loads.shown(bound)} and may draw more than it carries until its leases have ended" if bound in decision.failing else ""

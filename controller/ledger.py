@@ -18,6 +18,7 @@ from typing import IO, Final
 
 from prometheus_client import Counter, Histogram
 
+from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.core.config import ConfigError
 from gpuwarden.proto.control_pb2 import Action
@@ -46,7 +47,12 @@ COMMIT;
 """
 
 # Beside the first tables, so that the version before this one still reads the file.
-_ADDED: Final = "CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT"
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS heat (
+    domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, heat REAL NOT NULL, PRIMARY KEY (domain, "limit")
+) STRICT;
+"""
 
 
 class LedgerError(ConfigError):
@@ -93,6 +99,17 @@ class Ledger:
     def remember_domain(self, name: str, budget_w: float, mode: "Mode.ValueType") -> None:
         with self._write_lock, self._writing as transaction:
             transaction.execute("INSERT OR REPLACE INTO domain VALUES (?, ?, ?)", (name, budget_w, mode))
+
+    def remember_heats(self, heats: Sequence[LimitHeat]) -> None:
+        with self._write_lock, self._writing as transaction:
+            rows = [(one.domain, one.limit, one.rating_w, one.heat) for one in heats]
+            transaction.executemany("INSERT OR REPLACE INTO heat VALUES (?, ?, ?, ?)", rows)
+
+    def heats(self) -> tuple[LimitHeat, ...]:
+        """Of every limit that was ever kept."""
+        with self._read_lock:
+            rows = self._reading.execute('SELECT domain, "limit", rating_w, heat FROM heat ORDER BY domain, "limit"').fetchall()
+        return tuple(LimitHeat(*row) for row in rows)
 
     def remember_maintenance(self, id: str, payload: bytes | None) -> None:
         """None: it is over."""
@@ -208,7 +225,7 @@ def _open(file: Path) -> sqlite3.Connection:
     try:
         _check(file, connection)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(_ADDED)
+        connection.executescript(_ADDED)
     except (sqlite3.DatabaseError, LedgerError):
         connection.close()
         raise

@@ -17,6 +17,7 @@ from gpuwarden.controller.events import (
     OpenMaintenance,
     Publish,
     RememberEpoch,
+    RememberHeat,
     ReportArrived,
     SessionClosed,
     SessionOpened,
@@ -30,6 +31,7 @@ from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
+from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
 from gpuwarden.controller.remembered import Remembered, recall
 from gpuwarden.controller.requests import Requests
@@ -52,6 +54,7 @@ class ControllerSetup:
     remembered: tuple[Remembered, ...]
     timing: Timing
     alerts: AlertSetup = field(default_factory=AlertSetup)
+    heats: tuple[LimitHeat, ...] = ()
 
 
 class Controller:
@@ -62,7 +65,7 @@ class Controller:
         self._opening: list[Action] = []
         for config in setup.domains:
             (budget_w, mode), said = recall(config, setup.remembered)
-            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode)
+            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats)
             self._opening += said
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
         self._sessions: dict[int, NodeRecord] = {}
@@ -118,7 +121,10 @@ class Controller:
             yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))
 
     def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
-        return give(now_s, keeper, keeper.decide(now_s), self._authority, self._lines)
+        decision = keeper.decide(now_s)
+        if not decision.learning and (heats := keeper.heat_changes()):
+            yield RememberHeat(heats)
+        yield from give(now_s, keeper, decision, self._authority, self._lines)
 
     def _report(self, now_s: float, event: ReportArrived) -> Iterator[Action]:
         node = self._sessions.get(event.session)

@@ -24,6 +24,7 @@ from gpuwarden.controller.events import (
     Publish,
     RememberDomain,
     RememberEpoch,
+    RememberHeat,
     RememberMaintenance,
     Reply,
     SendGrant,
@@ -119,7 +120,7 @@ class ControllerShell:
         opened.callback(self._ledger.close)
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
-            config.alert_setup(map(window_of, self._ledger.maintenance())),
+            config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(),
         )
         self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
         opened.callback(self._webhooks.close)
@@ -218,6 +219,8 @@ class ControllerShell:
             case RememberEpoch():
                 self._ledger.remember_epoch(action.epoch)
                 self._epoch_is_durable = True
+            case RememberHeat():
+                self._ledger.remember_heats(action.heats)
             case RememberDomain():
                 self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
             case Say():

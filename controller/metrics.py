@@ -15,8 +15,13 @@ POWER: Final = Gauge("gpuwarden_domain_power_watts", "Estimated draw", _DOMAIN)
 COUNTED: Final = Gauge("gpuwarden_domain_counted_watts", "Worst draw of all that is granted, dead nodes included", _DOMAIN)
 BUDGET: Final = Gauge("gpuwarden_domain_budget_watts", "What the domain may draw", _DOMAIN)
 RATING: Final = Gauge("gpuwarden_domain_rating_watts", "What the breaker carries for ever", _DOMAIN)
-HEAT: Final = Gauge("gpuwarden_domain_heat_ratio", "Breaker model's heat, 0 cold to 1 trip", _DOMAIN)
+HEAT: Final = Gauge("gpuwarden_domain_heat_ratio", "Heat of the domain's hottest limit, 0 cold to 1 trip", _DOMAIN)
 AUTO: Final = Gauge("gpuwarden_domain_auto", "1 if caps are set, 0 if they are only told", _DOMAIN)
+_LIMIT: Final = ("domain", "limit")
+LIMIT_POWER: Final = Gauge("gpuwarden_limit_power_watts", "Upper estimate of what a limit carries, after a contingency what it would", _LIMIT)
+LIMIT_COUNTED: Final = Gauge("gpuwarden_limit_counted_watts", "Worst draw of all that is granted under a limit, dead nodes included", _LIMIT)
+LIMIT_RATING: Final = Gauge("gpuwarden_limit_rating_watts", "What a limit carries for ever; of the domain's own its budget", _LIMIT)
+LIMIT_HEAT: Final = Gauge("gpuwarden_limit_heat_ratio", "A limit's heat, 0 cold to 1 trip", _LIMIT)
 NODES: Final = Gauge("gpuwarden_nodes", "Nodes by state", ["state"])
 FIRING: Final = Gauge("gpuwarden_findings_firing", "Findings that fire now")
 EPOCH: Final = Gauge("gpuwarden_controller_epoch", "Epoch of this controller's grants")
@@ -68,3 +73,8 @@ def _show_domain(domain: PowerDomain) -> None:
         (HEAT, domain.heat_ratio), (AUTO, float(domain.mode == Mode.MODE_AUTO)),
     ):
         gauge.labels(domain.name).set(value)
+    for limit in domain.limits:
+        for gauge, value in (
+            (LIMIT_POWER, limit.power_w), (LIMIT_COUNTED, limit.counted_w), (LIMIT_RATING, limit.rating_w), (LIMIT_HEAT, limit.heat_ratio),
+        ):
+            gauge.labels(domain.name, limit.name).set(value)

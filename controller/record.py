@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from gpuwarden.controller.power.domain import NodeClass
 from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
 from gpuwarden.proto.lease_pb2 import PowerReport
 

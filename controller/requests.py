@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from gpuwarden.controller.answered import Answered, Refusal
 from gpuwarden.controller.events import Action, RememberDomain, Reply, SetBudget, SetMode, WriteLedger
 from gpuwarden.controller.lines import Lines
@@ -41,7 +43,7 @@ class Requests:
         if not request.validate_only:
             why = f"budget set from {keeper.budget_w:,.0f} to {request.budget_w:,.0f} W"
             yield WriteLedger((self._lines.line("budget", request.domain, why, actor=request.actor),))
-            keeper.set_budget(request.budget_w)
+            keeper.loads.set_budget(request.budget_w)
             yield RememberDomain(request.domain, keeper.budget_w, keeper.mode)
         shown = power_domain(now_s, keeper)
         shown.budget_w = request.budget_w
@@ -72,13 +74,16 @@ def _known_mode(mode: int) -> None:
 
 def _leaving(keeper: Keeper, mode: int) -> str:
     """What may trip when this domain leaves auto; empty if nothing does."""
-    without_us_w = keeper.without_us_w()
-    if keeper.mode != Mode.MODE_AUTO or mode == Mode.MODE_AUTO or without_us_w <= keeper.config.rating_w:
+    if keeper.mode != Mode.MODE_AUTO or mode == Mode.MODE_AUTO:
         return ""
-    return (
-        f"outside auto {keeper.config.name} may draw {without_us_w:,.0f} W at the driver's defaults, "
-        f"its breaker carries {keeper.config.rating_w:,.0f} W"
-    )
+    for level in reversed(keeper.tree.levels):
+        without_us_w = level.totals_w(level.members.default_w)
+        for place in np.flatnonzero(without_us_w > level.ratings_w).tolist():
+            return (
+                f"outside auto {level.names[place]} may draw {without_us_w[place]:,.0f} W at the driver's defaults, "
+                f"its breaker carries {level.ratings_w[place]:,.0f} W"
+            )
+    return ""
 
 
 def _word(mode: "Mode.ValueType") -> str:

@@ -1,11 +1,12 @@
 """The controller's state as its API tells it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.people import alert_shown, maintenance_of
+from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.control_pb2 import (
@@ -14,6 +15,7 @@ from gpuwarden.proto.control_pb2 import (
     Node,
     NodeState,
     PowerDomain,
+    PowerLimit,
     WatchResponse,
 )
 from gpuwarden.proto.lease_pb2 import Mode
@@ -47,12 +49,28 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
     counted_w = keeper.decision.counted_w if keeper.decision else math.nan
     return PowerDomain(
         name=keeper.config.name, rating_w=keeper.config.rating_w, budget_w=keeper.budget_w, mode=keeper.mode,
-        power_w=sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
-        floors_w=keeper.row.total_w(keeper.row.floor_w), heat_ratio=keeper.heat / keeper.config.trip_heat,
+        power_w=float(keeper.tree.root.other_w[0]) + sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
+        floors_w=keeper.tree.total_w(keeper.tree.floor_w), heat_ratio=keeper.loads.heat_ratio,
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
+        limits=_limits(keeper),
     )
+
+
+def _limits(keeper: Keeper) -> Iterator[PowerLimit]:
+    """None before the first decision."""
+    decision, loads, number = keeper.decision, keeper.loads, 0
+    for level, heat, ratings_w, drawn_w in zip(keeper.tree.levels, loads.heats, loads.ratings_w, loads.measured_w, strict=False):
+        assert decision is not None, "what is measured has been decided on"
+        counted_w, floors_w = level.totals_w(decision.counted_limits_w[level.nodes]), level.totals_w(level.members.floor_w)
+        for place, name in enumerate(level.names):
+            yield PowerLimit(
+                name=name, rating_w=ratings_w[place], power_w=drawn_w[place], counted_w=counted_w[place], floors_w=floors_w[place],
+                heat_ratio=heat[place] / level.breakers.trip_heat[place], node_count=int(level.counts[place]),
+                contingency=level.cases[place], holds=number not in decision.failing,
+            )
+            number += 1
 
 
 def _power_w(now_s: float, keeper: Keeper, node: NodeRecord, index: int) -> float:
@@ -73,7 +91,13 @@ def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: in
         mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
         agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
         counts=_counts(node), refusal=report.refusal if report else "",
+        bound_by=_bound_by(keeper, index),
     )
+
+
+def _bound_by(keeper: Keeper, index: int) -> str:
+    bound = keeper.decision.bound_by[index] if keeper.decision else NOBODY
+    return "" if bound == NOBODY else keeper.tree.limit_names[bound]
 
 
 def _counts(node: NodeRecord) -> LimiterCounts:

@@ -180,6 +180,7 @@ class Node(_message.Message):
     LIMITER_VERSION_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    BOUND_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: Global___NodeState.ValueType
     domain: _builtins.str
@@ -205,6 +206,8 @@ class Node(_message.Message):
     limiter_version: _builtins.str
     refusal: _builtins.str
     """Why the limiter refused its last directive, if it did."""
+    bound_by: _builtins.str
+    """The limit that leaves it less than it might have; empty: none does."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[_lease_pb2.CardReport]: ...
     @_builtins.property
@@ -235,10 +238,11 @@ class Node(_message.Message):
         limiter_version: _builtins.str = ...,
         counts: Global___LimiterCounts | None = ...,
         refusal: _builtins.str = ...,
+        bound_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "bound_by", b"bound_by", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,6 +299,7 @@ class PowerDomain(_message.Message):
     LIVE_COUNT_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     DECIDED_AGE_S_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     rating_w: _builtins.float
     budget_w: _builtins.float
@@ -304,12 +309,16 @@ class PowerDomain(_message.Message):
     """Worst draw of all grants, the dead nodes' share included."""
     floors_w: _builtins.float
     heat_ratio: _builtins.float
-    """Thermal state of the breaker model, 0 cold to 1 trip."""
+    """Of the hottest limit, as things are: 0 cold to 1 trip."""
     node_count: _builtins.int
     live_count: _builtins.int
     sentence: _builtins.str
     decided_age_s: _builtins.float
     """How long ago the allocator decided; absent before it first has."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___PowerLimit]:
+        """Every limit of the tree, the domain's own last."""
+
     def __init__(
         self,
         *,
@@ -325,16 +334,67 @@ class PowerDomain(_message.Message):
         live_count: _builtins.int = ...,
         sentence: _builtins.str = ...,
         decided_age_s: _builtins.float | None = ...,
+        limits: _abc.Iterable[Global___PowerLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "decided_age_s", b"decided_age_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "budget_w", b"budget_w", "counted_w", b"counted_w", "decided_age_s", b"decided_age_s", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "budget_w", b"budget_w", "counted_w", b"counted_w", "decided_age_s", b"decided_age_s", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "limits", b"limits", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__decided_age_s: _TypeAlias = _typing.Literal["decided_age_s"]  # noqa: Y015
     _WhichOneofArgType__decided_age_s: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__decided_age_s) -> _WhichOneofReturnType__decided_age_s | None: ...
 
 Global___PowerDomain: _TypeAlias = PowerDomain  # noqa: Y015
+
+@_typing.final
+class PowerLimit(_message.Message):
+    """A limit of a domain's tree, as it usually is or after a contingency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RATING_W_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    COUNTED_W_FIELD_NUMBER: _builtins.int
+    FLOORS_W_FIELD_NUMBER: _builtins.int
+    HEAT_RATIO_FIELD_NUMBER: _builtins.int
+    NODE_COUNT_FIELD_NUMBER: _builtins.int
+    CONTINGENCY_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    rating_w: _builtins.float
+    power_w: _builtins.float
+    """Upper estimate of what it carries now."""
+    counted_w: _builtins.float
+    """Worst draw of all grants under it, the dead nodes' share included."""
+    floors_w: _builtins.float
+    heat_ratio: _builtins.float
+    """0 cold to 1 trip."""
+    node_count: _builtins.int
+    contingency: _builtins.str
+    """The contingency after which it is so; empty: as it usually is."""
+    holds: _builtins.bool
+    """False: it may not carry what may be drawn, and all that is reached under it is at the floor."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rating_w: _builtins.float = ...,
+        power_w: _builtins.float = ...,
+        counted_w: _builtins.float = ...,
+        floors_w: _builtins.float = ...,
+        heat_ratio: _builtins.float = ...,
+        node_count: _builtins.int = ...,
+        contingency: _builtins.str = ...,
+        holds: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contingency", b"contingency", "counted_w", b"counted_w", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "holds", b"holds", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PowerLimit: _TypeAlias = PowerLimit  # noqa: Y015
 
 @_typing.final
 class Action(_message.Message):

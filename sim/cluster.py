@@ -211,6 +211,8 @@ class Cluster:
                 pass  # nobody listens to the simulation, and nobody mends it
             case controller_events.RememberEpoch(epoch):
                 self._outside.ledger.remember_epoch(epoch)
+            case controller_events.RememberHeat(heats):
+                self._outside.ledger.remember_heats(heats)
             case controller_events.RememberDomain(domain, budget_w, mode):
                 self._outside.ledger.remember_domain(domain, budget_w, mode)
             case controller_events.Reply():

@@ -2,8 +2,8 @@
 
 Water-filling twice. First what nodes need, level by level (max-min fairness: Bertsekas and Gallager, Data Networks,
 section 6.5.2), then what is left over in equal parts, so that a sudden rise meets no cap without need. A node at its
-limit shows only that it wants more, so its need counts as the driver's default. The row's own arithmetic is used, so
-that in steady state the worst draw of all wishes, dead nodes included, is at most the budget.
+limit shows only that it wants more, so its need counts as the driver's default. The limits' own arithmetic is used, so
+that in steady state the worst draw of all wishes, dead nodes included, is at most the rating.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.row import Watts
+from gpuwarden.controller.power.level import Flags, Watts
 
 AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by it
 RISE_FACTOR = 4.0  # a sensor that averages 25 ms of 100 has seen a quarter of a step that it catches beginning
@@ -21,31 +21,33 @@ BISECTIONS = 12  # to a 4096th of the default, finer than the step of a limit
 
 
 def wishes(view: RowView) -> Watts:
-    """W of GPU limits, one entry a node, from floor to default."""
-    row = view.row
-    need_w = np.clip(_needs(view), row.floor_w, row.default_w)
-    level_w = _highest(view, lambda level: np.minimum(need_w, np.maximum(level * row.default_w, row.floor_w)))
-    return _highest(view, lambda extra: np.minimum(level_w + extra * row.default_w, row.default_w))
+    """W of GPU limits, one entry a member, from floor to `most_w`."""
+    nodes = view.level.members
+    need_w = np.clip(_needs(view), nodes.floor_w, view.most_w)
+    level_w = _highest(view, lambda level: np.minimum(need_w, np.maximum(level * nodes.default_w, nodes.floor_w)))
+    return _highest(view, lambda extra: np.minimum(level_w + extra * nodes.default_w, view.most_w))
 
 
 def _needs(view: RowView) -> Watts:
     """What each node would draw if nothing held it back; the default where that is unknown."""
+    default_w = view.level.members.default_w
     held_back = view.power_w >= AT_LIMIT_RATIO * view.limit_w
     want_w = view.drawn_w + RISE_FACTOR * view.rise_w
-    step_w = NEED_STEP_RATIO * view.row.default_w
-    need_w = np.where(held_back, view.row.default_w, np.ceil(want_w * MARGIN_RATIO / step_w) * step_w)
-    return np.where(np.isnan(need_w), view.row.default_w, need_w)
+    step_w = NEED_STEP_RATIO * default_w
+    need_w = np.where(held_back, default_w, np.ceil(want_w * MARGIN_RATIO / step_w) * step_w)
+    return np.where(np.isnan(need_w), default_w, need_w)
 
 
-def _highest(view: RowView, at: Callable[[float], Watts]) -> Watts:
-    """`at(share)` for the highest share from 0 to 1 whose worst draw fits the budget."""
-    if view.row.total_w(at(1.0)) <= view.budget_w:
-        return at(1.0)
-    good, bad = 0.0, 1.0
-    for _ in range(BISECTIONS):
+def _highest(view: RowView, at: Callable[[Watts], Watts]) -> Watts:
+    """`at(share)` for the highest share of each limit, from 0 to 1, whose worst draw fits its rating."""
+
+    def fits(share: Watts) -> Flags:
+        return view.level.totals_w(at(view.level.spread(share))) <= view.ratings_w
+
+    good, bad = np.zeros(len(view.ratings_w)), np.ones(len(view.ratings_w))
+    whole = fits(bad)
+    for _ in range(0 if whole.all() else BISECTIONS):
         share = (good + bad) / 2
-        if view.row.total_w(at(share)) <= view.budget_w:
-            good = share
-        else:
-            bad = share
-    return at(good)
+        held = fits(share)
+        good, bad = np.where(held, share, good), np.where(held, bad, share)
+    return at(view.level.spread(np.where(whole, 1.0, good)))

@@ -1,97 +1,138 @@
 """Wishes to grants: the one place where power is handed out, common to all policies.
 
-Cut first, raise only into what is certainly free. Every answer has been checked by `Row.carries`: if all messages were
-lost from now on, nothing would trip. W of GPU limits, one entry a node.
+Cut first, raise only into what is certainly free. Every answer has been checked by `Level.carries` of every limit: if all messages
+were lost from now on, nothing would trip. Draws only grow with limits, so what one limit lowers does no other any harm, and each is
+asked once. W of GPU limits, one entry a node.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gpuwarden.controller.power.row import Flags, Row, Seconds, Watts
+from gpuwarden.controller.power.level import Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.tree import Tree
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
 RAISE_STEPS = 2  # smaller raises wait until they add up, or reach the default
 BISECTIONS = 12
+NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the allocator must know of a row at one moment."""
+    """What the allocator must know of a domain at one moment. `ratings_w` and `heats`: an array for each level, one entry a limit."""
 
-    budget_w: float
-    heat: float
+    ratings_w: Sequence[Watts]
+    heats: Sequence[NDArray[np.float64]]
     counted_w: Watts  # worst limit that each node may be obeying
     held_s: Seconds  # until when, from now; inf: for ever
     granted_w: Watts  # limit of our newest grant; the floor where there is none
     grantable: Flags  # nodes that a grant can reach and that are in auto
     fresh: Flags  # nodes whose limit was raised within the last second
-    may_raise: bool  # live sessions to more than half of the nodes, and grants in force known
+    may_raise: Flags  # under no limit without live sessions to more than half of its nodes, and grants in force known
     lease_s: float  # lease and settling of a new grant
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grants:
-    """The limits to grant now. `holds` is false where even the floors of all that we reach would not be certain."""
+    """The limits to grant now. `bound_by`: the limit, as a place in `Tree.limit_names`, that left each node less than was wished.
+
+    `failing`: those for which even the floors of all that we reach would not be certain.
+    """
 
     limits_w: Watts
-    holds: bool
+    bound_by: Places
+    failing: list[int]
 
 
-def allocate(row: Row, situation: Situation, wishes_w: Watts) -> Grants:
-    """Floors where nothing else holds; otherwise the wishes, scaled down towards the floors as far as it takes."""
-    wanted_w = _rounded(row, np.clip(wishes_w, row.floor_w, row.default_w))
-    target_w = _largest(row, situation, row.floor_w, wanted_w, steady=True)
-    if target_w is None:
-        return Grants(row.floor_w.copy(), holds=False)
-    cut_w = np.minimum(target_w, situation.granted_w)
-    if not situation.may_raise:
-        return Grants(cut_w, holds=True)
-    raised_w = _largest(row, situation, cut_w, target_w, steady=False)
-    if raised_w is None:  # until the cuts have arrived, nothing above the floor is certain
-        return Grants(row.floor_w.copy(), holds=True)
-    small = raised_w - cut_w < np.minimum(RAISE_STEPS * STEP_W * row.gpus, row.default_w - cut_w)
-    return Grants(np.where(small, cut_w, raised_w), holds=True)
+def allocate(tree: Tree, situation: Situation, wishes_w: Watts, bound_by: Places | None = None) -> Grants:
+    """The wishes, scaled down towards the floors under each limit as far as it takes; floors where nothing else holds.
+
+    `bound_by`: the limits that the wishes themselves were held back by.
+    """
+    wanted_w = _rounded(np.clip(wishes_w, tree.floor_w, tree.default_w), tree.floor_w, _steps_w(tree))
+    grants = Grants(wanted_w, np.full(len(wanted_w), NOBODY) if bound_by is None else bound_by, [])
+    grants.failing = _lower(tree, situation, grants, tree.floor_w, steady=True)
+    cut_w = np.minimum(grants.limits_w, situation.granted_w)
+    grants.limits_w = np.where(situation.may_raise, grants.limits_w, cut_w)
+    _lower(tree, situation, grants, cut_w, steady=False)  # where the cuts have yet to arrive, nothing above the floor may be certain
+    small = grants.limits_w - cut_w < np.minimum(RAISE_STEPS * _steps_w(tree), tree.default_w - cut_w)
+    grants.limits_w = np.where(small, np.minimum(cut_w, grants.limits_w), grants.limits_w)
+    return grants
 
 
-def _largest(row: Row, situation: Situation, low_w: Watts, high_w: Watts, steady: bool) -> Watts | None:
-    """The highest point between `low_w` and `high_w` that holds, in whole steps; None if not even `low_w` does."""
-    holds = _check(row, situation, steady)
-    if holds(high_w):
-        return high_w
-    if not holds(low_w):
-        return None
-    good, bad = 0.0, 1.0
+def _lower(tree: Tree, situation: Situation, grants: Grants, low_w: Watts, steady: bool) -> list[int]:
+    """Lowers the grants to what each limit holds: not below `low_w`, or to the floor where not even that holds; those limits."""
+    failing, first = list[int](), 0
+    for level, ratings_w, heat in zip(tree.levels, situation.ratings_w, situation.heats, strict=True):
+        question = _question(level, ratings_w, heat, situation, steady)
+        holds = question.holds(grants.limits_w[level.nodes])
+        if not holds.all():
+            part = _question(level.only(~holds), ratings_w[~holds], heat[~holds], situation, steady)
+            numbers = first + np.flatnonzero(~holds)
+            low_holds = _fit(part, grants, low_w, _steps_w(tree), numbers)
+            failing += numbers[~low_holds].tolist()
+        first += len(level.names)
+    return failing
+
+
+def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, numbers: Places) -> Flags:
+    """Lowers the grants of all nodes under these limits, each to the highest point that holds, in whole steps. Whether low held."""
+    level = question.level
+    high_w = grants.limits_w[level.nodes]
+    low_w, step_w = np.minimum(low_w[level.nodes], high_w), step_w[level.nodes]
+    good, bad = np.zeros(len(level.names)), np.ones(len(level.names))
     for _ in range(BISECTIONS):
         share = (good + bad) / 2
-        if holds(_between(row, low_w, high_w, share)):
-            good = share
-        else:
-            bad = share
-    return _between(row, low_w, high_w, good)
+        holds = question.holds(_between(low_w, high_w, level.spread(share), step_w))
+        good, bad = np.where(holds, share, good), np.where(holds, bad, share)
+    low_holds = question.holds(low_w)
+    fitted_w = _between(low_w, high_w, level.spread(good), step_w)
+    fitted_w = np.where(level.spread(low_holds), fitted_w, level.members.floor_w)
+    lowered = fitted_w < high_w
+    grants.limits_w[level.nodes] = fitted_w
+    grants.bound_by[level.nodes[lowered]] = level.spread(numbers)[lowered]
+    return low_holds
 
 
-def _check(row: Row, situation: Situation, steady: bool) -> Callable[[Watts], bool]:
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What must hold under some limits, with what is outstanding there."""
+
+    level: Level
+    ratings_w: Watts
+    heat: NDArray[np.float64]
+    reached: Flags
+    old_w: Watts
+    held_s: Seconds
+    fresh: Flags
+    granted_w: Watts
+
+    def holds(self, limits_w: Watts) -> Flags:
+        counted_w = np.where(self.reached, np.maximum(self.old_w, limits_w), self.old_w)
+        fresh = self.fresh | (self.reached & (limits_w > self.granted_w))
+        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, fresh)
+
+
+def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situation: Situation, steady: bool) -> _Question:
     """`steady`: once all cuts have arrived. Otherwise: now, when what is outstanding still counts."""
-    unreached = ~situation.grantable
-    old_w = np.where(unreached, situation.counted_w, 0.0) if steady else situation.counted_w
-    held_s = np.where(unreached, situation.held_s, np.maximum(situation.held_s, situation.lease_s))
-
-    def holds(limits_w: Watts) -> bool:
-        counted_w = np.where(unreached, old_w, np.maximum(old_w, limits_w))
-        fresh = situation.fresh | (situation.grantable & (limits_w > situation.granted_w))
-        return row.carries(situation.budget_w, situation.heat, counted_w, held_s, fresh)
-
-    return holds
+    nodes = level.nodes
+    reached, counted_w, held_s = situation.grantable[nodes], situation.counted_w[nodes], situation.held_s[nodes]
+    old_w = np.where(reached, 0.0, counted_w) if steady else counted_w
+    held_s = np.where(reached, np.maximum(held_s, situation.lease_s), held_s)
+    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.granted_w[nodes])
 
 
-def _between(row: Row, low_w: Watts, high_w: Watts, share: float) -> Watts:
-    return np.maximum(low_w, _rounded(row, low_w + share * (high_w - low_w)))
+def _steps_w(tree: Tree) -> Watts:
+    return STEP_W * tree.gpus.astype(np.float64)
 
 
-def _rounded(row: Row, limits_w: Watts) -> Watts:
-    """Down to whole steps a GPU, never below the floor."""
-    step_w = STEP_W * row.gpus
-    whole_w: Watts = np.floor(limits_w / step_w + 1e-9) * step_w
-    return np.maximum(row.floor_w, whole_w)
+def _between(low_w: Watts, high_w: Watts, shares: Watts, step_w: Watts) -> Watts:
+    return _rounded(low_w + shares * (high_w - low_w), low_w, step_w)
+
+
+def _rounded(limits_w: Watts, low_w: Watts, step_w: Watts) -> Watts:
+    """Down to whole steps, never below `low_w`."""
+    return np.maximum(low_w, np.floor(limits_w / step_w + 1e-9) * step_w)

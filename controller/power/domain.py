@@ -4,45 +4,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
+from gpuwarden.controller.power.limit import CEILING_RATIO, HOT_TRIP_HEAT_S, LimitConfig
+from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.power.topology import Contingency, Topology, name_problems, tree_problems
+from gpuwarden.controller.power.tree import Tree, tree_of
 from gpuwarden.core.config import option
 
 
 @dataclass(frozen=True, slots=True)
-class NodeClass:
-    """Nodes that are built alike. Defaults are an HGX H100's."""
-
-    name: str = option("name of the class, for messages")
-    nodes: tuple[str, ...] = option("node names; `gpu[01-64]` is a range")
-    gpus: int = option("GPUs of a node", default=8)
-    base_w: float = option("what a node draws besides its GPUs, at worst: nameplate less the GPUs", default=2300.0)
-    floor_w: float = option("limit of one GPU that always holds, also without the controller", default=200.0)
-    default_w: float = option("limit of one GPU after a driver load", default=700.0)
-    slope: float = option("watts at the supply for one watt at a GPU (supply losses and fans)", default=1.10)
-    gain_error: float = option("by how much a GPU may draw more than its limit, as its own sensor's error", default=0.05)
-    settle_s: float = option("time until a card obeys a new limit", default=1.0)
-
-    def problems(self) -> Iterator[str]:
-        """What cannot be, each with its key."""
-        if not 0 < self.gpus <= 64:
-            yield f"gpus: is {self.gpus}, should be 1 to 64"
-        if not 0 < self.floor_w <= self.default_w:
-            yield f"floor_w: is {self.floor_w:g}, should be above 0 and at most default_w ({self.default_w:g})"
-        if self.base_w < 0 or self.settle_s < 0 or not 0 <= self.gain_error < 1 or self.slope < 1:
-            yield "base_w, settle_s: at least 0; gain_error: 0 to 1; slope: at least 1"
-        try:
-            expand(self.nodes)
-        except BadHostlist as why:
-            yield f"nodes: {why}"
-
-    def draw_w(self, limit_w: float) -> float:
-        """Worst steady draw of a node whose GPUs' limits add up to `limit_w`."""
-        return self.base_w + self.slope * (1 + self.gain_error) * limit_w
-
-
-@dataclass(frozen=True, slots=True)
 class DomainConfig:
-    """One limit and the nodes below it."""
+    """Nodes, the limit above them all, and those in between."""
 
     name: str = option("name of the domain")
     rating_w: float = option("what the breaker carries for ever: 80 % of a UL breaker's rating unless it is 100 %-rated")
@@ -50,9 +24,12 @@ class DomainConfig:
     budget_w: float | None = option("what the row may draw; at most rating_w, which is the default", default=None)
     mode: str = option("observe, notify or auto", default="observe")
     policy: str = option("who gets how much: fair-share", default="fair-share")
-    trip_heat: float = option("trip of dE/dt = (I/Ir)^2 - 1 from hot, seconds: the lower edge of the maker's band", default=11.0)
-    ceiling_ratio: float = option("never more than this share of the budget, however short", default=1.4)
+    trip_heat: float = option("trip of dE/dt = (I/Ir)^2 - 1 from hot, seconds: the lower edge of the maker's band", default=HOT_TRIP_HEAT_S)
+    ceiling_ratio: float = option("never more than this share of the budget, however short", default=CEILING_RATIO)
     dead_nodes: int | None = option("nodes always counted at the driver's default; default the larger of 1 and 2 %", default=None)
+    base_w: float = option("what else hangs on it and cannot be shed, at its largest", default=0.0)
+    limits: tuple[LimitConfig, ...] = option("limits below: racks, feeds, phases, a UPS", default=())
+    contingencies: tuple[Contingency, ...] = option("what may happen without notice, and must trip nothing either: a feed lost, a UPS on battery", default=())
 
     def problems(self) -> Iterator[str]:
         """What cannot be, each with its key; a budget below the floors is shown as a sum."""
@@ -76,6 +53,22 @@ class DomainConfig:
             return
         if problem := budget_problem(self, self.budget_w if self.budget_w is not None else self.rating_w):
             yield f"budget_w: {problem}"
+        yield from self._tree_problems()
+
+    def _tree_problems(self) -> Iterator[str]:
+        topology = self.topology()
+        wrong = list(name_problems(topology)) or list(tree_problems(topology))
+        yield from wrong or floor_problems(self.tree())
+
+    def topology(self) -> Topology:
+        root = LimitConfig(
+            self.name, self.rating_w, base_w=self.base_w, trip=((2.0, self.trip_heat / 3),), ceiling_ratio=self.ceiling_ratio,
+            dead_nodes=self.dead_count,
+        )
+        return Topology(root, self.limits, self.contingencies, expand([piece for c in self.classes for piece in c.nodes]))
+
+    def tree(self) -> Tree:
+        return tree_of(self.classes, self.topology())
 
     @property
     def node_count(self) -> int:
@@ -89,12 +82,24 @@ class DomainConfig:
 
     def floors_w(self) -> float:
         """All nodes at their floors, but the dearest `dead_count` of them at the driver's default."""
-        at_floor, extra = 0.0, []
+        at_floor, extra = self.base_w + math.fsum(limit.base_w for limit in self.limits), []
         for c in self.classes:
             count = len(expand(c.nodes))
             at_floor += count * c.draw_w(c.gpus * c.floor_w)
             extra += [c.draw_w(c.gpus * c.default_w) - c.draw_w(c.gpus * c.floor_w)] * min(count, self.dead_count)
         return at_floor + sum(sorted(extra)[-self.dead_count :] if self.dead_count else [])
+
+
+def floor_problems(tree: Tree) -> Iterator[str]:
+    """Limits whose floors are more than they carry, each with its sum."""
+    for level in tree.levels[:-1]:
+        floors_w = level.totals_w(level.members.floor_w)
+        for number in np.flatnonzero(floors_w > level.ratings_w).tolist():
+            yield (
+                f"limits: {level.names[number]} carries {level.ratings_w[number]:,.0f} W, below its floors of {floors_w[number]:,.0f} W: "
+                f"{level.counts[number]} nodes, {level.dead_counts[number]} of them dead at the driver's default, {level.other_w[number]:,.0f} W of "
+                "base load; lower floor_w or take nodes away"
+            )
 
 
 def budget_problem(domain: DomainConfig, budget_w: float) -> str | None:

@@ -1,19 +1,22 @@
-"""One power domain as it lives: its nodes' records, its breaker's heat, and what is granted at each decision."""
+"""One power domain as it lives: its nodes' records, its limits' heat, and what is granted at each decision."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power import heat as thermal
-from gpuwarden.controller.power.allocator import Grants, Situation, allocate
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.allocator import NOBODY, Situation, allocate
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.row import SETTLING_S, Row, Seconds, Watts, row_of
+from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
+from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.lease_pb2 import Mode
 
@@ -32,16 +35,17 @@ class Decision:
     """The limits that a tick arrived at, and the sums behind them. Arrays have one entry a node."""
 
     limits_w: Watts  # the floor for a node that nobody vouches for
-    holds: bool  # the breaker carries what may be drawn, whoever vouches for it
+    bound_by: Places  # the limit that left each node less than was wished, as a place in `Tree.limit_names`; -1: none
+    failing: tuple[int, ...]  # limits that may not carry what may be drawn, whoever vouches for it
+    crowded_under: Places  # a limit above the node with more nodes that nobody vouches for than it counts as dead; -1: none
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
-    measured_w: float  # upper estimate of the draw now
-    unaccounted_nodes: tuple[str, ...]  # those that nobody vouches for, counted at the driver's default
+    unaccounted: Flags  # nodes that nobody vouches for, counted at the driver's default
     learning: bool
 
     @property
-    def unaccounted(self) -> int:
-        return len(self.unaccounted_nodes)
+    def holds(self) -> bool:
+        return not self.failing
 
 
 @dataclass(slots=True)
@@ -50,12 +54,9 @@ class Keeper:
 
     config: DomainConfig
     timing: Timing
-    budget_w: float
     mode: "Mode.ValueType"
     nodes: tuple[NodeRecord, ...]
-    row: Row
-    heat: float
-    heat_s: float | None = None
+    loads: Loads
     started_s: float | None = None
     decided_s: float = -math.inf
     urgent_left: int = 0  # decisions that need not wait for the next tick
@@ -69,27 +70,67 @@ class Keeper:
         granted_w = np.array([n.granted_w for n in self.nodes])
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = np.array([n.power_w for n in self.nodes])
-        measured_w = self._measured_w(live, counted_w)
-        self._warm(now_s, measured_w)
+        self.loads.measure(now_s, self._drawn_w(live, counted_w))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
         situation = Situation(
-            budget_w=self.budget_w, heat=self.heat, counted_w=counted_w, held_s=held_s,
+            ratings_w=self.loads.ratings_w, heats=self.loads.heats, counted_w=counted_w, held_s=held_s,
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
             fresh=now_s - np.array([n.raised_s for n in self.nodes]) < SETTLING_S,
-            may_raise=not learning and int(live.sum()) * 2 > len(self.nodes),
-            lease_s=self.timing.lease_s + float(self.row.settle_s.max()),
+            may_raise=(self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts) == NOBODY) & (not learning),
+            lease_s=self._lapse_s,
         )
-        grants = allocate(self.row, situation, self._wishes(now_s, granted_w))
-        if unaccounted.sum() > self.row.dead_count:
-            grants = Grants(self.row.floor_w.copy(), grants.holds)
-        limits_w = np.where(grantable, grants.limits_w, self.row.floor_w)
+        wishes_w, bound_by = self._wishes(now_s, granted_w)
+        grants = allocate(self.tree, situation, wishes_w, bound_by)
+        crowded_under = self.crowded_under(unaccounted)
+        limits_w = np.where(grantable & (crowded_under == NOBODY), grants.limits_w, self.tree.floor_w)
         self.decided_s = now_s
-        nobodys = tuple(self.nodes[index].name for index in np.flatnonzero(unaccounted))
-        self.decision = Decision(limits_w, grants.holds, counted_w, self.row.total_w(counted_w), measured_w, nobodys, learning)
+        self.decision = Decision(
+            limits_w, grants.bound_by, tuple(grants.failing), crowded_under, counted_w, self.tree.total_w(counted_w),
+            unaccounted, learning,
+        )
         return self.decision
+
+    def counted_w(self, limit: int) -> float:
+        """Worst draw of everything that was outstanding before the newest decision."""
+        assert self.decision is not None
+        number, place = self.tree.places[limit]
+        level = self.tree.levels[number]
+        return float(level.totals_w(self.decision.counted_limits_w[level.nodes])[place])
+
+    def heat_changes(self) -> tuple[LimitHeat, ...]:
+        """What must be durable before the newest decision's grants leave."""
+        assert self.decision is not None
+        worst_w = np.maximum(self.decision.counted_limits_w, self.decision.limits_w)
+        return self.loads.heat_changes(worst_w, self._lapse_s)
+
+    @property
+    def tree(self) -> Tree:
+        return self.loads.tree
+
+    @property
+    def budget_w(self) -> float:
+        return self.loads.budget_w
+
+    @property
+    def _lapse_s(self) -> float:
+        """Lease and settling of a new grant."""
+        return self.timing.lease_s + float(self.tree.settle_s.max())
+
+    def crowded_under(self, unaccounted: Flags) -> Places:
+        """For each node the largest limit above it with more such nodes than it counts as dead."""
+        return self._under(lambda level: level.tallies(unaccounted[level.nodes]) > level.dead_counts)
+
+    def _under(self, true: Callable[[Level], Flags]) -> Places:
+        """For each node the largest limit above it of which it is true, as a place in `Tree.limit_names`; -1 if none."""
+        found, first = np.full(len(self.nodes), NOBODY), 0
+        for level in self.tree.levels:
+            numbers = np.where(true(level), np.arange(first, first + len(level.names)), NOBODY)
+            found[level.nodes] = np.maximum(found[level.nodes], level.spread(numbers))
+            first += len(level.names)
+        return found
 
     def _counted(self, now_s: float, granted_w: Watts) -> tuple[Watts, Seconds]:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
@@ -98,38 +139,39 @@ class Keeper:
         counted = np.array([n.exposure.counted(now_s) for n in self.nodes])
         return counted[:, 0], counted[:, 1]
 
-    def _measured_w(self, live: np.ndarray[tuple[int], np.dtype[np.bool_]], counted_w: Watts) -> float:
-        """Upper estimate: sensors at their worst error, silent nodes at the worst that they may do."""
-        gpus_w = np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
-        return float(self.row.draws_w(gpus_w).sum())
+    def _drawn_w(self, live: Flags, counted_w: Watts) -> Watts:
+        """What each node's GPUs draw, at most, by their own readings; a silent node the worst that it may."""
+        return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
 
-    def _warm(self, now_s: float, measured_w: float) -> None:
-        if self.heat_s is not None:
-            self.heat = thermal.after(self.heat, measured_w / self.budget_w, now_s - self.heat_s)
-            self.heat = min(self.heat, thermal.UNKNOWN_SHARE * self.config.trip_heat)
-        self.heat_s = now_s
-
-    def _learning(self, now_s: float, unaccounted: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    def _learning(self, now_s: float, unaccounted: Flags) -> bool:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
 
-    def _wishes(self, now_s: float, granted_w: Watts) -> Watts:
+    def _wishes(self, now_s: float, granted_w: Watts) -> tuple[Watts, Places]:
+        """The policy's, from the smallest limits up: each level gets what those below it leave. And which limit left each node the least."""
+        bound_by = np.full(len(self.nodes), NOBODY)
         if self._resumed(now_s):
-            return granted_w
+            return granted_w, bound_by
         peaks_w = np.array([n.peak_w for n in self.nodes])
         rises_w = np.array([n.rising_w(now_s) for n in self.nodes])
         limits_w = np.array([n.limit_w for n in self.nodes]) if self.mode == Mode.MODE_AUTO else granted_w
-        return POLICIES[self.config.policy](RowView(self.row, self.budget_w, peaks_w, self.powers_w, limits_w, rises_w))
+        most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
+        for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):
+            tight = level.totals_w(most_w[level.nodes]) > ratings_w
+            if tight.any():
+                part = level.only(tight)
+                of = part.nodes
+                view = RowView(part, ratings_w[tight], most_w[of], peaks_w[of], self.powers_w[of], limits_w[of], rises_w[of])
+                wished_w = policy(view)
+                bound_by[of] = np.where(wished_w < most_w[of], part.spread(first + np.flatnonzero(tight)), bound_by[of])
+                most_w[of] = wished_w
+            first += len(level.names)
+        return most_w, bound_by
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
         assert self.started_s is not None
         return any(n.resumed for n in self.nodes) and now_s - self.started_s < self.timing.lease_s
-
-    def set_budget(self, budget_w: float) -> None:
-        """The heat is in terms of the budget: a change leaves it unknown until measured load has cooled it."""
-        self.budget_w = budget_w
-        self.heat = thermal.UNKNOWN_SHARE * self.config.trip_heat
 
     def set_mode(self, mode: "Mode.ValueType") -> None:
         """Entering auto begins at the floor; outside it nothing is capped."""
@@ -138,21 +180,21 @@ class Keeper:
                 node.granted_w = _beginning_w(node.exposure, mode)
         self.mode = mode
 
-    def without_us_w(self) -> float:
-        """What the row may draw if every node is at the driver's default."""
-        return float(self.row.draws_w(self.row.default_w).sum())
 
-
-def keeper_of(config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType") -> Keeper:
-    """A domain at the start: nothing known of its nodes, its breaker's history unknown, hence just below the trip."""
+def keeper_of(
+    config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType", heats: Sequence[LimitHeat] = ()
+) -> Keeper:
+    """A domain at the start: nothing known of its nodes, and of its limits' history what is remembered."""
     nodes = []
     for made in config.classes:
         floor_w, default_w = made.gpus * made.floor_w, made.gpus * made.default_w
         nodes += [
             _node(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), mode) for name in expand(made.nodes)
         ]
-    heat = thermal.UNKNOWN_SHARE * config.trip_heat
-    return Keeper(config, timing, budget_w, mode, tuple(nodes), row_of(config), heat)
+    tree = config.tree()
+    loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
+    loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
+    return Keeper(config, timing, mode, tuple(nodes), loads)
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

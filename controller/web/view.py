@@ -68,7 +68,15 @@ def domain(shown: PowerDomain) -> dict[str, Any]:
         "heat_ratio": number(shown.heat_ratio, 3),
         "node_count": shown.node_count,
         "live_count": shown.live_count,
+        "tightest": _tightest(shown),
     }
+
+
+def _tightest(shown: PowerDomain) -> dict[str, Any] | None:
+    """Of the limits below the domain's own, the one that carries most of what it may."""
+    below = [limit for limit in shown.limits if not limit.contingency and limit.name != shown.name]
+    tightest = max(below, key=lambda limit: limit.power_w / limit.rating_w, default=None)
+    return None if tightest is None else {"name": tightest.name, "load_ratio": number(tightest.power_w / tightest.rating_w, 3)}
 
 
 def _nodes(nodes: Sequence[Node]) -> dict[str, list[Any]]:

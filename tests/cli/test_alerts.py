@@ -11,7 +11,8 @@ from fakes.limiters import KEY
 from gpuwarden.cli.main import main
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.main import ControllerShell
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.address import Address
 
 Run = Callable[..., int]

@@ -19,7 +19,8 @@ from gpuwarden.cli.status_wrong import troubles
 from gpuwarden.controller import metrics
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.main import ControllerShell
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.address import Address
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.proto import control_pb2 as pb

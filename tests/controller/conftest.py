@@ -17,7 +17,8 @@ from grpc_status import rpc_status
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.address import Address
 from gpuwarden.core.channel import open_channel
 from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse

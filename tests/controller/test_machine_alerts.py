@@ -6,8 +6,9 @@ from fakes.limiters import Limiter, Row
 from gpuwarden.controller.alerts import FIRING_LIMIT
 from gpuwarden.controller.events import Action, FindingArrived, Notify, Tick, WriteLedger
 from gpuwarden.controller.machine import Controller, ControllerSetup
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.remembered import MODES
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject

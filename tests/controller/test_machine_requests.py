@@ -16,8 +16,9 @@ from gpuwarden.controller.events import (
     WriteLedger,
 )
 from gpuwarden.controller.machine import Controller, ControllerSetup
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.control_pb2 import Action as Line

@@ -30,8 +30,9 @@ from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.maintenance import Window
 from gpuwarden.controller.people import window_of
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.racks import RackConfig
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub

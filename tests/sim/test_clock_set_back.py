@@ -14,8 +14,9 @@ from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.agent.reading import DeviceReading, Reading
 from gpuwarden.controller.events import Action, Event, FindingArrived, Notify, Publish, Tick, WriteLedger
 from gpuwarden.controller.machine import Controller, ControllerSetup
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.detector.events import Polled, PublishFinding, Raw
 from gpuwarden.detector.events import Tick as DetectorTick
 from gpuwarden.detector.machine import Detector, DetectorSetup

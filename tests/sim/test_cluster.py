@@ -14,8 +14,9 @@ import pytest
 from gpuwarden.agent.events import FromController
 from gpuwarden.controller.events import ReportArrived
 from gpuwarden.controller.ledger import Ledger
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.proto.lease_pb2 import Mode
 from gpuwarden.sim.cluster import Cluster, Outside, Row
 from gpuwarden.sim.loads import ChangingLoad

@@ -10,8 +10,9 @@ from gpuwarden.agent.limiter.events import Directive, LimitsRead, PowerRead, Rea
 from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 from gpuwarden.controller.events import Action, ReportArrived, SendGrant, SessionOpened, SetMode, Tick
 from gpuwarden.controller.machine import Controller, ControllerSetup
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.seal import Way, unseal
 from gpuwarden.proto.lease_pb2 import Grant, Mode
 

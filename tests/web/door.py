@@ -15,7 +15,8 @@ from fakes.limiters import KEY
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.web.certificate import WebTls
 from gpuwarden.core.address import Address
 

@@ -47,6 +47,7 @@ function content(domain) {
       fact("worst case", watts(domain.counted_w)),
       fact("breaker", watts(domain.rating_w)),
       fact("breaker heat", percent(domain.heat_ratio), domain.heat_ratio >= 0.8 ? "hot" : ""),
+      ...(domain.tightest ? [fact("tightest limit", `${domain.tightest.name}, ${percent(domain.tightest.load_ratio)}`)] : []),
       fact("nodes live", `${domain.live_count} of ${domain.node_count}`),
     ),
   ];

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass, budget_problem
+from gpuwarden.controller.power.domain import DomainConfig, budget_problem
+from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.config import ConfigError, parse
 
 H100 = NodeClass("h100", ("n[1-64]",))
@@ -35,6 +36,7 @@ def test_a_budget_that_is_no_power_is_refused(budget_w: float) -> None:
         ("mode", "aut", "mode: is 'aut', should be observe, notify or auto"),
         ("polcy", "x", "polcy: unknown key; did you mean policy?"),
         ("classes", [], "classes: hold no node"),
+        ("classes", [{"name": "h", "nodes": ["n1"], "supply_w": 8000.0}], "classes.0..supply_w: is 8,000 W, below the 8,768 W"),
         ("rating_w", -3, "rating_w: is -3, should be above 0"),
         ("ceiling_ratio", 0.5, "ceiling_ratio: at least 1"),
         ("dead_nodes", -1, "dead_nodes: is -1, should be at least 0"),

@@ -6,38 +6,43 @@ from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.fair_share import wishes
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.domain import DomainConfig, NodeClass
-from gpuwarden.controller.power.row import row_of
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.node_class import NodeClass
 
 NODES = 8
-ROW = row_of(DomainConfig("row", 60e3, (NodeClass("h100", (f"n[1-{NODES}]",)),)))
+TREE = DomainConfig("row", 60e3, (NodeClass("h100", (f"n[1-{NODES}]",)),)).tree()
 STEADY = np.zeros(NODES)
 readings = st.lists(st.floats(300.0, 5600.0) | st.just(float("nan")), min_size=NODES, max_size=NODES)
+
+
+def wished(budget_w: float, power_w: Watts, limit_w: Watts, rise_w: Watts = STEADY) -> Watts:
+    return wishes(RowView(TREE.root, np.array([budget_w]), TREE.default_w, power_w, power_w, limit_w, rise_w))
 
 
 @settings(deadline=None)
 @given(readings, st.floats(45e3, 90e3))
 def test_the_worst_draw_of_all_wishes_fits_the_budget(power: list[float], budget_w: float) -> None:
     power_w = np.array(power)
-    wish_w = wishes(RowView(ROW, budget_w, power_w, power_w, ROW.default_w, STEADY))
-    assert (wish_w >= ROW.floor_w - 1e-6).all() and (wish_w <= ROW.default_w + 1e-6).all()
-    assert ROW.total_w(wish_w) <= budget_w * (1 + 1e-9) or np.allclose(wish_w, ROW.floor_w)
+    wish_w = wished(budget_w, power_w, TREE.default_w)
+    assert (wish_w >= TREE.floor_w - 1e-6).all() and (wish_w <= TREE.default_w + 1e-6).all()
+    assert TREE.total_w(wish_w) <= budget_w * (1 + 1e-9) or np.allclose(wish_w, TREE.floor_w)
 
 
 def test_an_idle_node_leaves_its_share_to_those_who_are_held_back() -> None:
     power_w = np.where(np.arange(NODES) < 4, 500.0, 3300.0)
-    wish_w = wishes(RowView(ROW, 50e3, power_w, power_w, np.full(NODES, 3300.0), STEADY))
+    wish_w = wished(50e3, power_w, np.full(NODES, 3300.0))
     assert wish_w[:4].max() < wish_w[4:].min()
     assert np.ptp(wish_w[4:]) < 1.0
 
 
 def test_where_all_is_plenty_nobody_is_capped() -> None:
     power_w = np.full(NODES, 3000.0)
-    assert np.allclose(wishes(RowView(ROW, 90e3, power_w, power_w, ROW.default_w, STEADY)), ROW.default_w)
+    assert np.allclose(wished(90e3, power_w, TREE.default_w), TREE.default_w)
 
 
 def test_a_node_that_has_just_risen_by_a_step_is_taken_to_want_more_than_the_reading_shows() -> None:
     power_w = np.array([1300.0, *[3300.0] * 6, 1000.0])  # the last may be the one that counts as dead
-    steady_w, rising_w = (wishes(RowView(ROW, 50e3, power_w, power_w, power_w / 0.9, rise_w)) for rise_w in (STEADY, 340.0 * (np.arange(NODES) == 0)))
+    steady_w, rising_w = (wished(50e3, power_w, power_w / 0.9, rise_w) for rise_w in (STEADY, 340.0 * (np.arange(NODES) == 0)))
     assert rising_w[0] > steady_w[0] + 400.0
     assert (rising_w[1:7] < steady_w[1:7] - 40.0).all()

@@ -1,0 +1,74 @@
+"""`gpuwarden explain cap NODE`: why this node has this limit now."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from google.protobuf.json_format import MessageToDict
+
+from gpuwarden.cli.operator import controller_verb
+from gpuwarden.cli.plain_text import aligned, printable
+from gpuwarden.cli.status import ask
+from gpuwarden.controller.web import words
+from gpuwarden.proto import control_pb2 as pb
+from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
+from gpuwarden.proto.lease_pb2 import Mode
+
+if TYPE_CHECKING:
+    import grpc
+
+_TITLE = ("LIMIT", "CARRIES", "DRAWS UP TO", "WORST CASE", "HEAT")
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    explain = controller_verb(verbs, "explain", "why a node has the power limit that it has", _explain)
+    explain.add_argument("what", choices=("cap",))
+    explain.add_argument("node", metavar="NODE")
+    explain.add_argument("--json", action="store_true")
+
+
+def _explain(channel: "grpc.Channel", args: argparse.Namespace) -> int:
+    seen = ask(ControlServiceStub(channel))
+    node = next((node for node in seen.nodes if node.name == args.node), None)
+    if node is None:
+        print(f"gpuwarden: no node {args.node!r} in any power domain; see gpuwarden status --json", file=sys.stderr)
+        return 1
+    domain = next(domain for domain in seen.cluster.domains if domain.name == node.domain)
+    if args.json:
+        limits = [MessageToDict(limit, preserving_proto_field_name=True) for limit in _limits(node, domain)]
+        print(json.dumps({"node": MessageToDict(node, preserving_proto_field_name=True), "limits": limits}, indent=1))
+    else:
+        print("\n".join(map(printable, explained(node, domain))))
+    return 0
+
+
+def explained(node: pb.Node, domain: pb.PowerDomain) -> Iterator[str]:
+    """Its limit, the reason, what is in force, and the limits above it that say so."""
+    each_w, floor_w, default_w = (watts / node.gpu_count for watts in (node.granted_w, node.floor_w, node.default_w))
+    would = "" if domain.mode == Mode.MODE_AUTO else f"would be (mode {words.mode(domain.mode)}) "
+    yield f"{node.name}: {node.gpu_count} GPUs {would}at {each_w:.0f} W each; the floor is {floor_w:.0f} W, the driver's default {default_w:.0f} W"
+    yield f"why:      {node.reason or 'nothing has changed its limit since the controller started'}"
+    yield f"in force: {_in_force(node)}"
+    if node.refusal:
+        yield f"refused:  {node.refusal}"
+    yield f"draws:    {words.watts(node.gpu_power_w)} on its GPUs, {words.watts(node.power_w)} in all; counted with limits of {words.watts(node.counted_w)} in every sum"
+    yield ""
+    yield from aligned([_TITLE, *map(_cells, _limits(node, domain))], range(1, len(_TITLE)))
+
+
+def _in_force(node: pb.Node) -> str:
+    if not 0 <= node.report_age_s < float("inf"):
+        return "nothing was heard of its limiter"
+    lease = f", the lease runs {node.lease_ends_in_s:.1f} s more" if 0 < node.lease_ends_in_s < float("inf") else ""
+    return f"{node.enforced_w / node.gpu_count:.0f} W each, as read back {node.report_age_s:.1f} s ago{lease}"
+
+
+def _limits(node: pb.Node, domain: pb.PowerDomain) -> list[pb.PowerLimit]:
+    """The one that binds it, and the domain's own."""
+    return [limit for limit in domain.limits if limit.name in (node.bound_by, domain.name)]
+
+
+def _cells(limit: pb.PowerLimit) -> tuple[str, ...]:
+    return limit.name, words.watts(limit.rating_w), words.watts(limit.power_w), words.watts(limit.counted_w), words.percent(limit.heat_ratio)

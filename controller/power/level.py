@@ -1,0 +1,173 @@
+"""The arithmetic of limits that share no node, side by side.
+
+Arrays have one entry a node that hangs on them, limit after limit ("member"), or one a limit. Limits and powers of a node's GPUs are W.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.controller.power.breaker import Breakers, breakers_of
+from gpuwarden.controller.power.topology import Branch
+
+Watts: TypeAlias = NDArray[np.float64]
+Seconds: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+Places: TypeAlias = NDArray[np.intp]
+S = TypeVar("S", bound=np.generic)
+
+# A card may overshoot a new limit: 1.5 for less than 250 ms, 1.10 for up to a second.
+SPIKE_RATIO, SPIKE_S = 1.5, 0.25
+SETTLING_RATIO, SETTLING_S = 1.10, 1.0
+LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
+FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """What a limit sees of its nodes: `base_w` and `gain` (W drawn at worst for one W of limit) are its share of theirs."""
+
+    base_w: Watts
+    gain: Watts
+    floor_w: Watts
+    default_w: Watts
+
+    def at(self, places: Places | Flags) -> "Members":
+        return Members(self.base_w[places], self.gain[places], self.floor_w[places], self.default_w[places])
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """`nodes`: each member's place in the domain; `counts`: members of each limit, none of them 0; `other_w`: what no node draws; `cases`: the contingency of each, or ""."""
+
+    names: tuple[str, ...]
+    nodes: Places
+    counts: Places
+    members: Members
+    ratings_w: Watts
+    other_w: Watts
+    dead_counts: Places
+    cases: tuple[str, ...]
+    breakers: Breakers
+
+    @cached_property
+    def starts(self) -> Places:
+        return np.cumsum(self.counts) - self.counts
+
+    @cached_property
+    def usual(self) -> Flags:
+        """Whether each is as it usually is, after no contingency."""
+        return np.array([not case for case in self.cases])
+
+    @cached_property
+    def default_draws_w(self) -> Watts:
+        return self.draws_w(self.members.default_w)
+
+    def spread(self, of_limits: NDArray[S]) -> NDArray[S]:
+        """To each member what its limit has."""
+        return np.repeat(of_limits, self.counts)
+
+    def under(self, limit: int) -> Places:
+        """The nodes of one limit."""
+        return self.nodes[self.starts[limit] : self.starts[limit] + self.counts[limit]]
+
+    def sums(self, of_members: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of each limit."""
+        return np.add.reduceat(of_members, self.starts)
+
+    def tallies(self, flags: Flags) -> Places:
+        """How many members of each limit."""
+        return np.add.reduceat(flags.astype(np.intp), self.starts)
+
+    def draws_w(self, limits_w: Watts) -> Watts:
+        """Worst steady draw of each member."""
+        return self.members.base_w + self.members.gain * limits_w
+
+    def totals_w(self, limits_w: Watts) -> Watts:
+        """Worst steady draw of each limit, with the `dead_counts` members for which that is dearest at the driver's default."""
+        draws_w = self.draws_w(limits_w)
+        return self.other_w + self.sums(draws_w) + self._dead_extra_w(draws_w)
+
+    def _dead_extra_w(self, draws_w: Watts) -> Watts:
+        extra_w = np.maximum(self.default_draws_w - draws_w, 0.0)
+        dead_w = np.where(self.dead_counts == 1, np.maximum.reduceat(extra_w, self.starts), 0.0)
+        for limit in self._many_dead:
+            own_w, dead = extra_w[self.starts[limit] : self.starts[limit] + self.counts[limit]], self.dead_counts[limit]
+            dead_w[limit] = np.partition(own_w, -dead)[-dead:].sum()
+        return dead_w
+
+    @cached_property
+    def _many_dead(self) -> list[int]:
+        return np.flatnonzero(self.dead_counts > 1).tolist()
+
+    def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags) -> Flags:
+        """Whether each limit holds if every message is lost from now on.
+
+        Each node draws the worst of its limit for `held_s` (inf: for ever) and of its floor from then on; `fresh` nodes
+        may overshoot first. Draws only fall along the way, so a limit that fits at the start fits for ever.
+        """
+        now_w = self.totals_w(limits_w)
+        overshoot_w = self.sums(np.where(fresh, self.members.gain * limits_w, 0.0))
+        spike_w, settling_w = now_w + (SPIKE_RATIO - 1) * overshoot_w, now_w + (SETTLING_RATIO - 1) * overshoot_w
+        fits = (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
+        may = ~fits & (spike_w <= self.breakers.ceiling_ratio * ratings_w)
+        if not may.any():
+            return fits
+        part = self.only(may)
+        places = self.spread(may)
+        phases = part.phases_w(limits_w[places], held_s[places], spike_w[may], settling_w[may])
+        fits[may] = part.peaks(ratings_w[may], heat[may], phases) < part.breakers.trip_heat
+        return fits
+
+    def phases_w(self, limits_w: Watts, held_s: Seconds, spike_w: Watts, settling_w: Watts) -> Iterator[tuple[Watts, float]]:
+        """(load of each limit, seconds): overshoot first, then the leases end one after another, then floors for ever.
+
+        The overshoot's time comes on top of the leases': more than what can be.
+        """
+        yield spike_w, SPIKE_S
+        yield settling_w, SETTLING_S - SPIKE_S
+        ends_s, past_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S, 0.0
+        fallen_w = np.minimum(limits_w, self.members.floor_w)
+        for end_s in np.unique(ends_s).tolist():
+            yield self.totals_w(np.where(ends_s >= end_s, limits_w, fallen_w)), min(end_s, FOREVER_S) - past_s
+            past_s = end_s
+        yield self.totals_w(np.where(np.isinf(held_s), limits_w, self.members.floor_w)), FOREVER_S
+
+    def peaks(self, ratings_w: Watts, heat: NDArray[np.float64], phases_w: Iterator[tuple[Watts, float]]) -> NDArray[np.float64]:
+        """The highest heat of each limit on the way."""
+        highest = heat
+        for load_w, seconds in phases_w:
+            heat = self.breakers.after(heat, load_w / ratings_w, seconds)
+            highest = np.maximum(highest, heat)
+        return highest
+
+    def only(self, chosen: Flags) -> "Level":
+        """Some of its limits."""
+        if chosen.all():
+            return self
+        places = self.spread(chosen)
+        names, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.cases))
+        return Level(
+            names, self.nodes[places], self.counts[chosen],
+            self.members.at(places), self.ratings_w[chosen], self.other_w[chosen], self.dead_counts[chosen], cases, self.breakers.only(chosen),
+        )
+
+
+def level_of(branches: Sequence[Branch], nodes: Members) -> Level:
+    """`nodes` of the whole domain. The branches share none."""
+    places = [np.flatnonzero(branch.shares) for branch in branches]
+    members, shares = np.concatenate(places), np.concatenate([branch.shares[at] for branch, at in zip(branches, places, strict=True)])
+    seen = nodes.at(members)
+    return Level(
+        tuple(branch.name for branch in branches), members, np.array([len(at) for at in places]),
+        Members(shares * seen.base_w, shares * seen.gain, seen.floor_w, seen.default_w),
+        np.array([branch.limit.rating_w for branch in branches]), np.array([branch.other_w for branch in branches]),
+np.array([branch.dead_count for branch in branches]),
+        tuple(branch.case for branch in branches),
+        breakers_of([branch.limit for branch in branches]),
+    )

@@ -1,0 +1,62 @@
+"""Limits' heat that outlives this controller.
+
+What is kept is no reading but a bound: where the heat may be, at worst, once all grants in force have lapsed and settled. So it holds
+however long nobody looks, and is written again only when the bound rises, or has fallen by much.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gpuwarden.controller.power.breaker import Values
+from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.tree import Tree
+
+RISE_SHARE: Final = 0.01  # of the trip: kept with this much on top, so that not every step is written
+FALL_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHeat:
+    """Heat of a limit (`breaker` has its unit), in terms of `rating_w`."""
+
+    domain: str
+    limit: str
+    rating_w: float
+    heat: float
+
+
+class HeatKept:
+    """What of one domain's heat is durable by now."""
+
+    def __init__(self, domain: str, tree: Tree) -> None:
+        self._domain, self._tree = domain, tree
+        self._kept = [np.full(len(level.names), np.nan) for level in tree.levels]
+
+    def changes(self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
+        """What must be kept before a grant leaves. `worst_w`: the highest limit that each node may be obeying, that grant included."""
+        return tuple(self._changes(heats, ratings_w, worst_w, lapse_s))
+
+    def _changes(self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, lapse_s: float) -> Iterator[LimitHeat]:
+        for number, (level, heat, rating_w) in enumerate(zip(self._tree.levels, heats, ratings_w, strict=True)):
+            unknown, kept = level.breakers.unknown, self._kept[number]
+            growth = np.maximum(0.0, level.breakers.rate(level.totals_w(worst_w[level.nodes]) / rating_w)) * lapse_s
+            bound = np.minimum(heat + growth, unknown)
+            stale = ~((kept >= bound) & (kept <= bound + FALL_SHARE * unknown + RISE_SHARE * unknown))
+            self._kept[number] = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
+            for place in np.flatnonzero(stale).tolist():
+                yield LimitHeat(self._domain, level.names[place], float(rating_w[place]), float(self._kept[number][place]))
+
+
+def begin(tree: Tree, ratings_w: Sequence[Watts], remembered: Sequence[LimitHeat]) -> list[Values]:
+    """Heat to begin with: as remembered in terms of the same rating, else unknown, which is just below the trip."""
+    known = {(one.limit, one.rating_w): one.heat for one in remembered}
+    return [
+        np.array([
+            min(known.get((name, rating_w), unknown), unknown)
+            for name, rating_w, unknown in zip(level.names, of_level_w.tolist(), level.breakers.unknown.tolist(), strict=True)
+        ])
+        for level, of_level_w in zip(tree.levels, ratings_w, strict=True)
+    ]

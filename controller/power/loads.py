@@ -1,0 +1,74 @@
+"""What a domain's limits carry now, and how warm they are."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpuwarden.controller.power.breaker import Values
+from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat
+from gpuwarden.controller.power.tree import Tree
+
+
+@dataclass(slots=True)
+class Loads:
+    """`heats`, `measured_w`: an array for each level of the tree, one entry a limit. A limit is named by its place in `Tree.limit_names`."""
+
+    tree: Tree
+    budget_w: float
+    heats: list[Values]
+    kept: HeatKept
+    measured_w: list[Watts] = field(default_factory=list)
+    """Upper estimates; nothing before the first measurement."""
+    measured_s: float | None = None
+
+    @property
+    def ratings_w(self) -> list[Watts]:
+        """The domain's own limit carries its budget."""
+        return [*(level.ratings_w for level in self.tree.levels[:-1]), np.array([self.budget_w])]
+
+    def measure(self, now_s: float, gpus_w: Watts) -> None:
+        """`gpus_w`: what each node's GPUs draw, at most.
+
+        A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen.
+        """
+        passed_s = 0.0 if self.measured_s is None else now_s - self.measured_s
+        self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
+        self.heats = [
+            np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
+            for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)
+        ]
+        self.measured_s = now_s
+
+    def set_budget(self, budget_w: float) -> None:
+        """Heat is in terms of the rating: a change leaves it unknown until measured load has cooled it."""
+        self.budget_w = budget_w
+        self.heats[-1] = self.tree.root.breakers.unknown
+
+    def heat_changes(self, worst_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
+        """What must be durable before grants leave that let each node draw `worst_w`."""
+        return self.kept.changes(self.heats, self.ratings_w, worst_w, lapse_s)
+
+    @property
+    def heat_ratio(self) -> float:
+        """How near to its trip the hottest limit is, as things are: 0 cold to 1 trip."""
+        levels = zip(self.tree.levels, self.heats, strict=True)
+        return max(float(np.where(level.usual, heat / level.breakers.trip_heat, 0.0).max()) for level, heat in levels)
+
+    @property
+    def drawn_w(self) -> float:
+        """Of the whole domain, at most."""
+        return float(self.measured_w[-1][0])
+
+    def fullest(self) -> tuple[int, float]:
+        """The limit that carries most of what it may, as things are, and how much."""
+        levels = zip(self.tree.levels, self.measured_w, self.ratings_w, strict=True)
+        ratios = np.concatenate([np.where(level.usual, drawn_w / ratings_w, 0.0) for level, drawn_w, ratings_w in levels])
+        fullest = len(ratios) - 1 - int(ratios[::-1].argmax())  # of equal ones the largest
+        return fullest, float(ratios[fullest])
+
+    def shown(self, limit: int) -> str:
+        """What a limit carries now of what it may."""
+        number, place = self.tree.places[limit]
+        drawn_kw, rating_kw = self.measured_w[number][place] / 1e3, self.ratings_w[number][place] / 1e3
+        return f"{self.tree.limit_names[limit]} draws up to {drawn_kw:,.1f} of {rating_kw:,.1f} kW"

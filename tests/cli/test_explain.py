@@ -1,0 +1,72 @@
+"""`gpuwarden explain cap`: of nodes that obey a real controller's machine, and of a controller that has heard of nobody."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakes.limiters import KEY, Limiter, Row
+
+from gpuwarden.cli.explain import explained
+from gpuwarden.cli.main import main
+from gpuwarden.controller.config import ControllerConfig
+from gpuwarden.controller.events import Publish
+from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.main import ControllerShell
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.limit import LimitConfig
+from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.core.address import Address
+
+NODES = ("n0", "n1", "n2", "n3")
+RACKS = (LimitConfig("rack-0", 14e3, nodes=("n[0-1]",), dead_nodes=0), LimitConfig("rack-1", 20e3, nodes=("n[2-3]",), dead_nodes=0))
+DOMAIN = DomainConfig("row-a", 40e3, (NodeClass("h100", NODES),), mode="auto", dead_nodes=0, limits=RACKS)
+
+
+def said_of(node: str, demand_w: float) -> str:
+    setup = ControllerSetup("c1", 0, (DOMAIN,), (), Timing(5.0, 3.0, 2.5))
+    row = Row(Controller(setup, dict.fromkeys(NODES, KEY)), [Limiter(name, demand_w=demand_w) for name in NODES])
+    row.connect()
+    row.run(15.0)
+    seen = [action for action in row.done if isinstance(action, Publish)][-1].snapshot
+    (of,) = (shown for shown in seen.nodes if shown.name == node)
+    return "\n".join(explained(of, seen.cluster.domains[0]))
+
+
+def test_the_rack_that_binds_a_node_is_named_with_its_sums() -> None:
+    said = said_of("n0", 5000.0)
+    assert "n0: 8 GPUs at " in said and "the driver's default 700 W" in said
+    assert "rack-0 draws up to" in said and "fair-share" in said
+    assert "rack-0  14.0 kW" in said and "row-a   40.0 kW" in said and "rack-1" not in said
+    assert "the lease runs" in said
+
+
+def test_a_node_that_nothing_binds_is_told_so() -> None:
+    said = said_of("n2", 1000.0)
+    assert "8 GPUs at 700 W each" in said
+    assert "to the driver's default" in said and "rack-1" not in said
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    config = ControllerConfig(ledger_file=tmp_path / "ledger.sqlite", keys_dir=tmp_path, domains=(DOMAIN,), listen=Address("127.0.0.1", 0))
+    with ControllerShell(config, dict.fromkeys(NODES, KEY)) as shell:
+        until_s = time.monotonic() + 20.0
+        while shell.board.newest() is None:
+            assert time.monotonic() < until_s, "the controller has published nothing"
+            time.sleep(0.05)
+        yield lambda *words: main([*words, "--server", str(shell.address)])
+
+
+def test_a_node_that_nobody_has_heard_of(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", "cap", "n1") == 0
+    assert "nothing was heard of its limiter" in capsys.readouterr().out
+    assert run("explain", "cap", "n1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["node"]["name"] == "n1"
+
+
+def test_a_node_in_no_domain(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", "cap", "gpu1") == 1
+    assert "no node 'gpu1' in any power domain" in capsys.readouterr().err
