@@ -10,8 +10,9 @@ import pytest
 
 from gpuwarden.detector import history
 from gpuwarden.detector.history import Recorder
+from gpuwarden.detector.history_door import BadHistory
 from gpuwarden.detector.history_file import MAX_NS
-from gpuwarden.detector.history_read import BadHistory, read
+from gpuwarden.detector.history_read import read
 from gpuwarden.detector.history_table import DEVICES, SCHEMAS, matrix
 from gpuwarden.proto.decode import decode
 from gpuwarden.proto.encode import encode
