@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # has no types
 
-from gpuwarden.detector.account_card import MEASURES, spent
+from gpuwarden.detector.account_card import MEASURES, Joint, spent
 from gpuwarden.detector.account_read import parts
 from gpuwarden.detector.account_rows import FIRST_JOB, IDLE, NOT_KNOWN, Names, Rows
 from gpuwarden.detector.cap_cost import Values
@@ -129,13 +129,19 @@ class Book:
         if found is None:
             return
         self._last[card] = found.last
-        for joint in found.joints:  # what this start had counted before it was joined is in both
-            self._joined_j += joint.rise_j - (joint.counter_j - self._counters[card, joint.start][0])
+        for joint in found.joints:
+            self._joined_j += joint.rise_j - self._in_both_j(card, joint)
         self._unread_s += found.unread_s
         for holders, measures in zip(found.holders, found.measures, strict=True):
             parties = self._names.holders[holders]
             for party in parties:
                 self._spent[party, card] += measures / len(parties)
+
+    def _in_both_j(self, card: int, joint: Joint) -> float:
+        """What the earlier start counted after it was left and the later one before it was joined: the joint has it too."""
+        _, highest_j = self._counters[card, joint.before]
+        lowest_j, _ = self._counters[card, joint.after]
+        return highest_j - joint.before_j + joint.after_j - lowest_j
 
     def _count(self, card: int, rows: Rows) -> None:
         """Of the counter nothing but its ends, so that it can be held against what was added up span by span."""

@@ -14,7 +14,7 @@ agent) is passed over, as is one without the counter on a card that has one: the
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,12 @@ MEASURES: Final = ("seconds", "energy_j", "power_j", *SHARES)
 
 
 class Joint(NamedTuple):
-    """What the driver's counter rose by, `rise_j`, to a row of another start of the agent, at which the count of that start was `counter_j`."""
+    """Where two starts of the agent meet: the count of either there, and what the driver's counter rose by between. J."""
 
-    start: int
-    counter_j: float
+    before: int
+    before_j: float
+    after: int
+    after_j: float
     rise_j: float
 
 
@@ -76,8 +78,12 @@ def spent(rows: Rows, names: Names) -> Spent | None:
         np.concatenate((_with_shares(halves, rows[:-1][~long]), _with_shares(halves, rows[1:][~long]), _with_shares(known[long], None))),
     )
     unread_s = float(spans.seconds[np.isnan(spans.energy_j)].sum())
-    joints = (Joint(int(rows["start"][i + 1]), float(rows["counter_j"][i + 1]), float(spans.energy_j[i])) for i in np.flatnonzero(spans.joins))
-    return Spent(holders, measures, tuple(joints), unread_s, rows[-1:].copy())
+    joints = tuple(_joint(rows[i], rows[i + 1], spans.energy_j[i]) for i in np.flatnonzero(spans.joins))
+    return Spent(holders, measures, joints, unread_s, rows[-1:].copy())
+
+
+def _joint(before: Any, after: Any, rise_j: float) -> Joint:
+    return Joint(int(before["start"]), float(before["counter_j"]), int(after["start"]), float(after["counter_j"]), float(rise_j))
 
 
 def _with_counter(rows: Rows) -> Rows:

@@ -102,14 +102,20 @@ class Names:
 
 
 def _distinct(columns: Sequence[pa.Array]) -> tuple[list[tuple[str, ...]], Numbers]:
-    """The different rows of some columns of text without nulls, and for each row which of them it is."""
+    """The different rows of some columns of text without nulls, sorted, and for each row which of them it is.
+
+    Sorted, so that the numbers they get do not depend on the order of rows and files.
+    """
     coded = [column.dictionary_encode() for column in columns]
     key = np.zeros(len(columns[0]), np.int64)
     for one in coded:
         key = key * max(len(one.dictionary), 1) + one.indices.to_numpy(zero_copy_only=False)
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
-    names = [one.take(pa.array(first)).to_pylist() for one in coded]
-    return list(zip(*names, strict=True)), which
+    names = list(zip(*(one.take(pa.array(first)).to_pylist() for one in coded), strict=True))
+    order = sorted(range(len(names)), key=names.__getitem__)
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    return [names[i] for i in order], place[which]
 
 
 def _metric(column: pa.Array) -> Values:
