@@ -32,8 +32,12 @@ def _cells(share: Share) -> tuple[str, ...]:
     capped_ratio, held_ratio = (part_s / share.gpu_s if share.gpu_s else 0.0 for part_s in (share.capped_s, share.held_s))
     return (
         f"{share.gpus:,}", _three(share.gpu_s / S_PER_H), f"{_three(share.energy_j / J_PER_KWH)} kWh", f"{share.mean_w:,.0f} W",
-        f"{share.capped_s:,.0f} s", f"{capped_ratio:.1%}", f"{held_ratio:.1%}", _slowdown(share),
+        f"{share.capped_s:,.0f} s", _percent(capped_ratio), _percent(held_ratio), _slowdown(share),
     )
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
 
 
 def _slowdown(share: Share) -> str:
@@ -53,7 +57,7 @@ def _sums(account: Account) -> Iterator[str]:
     if account.counters_j:
         yield (
             f"The cards' own counters rose by {_three(account.counters_j / J_PER_KWH)} kWh, of which {_three(counted_j / J_PER_KWH)} kWh are in the table: "
-            f"{account.difference_ratio:+.2%}."
+            f"{100 * account.difference_ratio:+.2f} %."
         )
     if account.power_j:
         yield f"{_three(account.power_j / J_PER_KWH)} kWh are power times time, for want of a counter."
