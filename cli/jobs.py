@@ -21,7 +21,8 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     meaning = "energy, time under our caps and what that may have cost, job by job; 1: it does not add up to the cards' counters"
     jobs = verbs.add_parser("jobs", help=meaning)
     jobs.add_argument("--history", type=Path, required=True, metavar="DIR", help="folder that `gpuwarden record` writes to")
-    jobs.add_argument("--since", type=_unix_ns, default=0, metavar="TIME", help="2026-01-31 or 2026-01-31T13:00, UTC; default: from the first record on")
+    since = "2026-01-31 or 2026-01-31T13:00, UTC; default: from the first record on"
+    jobs.add_argument("--since", type=_unix_ns, default=0, metavar="TIME", help=since)
     jobs.add_argument("--until", type=_unix_ns, default=MAX_NS, metavar="TIME", help="not included; default: to the last record")
     jobs.add_argument("--json", action="store_true", help="everything as JSON, in joules and seconds")
     jobs.set_defaults(run=run, verb="jobs")

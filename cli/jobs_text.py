@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gpuwarden.cli.plain_text import Ink, aligned, printable
-from gpuwarden.detector.account import Account, Share
+from gpuwarden.detector.account import Account, JobShare, Share
 
 J_PER_KWH: Final = 3.6e6
 S_PER_H: Final = 3600.0
@@ -18,14 +18,19 @@ def lines(account: Account, ink: Ink) -> Iterator[str]:
     """The largest job first; then who no job is known for, and whether it adds up."""
     yield f"{_time(account.first_ns)} to {_time(account.last_ns)} UTC, {account.gpus:,} GPUs"
     yield ""
-    jobs = [(printable(job.job_id) or "(no job)", printable(job.user) or "-", printable(job.job_class) or "-", *_cells(job.share)) for job in account.jobs]
-    nobody = [(name, "-", "-", *_cells(share)[:4], *("-",) * 4) for name, share in (("(idle)", account.idle), ("(not known)", account.not_known)) if share.gpu_s]
-    title, *rows = aligned([_TITLE, *jobs, *nobody], _RIGHT)
+    nobody = (("(idle)", account.idle), ("(not known)", account.not_known))
+    cells = [(name, "-", "-", *_cells(share)[:4], *("-",) * 4) for name, share in nobody if share.gpu_s]
+    title, *rows = aligned([_TITLE, *map(_job, account.jobs), *cells], _RIGHT)
     yield ink(title, "dim")
     yield from rows
     yield ""
     yield from _sums(account)
     yield from _notes(account)
+
+
+def _job(job: JobShare) -> tuple[str, ...]:
+    said = (printable(job.job_id) or "(no job)", printable(job.user) or "-", printable(job.job_class) or "-")
+    return (*said, *_cells(job.share))
 
 
 def _cells(share: Share) -> tuple[str, ...]:
@@ -42,7 +47,9 @@ def _percent(ratio: float) -> str:
 
 def _slowdown(share: Share) -> str:
     least, most = (f"{100 * ratio:.1f}" for ratio in share.slowdown)
-    return ("none" if not share.capped_s else f"{least} %" if least == most else f"{least}-{most} %") + ("+" if share.unmeasured_s else "")
+    if not share.capped_s:
+        return "none"
+    return (f"{least} %" if least == most else f"{least}-{most} %") + ("+" if share.unmeasured_s else "")
 
 
 def _three(number: float) -> str:
@@ -56,8 +63,8 @@ def _sums(account: Account) -> Iterator[str]:
     yield f"In all {_three(account.energy_j / J_PER_KWH)} kWh."
     if account.counters_j:
         yield (
-            f"The cards' own counters rose by {_three(account.counters_j / J_PER_KWH)} kWh, of which {_three(counted_j / J_PER_KWH)} kWh are in the table: "
-            f"{100 * account.difference_ratio:+.2f} %."
+            f"The cards' own counters rose by {_three(account.counters_j / J_PER_KWH)} kWh, "
+            f"of which {_three(counted_j / J_PER_KWH)} kWh are in the table: {100 * account.difference_ratio:+.2f} %."
         )
     if account.power_j:
         yield f"{_three(account.power_j / J_PER_KWH)} kWh are power times time, for want of a counter."
@@ -70,8 +77,8 @@ def _notes(account: Account) -> Iterator[str]:
     if account.not_known.gpu_s:
         yield "(not known): nobody recorded who had the card, or there was a gap in the record."
     if any(share.capped_s for share in shares):
-        yield "CAPPED: GPU-seconds under a limit of ours below the default. HELD BACK: the card said that it was slowed by a power limit then."
-        yield "SLOWDOWN: an estimate, from the least to the most that such a limit has cost measured work while it held cards back; see docs/jobs.md."
+        yield "CAPPED: GPU-seconds under a limit of ours below the default. HELD BACK: the card also said that a power limit slowed it."
+        yield "SLOWDOWN: an estimate, from the least to the most that such limits have cost measured work; see docs/jobs.md."
     if any(share.unmeasured_s for share in shares):
         yield "+: part of the time under a limit below a third of the default, where nothing was measured: it may be more."
 

@@ -1,8 +1,8 @@
 """Per-job accounting: joules, time under a cap and what that may have cost, for each job of a recorded history.
 
-A card that several jobs have at once (time slices, MPS, MIG) is shared out between them in equal parts, time and energy: nothing that a card tells
-says who of them drew what. All processes of a job on a card are one. So all jobs, idle cards and what nobody is known for add up to
-the counters.
+A card that several jobs have at once (time slices, MPS, MIG) is shared out between them in equal parts, time and energy: nothing
+that a card tells says who of them drew what. All processes of a job on a card are one. So all jobs, idle cards and what nobody is
+known for add up to the counters.
 """
 
 from collections import defaultdict
@@ -26,8 +26,9 @@ _AT: Final = {name: i for i, name in enumerate(MEASURES)}
 class Share:
     """What one job had, or nobody. Times are seconds of a whole card.
 
-    Lost is time of the cards that they would have been quicker without our caps: `least_s` by the mean of them, `most_ratio` that of the card
-    that lost the largest share, since a job whose ranks wait for each other waits for that one.
+    least_ratio and most_ratio are the share of the time that would have been saved without our caps: by the mean of the cards, and of
+    the card that lost the largest share, since a job whose ranks wait for each other waits for that one. power_j is the part of energy_j
+    that no counter has counted.
     """
 
     gpus: int
@@ -161,8 +162,9 @@ class Book:
             for party, of in cards.items() if party >= FIRST_JOB
         ]
         counters_j = self._joined_j + sum(high_j - low_j for low_j, high_j in self._counters.values())
+        jobs.sort(key=lambda job: (-round(job.share.energy_j), job.job_id, job.user))
         return Account(
-            self._first_ns, self._last_ns, len(self._last), tuple(sorted(jobs, key=lambda job: (-round(job.share.energy_j), job.job_id, job.user))),
+            self._first_ns, self._last_ns, len(self._last), tuple(jobs),
             _share(cards[IDLE]), _share(cards[NOT_KNOWN]), counters_j, self._unread_s,
         )
 

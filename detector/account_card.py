@@ -1,13 +1,15 @@
 """What one card's rows tell of time and energy, and who had it.
 
 Between two rows of one start of an agent the energy is the increase of its counter; between two starts the increase of the driver's
-own counter, which has what was drawn meanwhile, and after a driver's load what it shows since then. Where a card counts no energy it is the mean of both
-rows' powers times the time. Half of each span goes to who had the card at its beginning, half to who had it at its end.
+own counter, which has what was drawn meanwhile, and after a driver's load what it shows since then. Where a card counts no energy it
+is the mean of both rows' powers times the time. Half of each span goes to who had the card at its beginning, half to who had it at
+its end.
 
 A span longer than LONG_S says nothing of who was there between: a job that is at both ends has it, else nobody known, and without a
 counter nothing is known of its energy.
 
-A clock that was wrong may leave years between two rows. Of a span longer than LONGEST_S no time is counted, and two starts are not joined across it.
+A clock that was wrong may leave years between two rows. Of a span longer than LONGEST_S no time is counted, and two starts are not
+joined across it.
 
 A card's clock only goes forward here. A row that is not later than all before it (a repeat, a clock that was set back, a second
 agent) is passed over, as is one without the counter on a card that has one: the counter of the next row has their energy.
@@ -73,10 +75,8 @@ def spent(rows: Rows, names: Names) -> Spent | None:
     common = np.array([names.common(int(one), int(other)) for one, other in pairs.T], np.int64)[which]
     known = np.stack((spans.seconds, np.nan_to_num(spans.energy_j), spans.power_j), 1)
     halves = known[~long] / 2
-    holders, measures = _summed(
-        np.concatenate((before[~long], after[~long], common)),
-        np.concatenate((_with_shares(halves, rows[:-1][~long]), _with_shares(halves, rows[1:][~long]), _with_shares(known[long], None))),
-    )
+    parts = (_with_shares(halves, rows[:-1][~long]), _with_shares(halves, rows[1:][~long]), _with_shares(known[long], None))
+    holders, measures = _summed(np.concatenate((before[~long], after[~long], common)), np.concatenate(parts))
     unread_s = float(spans.seconds[np.isnan(spans.energy_j)].sum())
     joints = tuple(_joint(rows[i], rows[i + 1], spans.energy_j[i]) for i in np.flatnonzero(spans.joins))
     return Spent(holders, measures, joints, unread_s, rows[-1:].copy())

@@ -15,7 +15,7 @@ from gpuwarden.detector.history_jobs import JOBS
 from gpuwarden.detector.history_table import SCHEMAS
 
 KIND: Final = "gpu"
-MOST_ROWS: Final = 1 << 19  # of one part: an hour of eighteen nodes, some 120 MB
+MOST_ROWS: Final = 1 << 18  # of one part: an hour of nine nodes with eight cards each, read once a second
 METRICS: Final = (
     "gpu_energy_joules_total", "gpu_energy_since_load_joules", "gpu_power_watts", "gpu_capped_by_us", "gpu_throttle_reasons",
     "gpu_power_limit_enforced_watts", "gpu_power_limit_default_watts",

@@ -126,7 +126,7 @@ def _metric(column: pa.Array) -> Values:
 def _fill_caps(rows: Rows, ours: Values, reasons: Values, limit_w: Values, default_w: Values) -> None:
     """A card that does not say whether its limit holds it back may have lost nothing, or all."""
     capped, told = ours == 1, ~np.isnan(reasons)
-    held = capped & told & (np.nan_to_num(reasons).astype(np.int64) & POWER_CAP != 0)
+    held = capped & told & (np.nan_to_num(reasons).clip(0, 2**32).astype(np.int64) & POWER_CAP != 0)
     ratio = np.where(capped & (limit_w > 0) & (default_w > 0), limit_w / np.where(default_w > 0, default_w, 1), 1.0)
     cost = lost(ratio)
     rows["capped"], rows["held"] = capped, held

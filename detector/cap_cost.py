@@ -1,8 +1,8 @@
 """What a power limit costs in time: as measured on other people's work, from the least that was seen to the most.
 
 Each curve is (limit as a share of the default, least, most time that the same work took more). Between points it is straight.
-- V100 and A40: the power traces of Zeus (You et al., NSDI 2023), time per epoch against the highest limit, median of each data set; the
-  data sets' least and most. MovieLens, which no limit slows, is left out.
+- V100 and A40: the power traces of Zeus (You et al., NSDI 2023), time per epoch against the highest limit, median of each data set;
+  the data sets' least and most. MovieLens, which no limit slows, is left out.
 - H200: MLPerf Inference v4.1, throughput of eight cards at 500, 450 and 350 W against 700 W; least and most of the benchmarks there.
 """
 

@@ -1,4 +1,4 @@
-"""Looks at a file of the history once, before it is read: that it is one, whole, of a known version, with columns as they should be."""
+"""Looks at a file of the history once, before it is read: that it is Parquet, of a known version, its columns as they should be."""
 
 from pathlib import Path
 

@@ -64,7 +64,8 @@ def _readings(kind: str, device: Device, samples: Sequence[Kept]) -> pa.Table:
     values = np.concatenate([empty, *(readings.values for _, readings in parts)])
     columns = [pa.array(np.ascontiguousarray(value), from_pandas=True) for value in values.T]  # from_pandas: NaN is null
     if device is Device.GPU:
-        columns.append(column((kept.jobs, device_id, processes) for (kept, device_id), processes in zip(rows, values[:, _PROCESSES], strict=True)))
+        counted = zip(rows, values[:, _PROCESSES], strict=True)
+        columns.append(column((kept.jobs, device_id, processes) for (kept, device_id), processes in counted))
     head = _head([kept.sample for kept, _ in rows])
     return pa.table([*head, pa.array([i for _, i in rows], pa.string()), *columns], SCHEMAS[kind])
 

@@ -1,5 +1,6 @@
 """Whatever happens to agents, drivers, clocks and records: it adds up to what the cards drew, in whatever order it was recorded."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,15 @@ from fakes.worked_node import WorkedNode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.cli.jobs_text import as_json, lines
+from gpuwarden.cli.plain_text import Ink
 from gpuwarden.detector.account import Account, account
+from gpuwarden.detector.account_read import METRICS
 from gpuwarden.detector.history import Recorder
 from gpuwarden.detector.history_file import MAX_NS
+from gpuwarden.proto.catalogue import BY_NAME, Device
+from gpuwarden.proto.encode import encode, encode_block
+from gpuwarden.proto.telemetry_pb2 import GpuProcess
 
 PASS_S = 1.0
 LEAST_W, MOST_W = 60.0, 700.0
@@ -160,3 +167,24 @@ def test_the_order_of_records_and_files_and_repeats_do_not_matter(lives_told: li
     assert sorted((job.job_id, job.user, job.job_class) for job in mixed.jobs) == key
     energies = {job.job_id: job.share.energy_j for job in plain.jobs}
     assert {job.job_id: job.share.energy_j for job in mixed.jobs} == pytest.approx(energies)
+
+
+ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=False)
+ROWS = st.lists(st.lists(ANY_FLOAT, min_size=len(METRICS), max_size=len(METRICS)), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.lists(st.integers(0, MAX_NS), min_size=6, max_size=6), st.lists(st.sampled_from("ab"), min_size=6, max_size=6))
+def test_whatever_an_agent_says_an_account_can_be_made_and_told(rows: list[list[float]], times_ns: list[int], starts: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        made = told_of(Path(folder), rows, times_ns, starts)
+    assert json.dumps(as_json(made), allow_nan=False) and list(lines(made, Ink(False)))
+
+
+def told_of(folder: Path, rows: list[list[float]], times_ns: list[int], starts: list[str]) -> Account:
+    recorder = Recorder(folder)
+    for i, row in enumerate(rows):
+        block = encode_block(Device.GPU, ["GPU-0"], [BY_NAME[name] for name in METRICS], [row])
+        recorder.take(0, i, encode("n", starts[i], i + 1, times_ns[i], [block], [GpuProcess(gpu_id="GPU-0", job_id="71\0")]))
+    recorder.flush()
+    return account(folder, 0, MAX_NS)
