@@ -19,7 +19,7 @@ def lines(account: Account, ink: Ink) -> Iterator[str]:
     yield f"{_time(account.first_ns)} to {_time(account.last_ns)} UTC, {account.gpus:,} GPUs"
     yield ""
     nobody = (("(idle)", account.idle), ("(not known)", account.not_known))
-    cells = [(name, "-", "-", *_cells(share)[:4], *("-",) * 4) for name, share in nobody if share.gpu_s]
+    cells = [(name, "-", "-", *_cells(share)[:4], *("-",) * 4) for name, share in nobody if share.gpus]
     title, *rows = aligned([_TITLE, *map(_job, account.jobs), *cells], _RIGHT)
     yield ink(title, "dim")
     yield from rows
@@ -74,7 +74,7 @@ def _sums(account: Account) -> Iterator[str]:
 
 def _notes(account: Account) -> Iterator[str]:
     shares: Sequence[Share] = [job.share for job in account.jobs]
-    if account.not_known.gpu_s:
+    if account.not_known.gpus:
         yield "(not known): nobody recorded who had the card, or there was a gap in the record."
     if any(share.capped_s for share in shares):
         yield "CAPPED: GPU-seconds under a limit of ours below the default. HELD BACK: the card also said that a power limit slowed it."

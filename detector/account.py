@@ -170,9 +170,10 @@ class Book:
 
 
 def _share(cards: Iterable[Values]) -> Share:
-    each = np.array([of for of in cards if of[0] > 0]).reshape(-1, len(MEASURES))
+    each = np.array(list(cards)).reshape(-1, len(MEASURES))
     sums = dict(zip(MEASURES, map(float, each.sum(0)), strict=True))
-    ratios = each[:, _AT["most"]] / each[:, _AT["seconds"]]
+    timed = each[each[:, _AT["seconds"]] > 0]  # of a gap of weeks only the energy is counted
+    ratios = timed[:, _AT["most"]] / timed[:, _AT["seconds"]]
     return Share(
         len(each), sums["seconds"], sums["energy_j"], sums["power_j"], sums["capped"], sums["held"], sums["unmeasured"],
         sums["least"] / sums["seconds"] if sums["seconds"] else 0.0, float(ratios.max(initial=0.0)),

@@ -175,6 +175,15 @@ def test_hours_that_nobody_recorded_within_one_start_are_counted_by_its_counter(
     assert the_job(made).share.energy_j == pytest.approx(10_804 * 500.0)
 
 
+def test_of_weeks_that_nobody_recorded_the_counter_is_nobodys_and_no_time_is_counted(tmp_path: Path) -> None:
+    node = WorkedNode()
+    payloads = node.passes(3)
+    node.passes(1, seconds=30 * 86_400.0)  # which never came
+    made = recorded(tmp_path, payloads + node.passes(2))
+    assert (made.not_known.energy_j, made.not_known.gpu_s) == (pytest.approx((30 * 86_400 + 1) * 500.0), 0.0)
+    assert (made.idle.gpu_s, made.difference_ratio) == (3.0, pytest.approx(0.0, abs=1e-6))
+
+
 def test_time_under_a_cap_and_held_back_by_it_are_told_apart(tmp_path: Path) -> None:
     node = WorkedNode(cards=2)
     node.run(0, "71")
