@@ -155,6 +155,8 @@ class Agent:
                 self._last_good_s[device.id] = now_s
             values["gpu_sample_age_seconds"] = now_s - self._last_good_s.get(device.id, now_s)
             values["gpu_capped_by_us"] = float(self._capped.get(device.id, False))
+            if "gpu_energy_joules_total" in device.values:  # as it was read: what was drawn while no agent ran is in it
+                values["gpu_energy_since_load_joules"] = device.values["gpu_energy_joules_total"]
         return values
 
     def _note_caps(self, sealed: bytes) -> None:

@@ -9,7 +9,10 @@ from gpuwarden.core.config import ConfigError
 from gpuwarden.core.version import VERSION
 
 # Every verb is a module here with `add(subparsers)` and `run(args)`; what is heavy is imported in `run`.
-VERBS = ("up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "alerts", "doctor", "config", "topics", "record", "replay", "sim")
+VERBS = (
+    "up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "alerts", "doctor", "config", "topics", "record", "jobs",
+    "replay", "sim",
+)
 
 
 def parser(first: str = "") -> argparse.ArgumentParser:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpuwarden.detector.history_file import file_name, folder_of, hour_key, write
-from gpuwarden.detector.history_table import tables
-from gpuwarden.proto.decode import Refused, Sample, decode
+from gpuwarden.detector.history_jobs import JOB_BYTES, jobs_of
+from gpuwarden.detector.history_table import Kept, tables
+from gpuwarden.proto.decode import Refused, decode
 
 MOST_BYTES: Final = 128 << 20  # that wait in memory: what 1,000 nodes of 8 GPUs send in 40 s or so
 SAMPLE_BYTES: Final = 800  # what Python takes for a sample beside its readings
@@ -38,7 +39,7 @@ class Counts:
 class _Taken:
     offset: int
     digest: bytes
-    sample: Sample
+    kept: Kept
 
 
 class Recorder:
@@ -65,9 +66,10 @@ class Recorder:
 
     def _add(self, partition: int, offset: int, payload: bytes) -> None:
         sample = decode(payload)
-        lean = replace(sample, processes=())  # they would keep their whole message in memory
-        self._waiting[partition].append(_Taken(offset, blake2b(payload, digest_size=8).digest(), lean))
-        kept_bytes = len(payload) if sample.events else 0  # the events, too, keep their whole message
+        kept = Kept(replace(sample, processes=()), jobs_of(sample))
+        self._waiting[partition].append(_Taken(offset, blake2b(payload, digest_size=8).digest(), kept))
+        kept_bytes = len(payload) if sample.events else 0  # the events keep their whole message
+        kept_bytes += JOB_BYTES * sum(map(len, kept.jobs.values()))
         self._waiting_bytes += SAMPLE_BYTES + kept_bytes + sum(readings.values.nbytes for readings in sample.readings)
 
     def _refuse(self, partition: int, offset: int, why: Refused) -> None:
@@ -100,7 +102,7 @@ class Recorder:
     def _write(self, partition: int, hour: str, taken: list[_Taken]) -> None:
         offsets = [one.offset for one in taken]
         name = file_name(hour, partition, min(offsets), max(offsets), [one.digest for one in taken])
-        for kind, table in tables([one.sample for one in taken]):
+        for kind, table in tables([one.kept for one in taken]):
             path = folder_of(self._folder, kind, hour) / name
             write(table, path)
             self.counts.files += 1
@@ -111,5 +113,5 @@ class Recorder:
 def _by_hour(waiting: list[_Taken]) -> Iterator[tuple[str, list[_Taken]]]:
     hours: defaultdict[str, list[_Taken]] = defaultdict(list)
     for one in waiting:
-        hours[hour_key(one.sample.unix_ns)].append(one)
+        hours[hour_key(one.kept.sample.unix_ns)].append(one)
     yield from hours.items()

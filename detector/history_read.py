@@ -7,22 +7,19 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # has no types
 import pyarrow.dataset as ds  # type: ignore[import-untyped]  # has no types
 
+from gpuwarden.detector.history_door import BadHistory, rows_of
 from gpuwarden.detector.history_file import MAX_NS, files
 from gpuwarden.detector.history_table import SCHEMAS
 
 _SAME: Final = ("agent_start", "sequence", "device_id", "place")  # of one node; `place` where there is one
 
 
-class BadHistory(ValueError):
-    """A file of the history cannot be read: which, and why."""
-
-
 def read(folder: Path, kind: str, node: str, start_ns: int, end_ns: int) -> pa.Table:
     """Rows of [start_ns, end_ns) by time and device. `kind` is gpu, host, nic or event, the columns SCHEMAS[kind].
 
-    A metric that a file does not have yet is null. No rows where there is no history.
+    A metric that a file does not have yet is null. No rows where there is no history. Raises BadHistory.
     """
-    paths = [str(path) for path in files(folder, kind, start_ns, end_ns)]
+    paths = [str(path) for path in files(folder, kind, start_ns, end_ns) if rows_of(path, kind)]
     if not paths:
         return SCHEMAS[kind].empty_table()
     dataset = ds.dataset(paths, schema=SCHEMAS[kind], format="parquet")

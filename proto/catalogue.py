@@ -95,6 +95,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(47, "gpu_lost", _G, _STATE, "1: the driver no longer reaches the card"),
     Metric(48, "gpu_capped_by_us", _G, _STATE, "1: the limit in force is one that gpuwarden's limiter has set"),
     Metric(49, "gpu_sample_age_seconds", _G, _GAUGE, "age of the newest good reading of this card"),
+    Metric(50, "gpu_energy_since_load_joules", _G, _GAUGE, "the driver's own energy counter; joins two starts of an agent"),
     Metric(200, "host_cpu_utilization_ratio", _H, _GAUGE, "share of CPU time not idle"),
     Metric(201, "host_cpu_iowait_ratio", _H, _GAUGE, "share of CPU time waiting for disks"),
     Metric(202, "host_cpu_system_ratio", _H, _GAUGE, "share of CPU time in the kernel"),

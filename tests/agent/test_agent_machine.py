@@ -108,6 +108,13 @@ def test_a_failure_is_said_when_it_changes_and_not_every_second() -> None:
     assert [a.sentence for a in said] == ["collector host failed: no /proc"]
 
 
+def test_the_energy_counter_itself_travels_too_so_that_the_next_agent_s_can_be_joined_to_it() -> None:
+    first, second = agent(), agent()
+    told = [one_pass(made, 1.0, gpu(energy_j=energy_j)) for made, energy_j in ((first, 1e6), (first, 1.5e6), (second, 2e6))]
+    assert [column(record, "gpu_energy_joules_total")[0] for record in told] == [0.0, 5e5, 0.0]
+    assert [column(record, "gpu_energy_since_load_joules")[0] for record in told] == [1e6, 1.5e6, 2e6]
+
+
 def test_a_counter_travels_as_its_increase_and_survives_a_reset() -> None:
     made = agent()
     values = [1e9, 1e9 + 300.0, 50.0]

@@ -10,12 +10,14 @@ import pytest
 
 from gpuwarden.detector import history
 from gpuwarden.detector.history import Recorder
+from gpuwarden.detector.history_door import BadHistory
 from gpuwarden.detector.history_file import MAX_NS
-from gpuwarden.detector.history_read import BadHistory, read
+from gpuwarden.detector.history_read import read
 from gpuwarden.detector.history_table import DEVICES, SCHEMAS, matrix
+from gpuwarden.proto.catalogue import BY_NAME, Device
 from gpuwarden.proto.decode import decode
-from gpuwarden.proto.encode import encode
-from gpuwarden.proto.telemetry_pb2 import DeviceEvent
+from gpuwarden.proto.encode import encode, encode_block
+from gpuwarden.proto.telemetry_pb2 import DeviceEvent, GpuProcess
 
 HOUR_NS = 3_600_000_000_000
 
@@ -57,6 +59,15 @@ def test_events_come_back_with_their_time(tmp_path: Path, agent: Any) -> None:
     rows = all_of(tmp_path, "event").to_pylist()
     assert [(row["sequence"], row["place"], row["event"], row["code"]) for row in rows] == [(2, 0, "xid", 79), (2, 1, "xid", 79)]
     assert {(row["unix_ns"], row["message"]) for row in rows} == {(agent.unix_ns, "fallen off the bus")}
+
+
+def test_jobs_of_each_card_come_back_once_each_and_unknown_is_not_none(tmp_path: Path) -> None:
+    counts = [[3.0], [0.0], [float("nan")], [1.0]]
+    block = encode_block(Device.GPU, [f"GPU-{i}" for i in range(4)], [BY_NAME["gpu_processes"]], counts)
+    processes = [GpuProcess(gpu_id="GPU-0", pid=pid, job_id=job, user="ada", job_class="low") for pid, job in enumerate(["71", "72", "71"])]
+    recorded(tmp_path, [encode("gpu01", "start", 1, 1, [block], processes)])
+    jobs = [{"job_id": job, "user": "ada", "job_class": "low"} for job in ("71", "72")]
+    assert all_of(tmp_path, "gpu").column("jobs").to_pylist() == [jobs, [], None, None]
 
 
 def test_only_the_asked_node_and_time_are_read(tmp_path: Path, agent_of: Callable[..., Any]) -> None:
@@ -133,6 +144,15 @@ def test_what_waits_is_bounded(tmp_path: Path, agent: Any, monkeypatch: pytest.M
     assert all_of(tmp_path, "host").num_rows == 3
     assert recorder.flush() == {0: 4}
     assert recorder.flush() == {}
+
+
+def test_jobs_count_among_what_waits(tmp_path: Path, agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_BYTES", 100_000)
+    recorder = Recorder(tmp_path)
+    processes = [GpuProcess(gpu_id="GPU-0", pid=pid, job_id=str(pid)) for pid in range(200)]
+    for offset in range(3):
+        recorder.take(0, offset, agent.record(processes=processes))
+    assert all_of(tmp_path, "host").num_rows == 3
 
 
 def test_long_messages_count_by_their_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,14 @@ int fake_process(struct node *n, uint32_t gpu, uint32_t pid, uint64_t bytes)
     return leave(n, room);
 }
 
+/* Whoever computes on the card ends. */
+void fake_processes_end(struct node *n, uint32_t gpu)
+{
+    enter(n);
+    n->gpu[gpu].processes = 0;
+    leave(n, 1);
+}
+
 /* The driver is unloaded and loaded: limits, locked clocks, energy and volatile counters start anew. */
 int fake_reload(struct node *n)
 {

@@ -115,6 +115,9 @@ class FakeNode:
         if not self._library.fake_process(self._node, self._checked(gpu), pid, memory_bytes):
             raise ValueError(f"GPU {gpu} has no room for another process")
 
+    def end_processes(self, gpu: int) -> None:
+        self._library.fake_processes_end(self._node, self._checked(gpu))
+
     def true_power_w(self, gpu: int) -> float:
         """What the card draws, without the sensor's error and delay."""
         return self.get("power_w", gpu)
@@ -125,6 +128,10 @@ class FakeNode:
 
     def true_energy_j(self, gpu: int) -> float:
         return self.get("true_energy_j", gpu)
+
+    def counted_energy_j(self, gpu: int) -> float:
+        """What the card's own counter stands at, with its sensor's error."""
+        return self.get("energy_j", gpu)
 
     def limit_w(self, gpu: int) -> float:
         return self.get("requested_w", gpu)
@@ -154,6 +161,7 @@ def _load(folder: Path) -> ctypes.CDLL:
     library.fake_get.argtypes = [node, ctypes.c_char_p, number, ctypes.POINTER(ctypes.c_double)]
     library.fake_event.argtypes = [node, number, count, count]
     library.fake_process.argtypes = [node, number, number, count]
+    library.fake_processes_end.argtypes = [node, number]
     library.fake_hang.argtypes = [node, number, ctypes.c_char_p]
     library.fake_unload.argtypes = [node]
     library.fake_reload.argtypes = [node]
