@@ -44,10 +44,8 @@ def _highest(view: RowView, at: Callable[[Watts], Watts]) -> Watts:
     def fits(share: Watts) -> Flags:
         return view.level.totals_w(at(view.level.spread(share))) <= view.ratings_w
 
-    good, bad = np.zeros(len(view.ratings_w)), np.ones(len(view.ratings_w))
-    whole = fits(bad)
+    share, step = np.zeros(len(view.ratings_w)), 0.5
+    whole = fits(share + 1.0)
     for _ in range(0 if whole.all() else BISECTIONS):
-        share = (good + bad) / 2
-        held = fits(share)
-        good, bad = np.where(held, share, good), np.where(held, bad, share)
-    return at(view.level.spread(np.where(whole, 1.0, good)))
+        share, step = share + step * fits(share + step), step / 2
+    return at(view.level.spread(np.where(whole, 1.0, share)))

@@ -83,13 +83,12 @@ def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, num
     level = question.level
     high_w = grants.limits_w[level.nodes]
     low_w, step_w = np.minimum(low_w[level.nodes], high_w), step_w[level.nodes]
-    good, bad = np.zeros(len(level.names)), np.ones(len(level.names))
+    share, part = np.zeros(len(level.names)), 0.5
     for _ in range(BISECTIONS):
-        share = (good + bad) / 2
-        holds = question.holds(_between(low_w, high_w, level.spread(share), step_w))
-        good, bad = np.where(holds, share, good), np.where(holds, bad, share)
+        holds = question.holds(_between(low_w, high_w, level.spread(share + part), step_w))
+        share, part = share + part * holds, part / 2
     low_holds = question.holds(low_w)
-    fitted_w = _between(low_w, high_w, level.spread(good), step_w)
+    fitted_w = _between(low_w, high_w, level.spread(share), step_w)
     fitted_w = np.where(level.spread(low_holds), fitted_w, level.members.floor_w)
     lowered = fitted_w < high_w
     grants.limits_w[level.nodes] = fitted_w

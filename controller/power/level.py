@@ -3,7 +3,7 @@
 Arrays have one entry a node that hangs on them, limit after limit ("member"), or one a limit. Limits and powers of a node's GPUs are W.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -70,7 +70,7 @@ class Level:
 
     def spread(self, of_limits: NDArray[S]) -> NDArray[S]:
         """To each member what its limit has."""
-        return np.repeat(of_limits, self.counts)
+        return of_limits.repeat(self.counts)
 
     def under(self, limit: int) -> Places:
         """The nodes of one limit."""
@@ -95,15 +95,24 @@ class Level:
 
     def _dead_extra_w(self, draws_w: Watts) -> Watts:
         extra_w = np.maximum(self.default_draws_w - draws_w, 0.0)
-        dead_w = np.where(self.dead_counts == 1, np.maximum.reduceat(extra_w, self.starts), 0.0)
-        for limit in self._many_dead:
-            own_w, dead = extra_w[self.starts[limit] : self.starts[limit] + self.counts[limit]], self.dead_counts[limit]
-            dead_w[limit] = np.partition(own_w, -dead)[-dead:].sum()
+        dead_w = np.zeros(len(self.names)) if self._lone_dead is None else np.maximum.reduceat(extra_w, self.starts) * self._lone_dead
+        for limit, first, last, dead in self._many_dead:
+            own_w = extra_w[first:last]
+            own_w.partition(-dead)
+            dead_w[limit] = np.add.reduce(own_w[-dead:])
         return dead_w
 
     @cached_property
-    def _many_dead(self) -> list[int]:
-        return np.flatnonzero(self.dead_counts > 1).tolist()
+    def _lone_dead(self) -> Flags | None:
+        """Limits with one dead node, of which the dearest is quickly found; None if there is no such limit."""
+        lone = self.dead_counts == 1
+        return lone if lone.any() else None
+
+    @cached_property
+    def _many_dead(self) -> list[tuple[int, int, int, int]]:
+        """(limit, its first member, the one after its last, its dead)."""
+        many = zip(self.starts.tolist(), self.counts.tolist(), self.dead_counts.tolist(), strict=True)
+        return [(limit, first, first + count, dead) for limit, (first, count, dead) in enumerate(many) if dead > 1]
 
     def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags) -> Flags:
         """Whether each limit holds if every message is lost from now on.
@@ -118,19 +127,15 @@ class Level:
         may = ~fits & (spike_w <= self.breakers.ceiling_ratio * ratings_w)
         if not may.any():
             return fits
-        part = self.only(may)
-        places = self.spread(may)
-        phases = part.phases_w(limits_w[places], held_s[places], spike_w[may], settling_w[may])
+        part, places = self.only(may), self.spread(may)
+        phases = [(spike_w[may], SPIKE_S), (settling_w[may], SETTLING_S - SPIKE_S)]  # on top of the leases: more than what can be
+        if (now_w[may] > ratings_w[may]).any():
+            phases += part.lapse_w(limits_w[places], held_s[places])
         fits[may] = part.peaks(ratings_w[may], heat[may], phases) < part.breakers.trip_heat
         return fits
 
-    def phases_w(self, limits_w: Watts, held_s: Seconds, spike_w: Watts, settling_w: Watts) -> Iterator[tuple[Watts, float]]:
-        """(load of each limit, seconds): overshoot first, then the leases end one after another, then floors for ever.
-
-        The overshoot's time comes on top of the leases': more than what can be.
-        """
-        yield spike_w, SPIKE_S
-        yield settling_w, SETTLING_S - SPIKE_S
+    def lapse_w(self, limits_w: Watts, held_s: Seconds) -> Iterator[tuple[Watts, float]]:
+        """(load of each limit, seconds) while the leases end one after another; endless at last, should floors not fit."""
         ends_s, past_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S, 0.0
         fallen_w = np.minimum(limits_w, self.members.floor_w)
         for end_s in np.unique(ends_s).tolist():
@@ -138,7 +143,7 @@ class Level:
             past_s = end_s
         yield self.totals_w(np.where(np.isinf(held_s), limits_w, self.members.floor_w)), FOREVER_S
 
-    def peaks(self, ratings_w: Watts, heat: NDArray[np.float64], phases_w: Iterator[tuple[Watts, float]]) -> NDArray[np.float64]:
+    def peaks(self, ratings_w: Watts, heat: NDArray[np.float64], phases_w: Iterable[tuple[Watts, float]]) -> NDArray[np.float64]:
         """The highest heat of each limit on the way."""
         highest = heat
         for load_w, seconds in phases_w:
