@@ -48,7 +48,7 @@ def _all(days: float, sweep_days: float, json_file: Path | None, plot: Path | No
     tried = {thresholds: _printed(case) for thresholds, case in first_week(days / 2)}
     chosen = _chosen(tried)
     print(f"thresholds: {chosen[0]:.0%}, {chosen[1]:.0%}", flush=True)
-    result |= {"thresholds": chosen, "first": {f"{t1:.2f} {t2:.2f}": told for (t1, t2), told in tried.items()}}
+    result |= {"thresholds": chosen, "first": {f"T1 {t1:.0%}, T2 {t2:.0%}": told for (t1, t2), told in tried.items()}}
     result["judged"] = {case.name: _printed(case) for case in judged(days, chosen)}
     sweeps = [(which, at, case.name, _printed(case)) for which, at, case in swept(sweep_days, chosen)]
     result["swept"] = {name: told for _, _, name, told in sweeps}

@@ -42,12 +42,16 @@ def _over_servers(brakes: Any, late: Any, cases: list[tuple[tuple[str, float], d
         brakes.plot(added, [one["brakes"] for one in told], "o-", color=colour, label=name)
         late.plot(added, [_percent(one, "low", "p50") for one in told], "o-", color=colour, label=f"{name}, low")
         late.plot(added, [_percent(one, "high", "p50") for one in told], "o:", color=colour, markersize=3)
-    brakes.set(yscale="symlog", xlabel="servers added, %", ylabel="brakes", title="Brakes")
-    brakes.set_ylim(bottom=-0.2)
-    brakes.legend(frameon=False)
+    brakes.set(xlabel="servers added, %", title="Brakes")
+    brakes.set_yscale("symlog", linthresh=1)
+    brakes.legend(frameon=False, loc="upper left")
     late.axhline(5.0, color="#c00000", linewidth=1)
-    late.set(xlabel="servers added, %", ylabel="p50 against uncapped, %", title="What it costs: low priority (lines), high (dots); red: low may")
+    late.annotate("low may", (10, 5.0), xytext=(0, 3), textcoords="offset points", color="#c00000", fontsize=8)
+    late.set(xlabel="servers added, %", ylabel="p50 against uncapped, %", title="Cost to the low priority (lines) and the high one (dots)")
     late.set_yscale("symlog", linthresh=10)
+    for axes in (brakes, late):
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _thresholds(axes: Any, cases: list[tuple[tuple[float, float], dict[str, Any]]]) -> None:
@@ -59,7 +63,7 @@ def _thresholds(axes: Any, cases: list[tuple[tuple[float, float], dict[str, Any]
         axes.annotate(says, (100 * t2, 100 * t1), xytext=(0, -14), textcoords="offset points", ha="center", va="top", fontsize=8)
     axes.set(xlabel="T2, %", ylabel="T1, %", title="Thresholds: p50 and peak (cross: misses a bound)")
     axes.margins(0.12)
-    axes.set_ylim(bottom=73)
+    axes.set_ylim(bottom=72)
 
 
 def _relation(axes: Any, cases: list[tuple[tuple[float, float], dict[str, Any]]]) -> None:
@@ -72,7 +76,7 @@ def _relation(axes: Any, cases: list[tuple[tuple[float, float], dict[str, Any]]]
     brakes = [told["brakes"] for _, told in cases][::-1]
     axes.set_yticks(range(len(names)), [f"{name}\n{count} brakes" for name, count in zip(names, brakes, strict=True)])
     axes.set(xlabel="p50 against uncapped, %", title="Half and half again of what a lock does")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     axes.margins(x=0.15)
 
 

@@ -26,7 +26,7 @@ class Server:
 
     gpus: int = 8
     tdp_w: float = 400.0
-    idle_ratio: float = 0.20  # of TDP, with the model loaded
+    idle_ratio: float = 0.20  # of TDP, with the model loaded: how low POLCA saw a card fall between iterations (Flan-T5)
     base_w: float = 1650.0  # besides the cards; an HGX H100 node has at least 1.7 kW
     rated_w: float = 5180.0  # what a row is filled by: the most that was profiled (a prompt, 4933 W) and the 5 % by which sensors err; the nameplate is 6.5 kW
     slots: int = 16
