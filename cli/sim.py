@@ -24,7 +24,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     power.add_argument("--days", type=float, default=2.0)
     power.add_argument("--seed", type=int, default=1)
     power.add_argument("--more-power", type=float, default=1.0, metavar="RATIO", help="servers draw this much of what was profiled")
-    power.add_argument("--low-ratio", type=float, default=0.5, metavar="RATIO", help="share of the servers that serve the low priority")
+    power.add_argument("--low-ratio", type=float, default=0.5, metavar="RATIO", help="share of the servers, and of their load, that is of the low priority")
     power.add_argument("--plot", type=Path, metavar="FILE", help="the run as a picture, one HTML file")
     power.add_argument("--json", action="store_true", help="the figures as JSON")
     power.set_defaults(run=run, verb="sim")
@@ -62,7 +62,7 @@ def _plot(file: Path, said: list[str], made: dict[str, Any], loads: "Loads") -> 
 def _check(args: argparse.Namespace) -> None:
     if args.servers is not None and not 2 <= args.servers <= 1000:
         raise ConfigError(f"--servers: is {args.servers}, should be 2 to 1000")
-    for name, low, high in (("added", 0.0, 2.0), ("days", 0.1, 60.0), ("more_power", 0.5, 2.0), ("low_ratio", 0.0, 1.0)):
+    for name, low, high in (("added", 0.0, 2.0), ("days", 0.1, 60.0), ("more_power", 0.5, 2.0), ("low_ratio", 0.05, 0.95)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}: is {getattr(args, name):g}, should be {low:g} to {high:g}")
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Seconds = NDArray[np.float64]
+Values = NDArray[np.float64]
 Tokens = NDArray[np.int32]
 
 DAY_S: Final = 86400.0
@@ -43,30 +43,38 @@ MIX: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """How the rate goes through day and week: 1 at the peak hour of a working day. The start is a Monday at midnight."""
+    """How the rate goes through day and week: 1 at the peak hour of a working day. The start is a Monday at midnight.
 
-    night: float = 0.7  # rate twelve hours from the peak
+    The defaults are those of Azure's conversation service over a week: its peak is 1.7 times the mean and 3.3 times the valley
+    (DynamoLLM, HPCA'25, recalled).
+    """
+
+    night: float = 0.3  # rate twelve hours from the peak
     peak_hour: float = 14.0
-    weekend: float = 0.85
+    weekend: float = 0.7
 
-    def __call__(self, times_s: Seconds) -> Seconds:
+    def __call__(self, times_s: Values) -> Values:
         hours = times_s / 3600.0
         daily = 1.0 - (1.0 - self.night) * (1.0 - np.cos(2 * np.pi * (hours - self.peak_hour) / 24.0)) / 2.0
-        rate: Seconds = np.where((times_s // DAY_S) % 7 >= 5, self.weekend, 1.0) * daily
+        rate: Values = np.where((times_s // DAY_S) % 7 >= 5, self.weekend, 1.0) * daily
         return rate
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """In order of time; arrays have one entry a request. `kind` counts in the mix."""
+    """In order of time; arrays have one entry a request. `kind` counts in the mix.
 
-    time_s: Seconds
+    `guest`, from 0 to 1: whose it is. Guests own the servers (POLCA's setting), so that nobody spreads requests over a row: a guest's go to its server.
+    """
+
+    time_s: Values
     kind: NDArray[np.int8]
     prompt_tokens: Tokens
     output_tokens: Tokens
+    guest: Values
 
 
-def trace_gaps(file: Path) -> Seconds:
+def trace_gaps(file: Path) -> Values:
     """Times between the requests of an Azure trace (TIMESTAMP,ContextTokens,GeneratedTokens), s. BadTrace, OSError."""
     with file.open(newline="") as lines:
         rows = csv.DictReader(lines)
@@ -79,12 +87,12 @@ def trace_gaps(file: Path) -> Seconds:
     return np.diff(times)
 
 
-def even_gaps(count: int, chance: np.random.Generator) -> Seconds:
+def even_gaps(count: int, chance: np.random.Generator) -> Values:
     """Where there is no trace: as bursty as the Azure one, whose requests in a second vary 1.39 times as much as Poisson's."""
     return chance.gamma(1 / 1.39, 1.39, count)
 
 
-def asked(gaps_s: Seconds, rate_hz: float, duration_s: float, envelope: Envelope, chance: np.random.Generator, mix: Sequence[Kind] = MIX) -> Requests:
+def asked(gaps_s: Values, rate_hz: float, duration_s: float, envelope: Envelope, chance: np.random.Generator, mix: Sequence[Kind] = MIX) -> Requests:
     """`rate_hz`: at the envelope's 1. The trace is played again and again from another place, its clock stretched to the rate."""
     grid_s = np.arange(0.0, duration_s + _GRID_S, _GRID_S)
     expected = np.concatenate([[0.0], np.cumsum(rate_hz * envelope(grid_s[:-1] + _GRID_S / 2) * _GRID_S)])
@@ -93,7 +101,8 @@ def asked(gaps_s: Seconds, rate_hz: float, duration_s: float, envelope: Envelope
     time_s = np.interp(places[places < expected[-1]], expected, grid_s)
     time_s = time_s[time_s < duration_s]
     kind = chance.choice(len(mix), len(time_s), p=[one.share for one in mix]).astype(np.int8)
-    return Requests(time_s, kind, _drawn([one.prompt_tokens for one in mix], kind, chance), _drawn([one.output_tokens for one in mix], kind, chance))
+    prompts, outputs = (_drawn(ranges, kind, chance) for ranges in ([one.prompt_tokens for one in mix], [one.output_tokens for one in mix]))
+    return Requests(time_s, kind, prompts, outputs, chance.random(len(time_s)))
 
 
 def _drawn(ranges: list[tuple[int, int]], kind: NDArray[np.int8], chance: np.random.Generator) -> Tokens:

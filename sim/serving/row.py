@@ -3,21 +3,21 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.controller.policies.ladder import BRAKE, UNLOCKED, Ladder, Standing, climb, clocks
-from gpuwarden.controller.power import heat as thermal
+from gpuwarden.sim.serving.meter import Meter
 from gpuwarden.sim.serving.model import Server
 from gpuwarden.sim.serving.relation import Relation
 from gpuwarden.sim.serving.requests import Requests
-from gpuwarden.sim.serving.servers import STEP_S, Servers
+from gpuwarden.sim.serving.servers import Servers
 
 Values = NDArray[np.float64]
 
-TRIP_S: Final = 11.0  # K from hot, which is how a domain counts by default: a row that is filled is never cold
 HOUR_S: Final = 3600.0
 
 
@@ -72,15 +72,16 @@ class _Orders:
         self._sent: deque[tuple[float, tuple[float, float]]] = deque()
         self.in_force = (UNLOCKED, UNLOCKED)
 
+    @property
+    def due_s(self) -> float:
+        return self._sent[0][0] if self._sent else inf
+
     def send(self, due_s: float, to: tuple[float, float]) -> None:
         self._sent.append((due_s, to))
 
-    def arrived(self, now_s: float) -> bool:
-        """Whether what is in force has changed."""
-        before = self.in_force
-        while self._sent and self._sent[0][0] <= now_s:
+    def arrive(self, now_s: float) -> None:
+        while self.due_s <= now_s:
             self.in_force = self._sent.popleft()[1]
-        return self.in_force != before
 
 
 def run(
@@ -88,34 +89,35 @@ def run(
 ) -> Run:
     """From an empty row on. `progress` is told the virtual time once an hour, and at the end."""
     servers = Servers(setup.server, setup.high, asked, kinds_high, setup.relation)
+    meter = Meter(servers, setup.more_power / setup.budget_w)
     readings = round(duration_s / setup.delays.telemetry_s)
-    steps = round(setup.delays.telemetry_s / STEP_S)
     made = Run(np.zeros(readings), servers.finish_s)
     locks, brake = _Orders(), _Orders()
-    stands, brakes, heat = Standing(), Standing(), 0.0
+    stands, brakes = Standing(), Standing()
     for reading in range(readings):
-        began_s = reading * setup.delays.telemetry_s
-        load = 0.0
-        for step in range(steps):
-            now_s = began_s + step * STEP_S
-            if locks.arrived(now_s) | brake.arrived(now_s):
-                servers.lock(_clocks(setup, locks.in_force, brake.in_force))
-            load = setup.more_power * float(servers.advance(now_s).sum()) / setup.budget_w
-            made.over_rating_s += STEP_S * (load > 1.0)
-            heat = thermal.after(heat, load, STEP_S)
-            if heat >= TRIP_S:
-                made.trips, heat = made.trips + 1, 0.0
-        made.load[reading] = load
+        read_s = (reading + 1) * setup.delays.telemetry_s
+        _advance(setup, servers, locks, brake, read_s)
+        made.load[reading] = load = meter.read(read_s)
         made.locked_s[stands.rungs] = made.locked_s.get(stands.rungs, 0.0) + setup.delays.telemetry_s
-        read_s = began_s + setup.delays.telemetry_s
         stands = _decide(setup.ladder, stands, read_s, load, setup.delays.lock_s, locks)
         if setup.brake:
             before = brakes.rungs
             brakes = _decide(BRAKE, brakes, read_s, load, setup.delays.brake_s, brake)
             made.brakes += brakes.rungs > before
         if read_s % HOUR_S == 0 or reading == readings - 1:
+            meter.fold(read_s)
             progress(read_s)
+    made.over_rating_s, made.trips = meter.over_rating_s, meter.trips
     return made
+
+
+def _advance(setup: RowSetup, servers: Servers, locks: _Orders, brake: _Orders, until_s: float) -> None:
+    while (due_s := min(locks.due_s, brake.due_s)) < until_s:
+        servers.advance(due_s)
+        locks.arrive(due_s)
+        brake.arrive(due_s)
+        servers.lock(due_s, _clocks(setup, locks.in_force, brake.in_force))
+    servers.advance(until_s)
 
 
 def _decide(ladder: Ladder, stands: Standing, now_s: float, load: float, delay_s: float, orders: _Orders) -> Standing:

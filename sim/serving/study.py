@@ -47,7 +47,7 @@ def done(study: Study, progress: Progress) -> tuple[dict[str, Any], Loads]:
         setup = RowSetup(
             count, budget_servers, LADDERS[ladder], brake=brake, high_ratio=1.0 - study.low_ratio, more_power=study.more_power
         )
-        asked = requests_of(row, count, study.days, study.seed, study.trace)
+        asked = requests_of(row, count, study.days, study.seed, study.trace, study.low_ratio)
         return setup, asked, run(setup, asked, HIGH, duration_s, partial(_tell, progress, what, duration_s))
 
     setup, _, alone = ran("the row alone", budget_servers, "none", brake=False)

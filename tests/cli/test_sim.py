@@ -31,6 +31,7 @@ def test_without_a_policy_nobody_waits_longer(capsys: pytest.CaptureFixture[str]
     [
         (("--added", "-1"), "--added: is -1, should be 0 to 2"),
         (("--days", "0"), "--days: is 0, should be 0.1 to 60"),
+        (("--low-ratio", "0"), "--low-ratio: is 0, should be 0.05 to 0.95"),
         (("--servers", "1"), "--servers: is 1, should be 2 to 1000"),
         (("--trace", "/nowhere.csv"), "--trace /nowhere.csv: No such file"),
     ],

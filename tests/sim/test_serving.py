@@ -10,6 +10,8 @@ import pytest
 
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim.serving import model
+from gpuwarden.sim.serving.frozen import frozen, requests_of
+from gpuwarden.sim.serving.meter import STEP_S, TRIP_S, Meter
 from gpuwarden.sim.serving.model import Server
 from gpuwarden.sim.serving.relation import CLOCKS, POWER, Relation
 from gpuwarden.sim.serving.requests import (
@@ -23,38 +25,85 @@ from gpuwarden.sim.serving.requests import (
     trace_gaps,
 )
 from gpuwarden.sim.serving.row import RowSetup, largest_rise, run
-from gpuwarden.sim.serving.servers import STEP_S, Servers
+from gpuwarden.sim.serving.servers import Servers
 
 HIGH = np.array([kind.high for kind in MIX])
 SERVER = Server()
+EVERY_S = 0.25
 
 
 def some(*requests: tuple[float, int, int, int]) -> Requests:
     """(time in s, kind, prompt tokens, output tokens)."""
     times, kinds, prompts, outputs = zip(*requests, strict=True)
-    return Requests(np.array(times), np.array(kinds, np.int8), np.array(prompts, np.int32), np.array(outputs, np.int32))
+    return Requests(np.array(times), np.array(kinds, np.int8), np.array(prompts, np.int32), np.array(outputs, np.int32), np.zeros(len(times)))
 
 
 def served(requests: Requests, seconds: float, clock: float = 1.0) -> tuple[Servers, np.ndarray]:
-    """On one server of either priority; W of both, step by step."""
+    """On one server of either priority; W of both, every so often."""
     servers = Servers(SERVER, np.array([True, False]), requests, HIGH, Relation())
-    servers.lock(np.full(2, clock))
-    return servers, np.array([servers.advance(step * STEP_S) for step in range(round(seconds / STEP_S))])
+    servers.lock(0.0, np.full(2, clock))
+    drawn_w = []
+    for until_s in np.arange(EVERY_S, seconds + EVERY_S, EVERY_S):
+        servers.advance(until_s)
+        drawn_w.append(servers.watts)
+    return servers, np.array(drawn_w)
 
 
 def test_one_request_takes_its_prompt_and_then_its_tokens() -> None:
     servers, drawn_w = served(some((0.0, 1, 2048, 100)), 10.0)
-    assert servers.finish_s[0] == pytest.approx(0.5404 + 100 * 0.0488, abs=STEP_S)
-    idle_w, cards_w = SERVER.base_w + 0.15 * 3200, 3200
+    assert servers.finish_s[0] == pytest.approx(0.5404 + 100 * 0.0488)
+    idle_w, cards_w = SERVER.base_w + SERVER.idle_ratio * 3200, 3200
     assert drawn_w[-1] == pytest.approx([idle_w, idle_w])
     assert drawn_w[0] == pytest.approx([SERVER.base_w + 1.021 * cards_w, idle_w]), "the high priority's server reads the prompt"
-    assert drawn_w[8, 0] == pytest.approx(SERVER.base_w + 0.635 * cards_w)
+    assert drawn_w[8, 0] == pytest.approx(SERVER.base_w + 0.614 * cards_w, rel=0.005), "its tokens, at a context of some 2100"
 
 
 def test_two_requests_share_a_server_and_the_second_prompt_holds_the_first_back() -> None:
     alone, _ = served(some((0.0, 1, 1024, 400)), 40.0)
     both, _ = served(some((0.0, 1, 1024, 400), (5.0, 1, 2048, 400)), 40.0)
-    assert both.finish_s[0] - alone.finish_s[0] == pytest.approx(0.54 + 15 * 0.0012 / 0.05, abs=0.6)
+    left = 400 - (5.0 - 0.2892) / 0.0488  # tokens of the first when the second comes
+    assert both.finish_s[0] - alone.finish_s[0] == pytest.approx(0.5404 + left * (0.0500 - 0.0488))
+
+
+def test_a_lock_takes_hold_in_the_middle_of_a_prompt_and_of_its_tokens() -> None:
+    asked_one, relation, clock = some((0.0, 1, 8192, 100)), Relation(), np.full(2, 0.787)
+    for locked_s, prompt_left_s, tokens_left in ((1.0, 3.5932 - 1.0, 100.0), (5.0, 0.0, 100 - (5.0 - 3.5932) / 0.0488)):
+        servers = Servers(SERVER, np.array([True, False]), asked_one, HIGH, relation)
+        servers.advance(locked_s)
+        servers.lock(locked_s, clock)
+        servers.advance(60.0)
+        left_s = prompt_left_s * 1.25 + tokens_left * 0.0488 * 1.03
+        assert servers.finish_s[0] == pytest.approx(locked_s + left_s)
+
+
+def test_requests_of_a_guest_go_to_its_server() -> None:
+    asked_of = Requests(np.zeros(3), np.array([1, 1, 0], np.int8), np.full(3, 2048, np.int32), np.full(3, 9, np.int32), np.array([0.1, 0.6, 0.99]))
+    servers = Servers(SERVER, np.array([True, True, False, False]), asked_of, HIGH, Relation())
+    servers.advance(0.1)
+    idle_w = SERVER.base_w + SERVER.idle_ratio * 3200
+    assert (servers.watts > idle_w).tolist() == [True, True, False, True]
+
+
+def test_the_meter_shows_the_last_quarter_of_a_second_and_the_breaker_feels_all_of_it() -> None:
+    servers = Servers(SERVER, np.array([True, False]), some((1.9, 1, 2048, 100)), HIGH, Relation())
+    idle_w, prompt_w = float(servers.watts.sum()), 3200 * (1.021 - SERVER.idle_ratio)
+    meter = Meter(servers, 1 / (idle_w + 0.7 * prompt_w))
+    servers.advance(2.0)
+    assert meter.read(2.0) * (idle_w + 0.7 * prompt_w) == pytest.approx(idle_w + prompt_w * 0.1 / STEP_S)
+    servers.advance(4.0)
+    meter.fold(4.0)
+    assert meter.over_rating_s == 0.5, "the prompt holds for 0.54 s, of which two quarters are filled by more than 0.7"
+
+
+def test_a_breaker_trips_from_hot_after_what_its_curve_allows() -> None:
+    servers = Servers(SERVER, np.array([True, False]), some((0.0, 1, 2048, 3000)), HIGH, Relation())
+    servers.advance(1.0)
+    meter = Meter(servers, 1.4 / float(servers.watts.sum()))
+    servers.step_s.clear(), servers.step_w.clear()
+    for until_s, trips in ((TRIP_S / (1.4**2 - 1) - 0.5, 0), (TRIP_S / (1.4**2 - 1) + 0.5, 1)):
+        servers.advance(until_s)
+        meter.fold(STEP_S * round(until_s / STEP_S))
+        assert meter.trips == trips
 
 
 def test_a_lock_draws_less_and_takes_longer() -> None:
@@ -85,10 +134,17 @@ def test_the_load_follows_the_envelope_and_the_mix() -> None:
     made = asked(even_gaps(20_000, chance), 2.0, 7 * DAY_S, Envelope(night=0.5), chance)
     by_hour = np.histogram(made.time_s % DAY_S, 24, (0, DAY_S))[0]
     assert by_hour[14] / by_hour[2] == pytest.approx(2.0, rel=0.05)
-    assert (made.time_s >= 5 * DAY_S).sum() / (made.time_s < 5 * DAY_S).sum() == pytest.approx(0.85 * 2 / 5, rel=0.02)
+    assert (made.time_s >= 5 * DAY_S).sum() / (made.time_s < 5 * DAY_S).sum() == pytest.approx(0.7 * 2 / 5, rel=0.02)
     assert np.bincount(made.kind) / len(made.kind) == pytest.approx([0.25] * 4, abs=0.01)
     summaries = made.kind == 0
     assert (made.prompt_tokens[summaries].min(), made.prompt_tokens[summaries].max()) == (2048, 8192)
+
+
+def test_the_load_goes_with_the_servers_of_each_priority() -> None:
+    made, half = (requests_of(frozen(), 40, 0.5, 1, None, low_ratio) for low_ratio in (0.25, 0.5))
+    assert (1 - HIGH[made.kind].mean(), 1 - HIGH[half.kind].mean()) == (pytest.approx(0.25, abs=0.01), pytest.approx(0.5, abs=0.01))
+    doubled = requests_of(frozen(), 80, 0.5, 1, None)
+    assert len(doubled.time_s) / len(half.time_s) == pytest.approx(2.0, rel=0.02)
 
 
 def test_the_table_is_the_measured_one(data_dir: Path) -> None:
@@ -104,6 +160,8 @@ def test_the_table_is_the_measured_one(data_dir: Path) -> None:
     assert pytest.approx([median(tokens, 1, "prompt_time") / 1e3 for tokens in model.PROMPT_TOKENS], abs=1e-3) == model.PROMPT_S
     assert pytest.approx([median(tokens, 1, "peak_power") for tokens in model.PROMPT_TOKENS], abs=1e-3) == model.PROMPT_POWER
     assert pytest.approx([median(512, batch, "token_time") / 1e3 for batch in model.BATCHES], abs=1e-3) == model.TOKEN_S
+    assert pytest.approx([median(512, batch, "average_power") for batch in model.BATCHES], abs=1e-3) == model.TOKEN_POWER
+    assert pytest.approx([median(tokens, 1, "average_power") for tokens in model.PROMPT_TOKENS], abs=1e-3) == model.CONTEXT_POWER
 
 
 def test_the_trace_is_read(data_dir: Path) -> None:
