@@ -26,7 +26,7 @@ servers:  ## install what the tests talk to: Debian packages and Apache Kafka
 chaos: .venv/dev servers  ## do to a row what an operator may fear, some 12 minutes long, and print a table
 	$(BIN)/python bench/chaos
 
-BENCHES = sizing sensor ingest agent controller latency soak
+BENCHES = sizing sensor ingest agent controller power latency soak
 
 bench: .venv/dev servers  ## measure speed, cost and endurance, some two hours long
 	@for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || failed="$$failed $$name"; done; test -z "$$failed" || { echo "short of what is asked:$$failed"; exit 1; }

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power import heat as thermal
+from gpuwarden.sim import thermal
 from gpuwarden.sim.serving.servers import Servers
 
 Values = NDArray[np.float64]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuwarden.controller.power import heat as thermal
 from gpuwarden.controller.power.allocator import NOBODY, Situation
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import Watts
@@ -13,6 +12,7 @@ from gpuwarden.controller.power.limit import LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.topology import Branch, Contingency, ReplacedLimit
 from gpuwarden.controller.power.tree import Tree
+from gpuwarden.sim import thermal
 
 LEASE_S, STEP_S, HORIZON_S = 6.0, 0.05, 10.0
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gpuwarden.controller.ledger import Ledger
-from gpuwarden.controller.power import heat as thermal
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.limit import HOT_TRIP_HEAT_S, LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.topology import Contingency
+from gpuwarden.sim import thermal
 from gpuwarden.sim.cluster import Cluster, Outside, Row
 from gpuwarden.sim.loads import ChangingLoad
 from gpuwarden.sim.plant import STEP_S
