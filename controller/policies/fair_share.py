@@ -17,7 +17,7 @@ AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by
 RISE_FACTOR = 4.0  # a sensor that averages 25 ms of 100 has seen a quarter of a step that it catches beginning
 MARGIN_RATIO = 1.25  # a node that is not held back may rise by this much before it is
 NEED_STEP_RATIO = 0.05  # needs go up and down in steps of this share of the default, so that limits do not follow noise
-BISECTIONS = 12  # to a 4096th of the default, finer than the step of a limit
+BISECTIONS = 10  # to a 1024th of the default, finer than the step of a limit
 
 
 def wishes(view: RowView) -> Watts:

@@ -16,7 +16,7 @@ from gpuwarden.controller.power.tree import Tree
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
 RAISE_STEPS = 2  # smaller raises wait until they add up, or reach the default
-BISECTIONS = 12
+BISECTIONS = 8  # to a 256th of the way from floor to default: finer than the steps of a limit
 NOBODY = -1
 
 
