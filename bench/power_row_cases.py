@@ -86,6 +86,7 @@ def judged(days: float, thresholds: tuple[float, float]) -> Iterator[Case]:
     yield replace(plain, name="polca 80%/89%, 5 % more power", ladder=polca(), more_power=MORE_POWER)
     for baseline in BASELINES:
         yield replace(plain, name=baseline, ladder=LADDERS[baseline])
+        yield replace(plain, name=f"{baseline}, 5 % more power", ladder=LADDERS[baseline], more_power=MORE_POWER)
     for low in (0.25, 0.75):
         yield replace(plain, name=f"{name}, {low:.0%} low priority", ladder=chosen, low_ratio=low)
 
