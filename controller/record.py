@@ -99,10 +99,6 @@ class NodeRecord:
         elif report.epoch < last.epoch and now_s - self.received_s < START_AGAIN_S:
             raise Refused(f"epoch: {report.limiter_start!r} has obeyed {report.epoch}, {last.limiter_start!r} had obeyed {last.epoch}")
 
-    def rising_w(self, now_s: float) -> float:
-        """By how much its power has just risen, if that was a step: the reading caught it on its way."""
-        return self.rise_w if now_s - self.rose_s < RISING_S else 0.0
-
     def _urgent(self, now_s: float, power_w: float) -> bool:
         if math.isnan(power_w) or math.isnan(self.power_w):
             return math.isnan(power_w) != math.isnan(self.power_w)

@@ -47,16 +47,20 @@ class Exposure:
     excess_w: float = 0.0  # enforced now beyond what any grant explains
     stuck: bool = False  # in contact, but its driver confirms nothing: a grant may have arrived and never leave
     release: Release | None = None  # the newest; it may have been obeyed, or may yet be
-    _worst: tuple[float, float] = (math.nan, math.nan)  # limit in W, and when it ends
-    _worst_until_s: float = -math.inf  # a grant ends then; whatever else changes the worst sets this back
+    worst_w: float = math.nan  # as `look` last found it
+    worst_ends_s: float = math.nan
+    look_s: float = -math.inf  # when to look again: a grant ends then, and whatever else changes the worst sets this back
 
     def counted(self, now_s: float) -> tuple[float, float]:
         """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""
-        if now_s >= self._worst_until_s:
-            self._worst = self._worst_at(now_s)
-            self._worst_until_s = min((g.ends_s for g in self.grants), default=math.inf)
-        limit_w, ends_s = self._worst
-        return limit_w, ends_s - now_s if ends_s > now_s else 0.0
+        if now_s >= self.look_s:
+            self.look(now_s)
+        return self.worst_w, self.worst_ends_s - now_s if self.worst_ends_s > now_s else 0.0
+
+    def look(self, now_s: float) -> None:
+        """Finds the worst limit, and when it ends. Whoever asks for thousands at once looks where `look_s` says so, and reads."""
+        self.worst_w, self.worst_ends_s = self._worst_at(now_s)
+        self.look_s = min((g.ends_s for g in self.grants), default=math.inf)
 
     def _worst_at(self, now_s: float) -> tuple[float, float]:
         if not self.known:
@@ -73,16 +77,16 @@ class Exposure:
         ends_s = echo_received_s + lease_s * DRIFT + self.settle_s
         self.grants = [g for g in self.grants if g.limit_w > limit_w or g.ends_s > ends_s]  # the rest is covered by the new one
         self.grants.append(Outstanding(sequence, limit_w, ends_s))
-        self._worst_until_s = -math.inf
+        self.look_s = -math.inf
 
     def released(self, sequence: int, echo_stamp_s: float, lease_s: float) -> None:
         """A grant that takes the node out of auto is about to leave. Obeyed once, it outlasts its lease: only a report takes it back."""
         self.release, self.known = Release(sequence, echo_stamp_s + lease_s), False
-        self._worst_until_s = -math.inf
+        self.look_s = -math.inf
 
     def reported(self, now_s: float, report: PowerReport, epoch: int) -> None:
         """A fresh, sealed report of this node."""
-        self._worst_until_s = -math.inf
+        self.look_s = -math.inf
         if report.limiter_start != self.limiter_start or report.driver_loads != self.driver_loads:
             self._came_up(report)
         enforced_w = math.fsum(card.enforced_w for card in report.cards)

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.view import RowView
@@ -17,7 +19,7 @@ from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.tree import Tree
-from gpuwarden.controller.record import NodeRecord
+from gpuwarden.controller.record import RISING_S, NodeRecord
 from gpuwarden.proto.lease_pb2 import Mode
 
 
@@ -66,10 +68,10 @@ class Keeper:
     def decide(self, now_s: float) -> Decision:
         """Policy's wishes through the allocator, on the readings of this moment."""
         self.started_s = now_s if self.started_s is None else self.started_s
-        live = now_s - np.array([n.heard_s for n in self.nodes]) <= self.timing.stale_s
-        granted_w = np.array([n.granted_w for n in self.nodes])
+        live = self._live(now_s)
+        granted_w = self._column("granted_w")
         counted_w, held_s = self._counted(now_s, granted_w)
-        self.powers_w = np.array([n.power_w for n in self.nodes])
+        self.powers_w = self._column("power_w")
         self.loads.measure(now_s, self._drawn_w(live, counted_w))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
@@ -78,7 +80,7 @@ class Keeper:
             ratings_w=self.loads.ratings_w, heats=self.loads.heats, counted_w=counted_w, held_s=held_s,
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
-            fresh=now_s - np.array([n.raised_s for n in self.nodes]) < SETTLING_S,
+            fresh=now_s - self._column("raised_s") < SETTLING_S,
             may_raise=(self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts) == NOBODY) & (not learning),
             lease_s=self._lapse_s,
         )
@@ -136,8 +138,17 @@ class Keeper:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
         if self.mode != Mode.MODE_AUTO:
             return granted_w, np.full(len(self.nodes), self.timing.lease_s)
-        counted = np.array([n.exposure.counted(now_s) for n in self.nodes])
-        return counted[:, 0], counted[:, 1]
+        for index in np.flatnonzero(now_s >= self._column("exposure.look_s")).tolist():
+            self.nodes[index].exposure.look(now_s)
+        return self._column("exposure.worst_w"), np.maximum(self._column("exposure.worst_ends_s") - now_s, 0.0)
+
+    def _live(self, now_s: float) -> Flags:
+        in_session = np.fromiter((node.session is not None for node in self.nodes), bool, len(self.nodes))
+        return in_session & (now_s - self._column("received_s") <= self.timing.stale_s)
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        """One number of every node. Read without Python in between: at each decision of thousands of nodes that is most of the time."""
+        return np.fromiter(map(attrgetter(name), self.nodes), np.float64, len(self.nodes))
 
     def _drawn_w(self, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs draw, at most, by their own readings; a silent node the worst that it may."""
@@ -152,9 +163,8 @@ class Keeper:
         bound_by = np.full(len(self.nodes), NOBODY)
         if self._resumed(now_s):
             return granted_w, bound_by
-        peaks_w = np.array([n.peak_w for n in self.nodes])
-        rises_w = np.array([n.rising_w(now_s) for n in self.nodes])
-        limits_w = np.array([n.limit_w for n in self.nodes]) if self.mode == Mode.MODE_AUTO else granted_w
+        peaks_w, limits_w = self._column("peak_w"), self._column("limit_w") if self.mode == Mode.MODE_AUTO else granted_w
+        rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
         most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
         for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):
             tight = level.totals_w(most_w[level.nodes]) > ratings_w
@@ -171,7 +181,7 @@ class Keeper:
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
         assert self.started_s is not None
-        return any(n.resumed for n in self.nodes) and now_s - self.started_s < self.timing.lease_s
+        return now_s - self.started_s < self.timing.lease_s and any(n.resumed for n in self.nodes)
 
     def set_mode(self, mode: "Mode.ValueType") -> None:
         """Entering auto begins at the floor; outside it nothing is capped."""
