@@ -26,6 +26,16 @@ class Authority:
         self.epoch = self.past
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Of one node, by its place in the domain: sums over its GPUs."""
+
+    index: int
+    node: NodeRecord
+    before_w: float
+    limit_w: float
+
+
 def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority, lines: Lines) -> Iterator[Action]:
     """Grants for the nodes that can be reached and whose limit changes, or whose newest report has had no answer.
 
@@ -38,9 +48,9 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
         for index, (node, limit_w) in enumerate(zip(keeper.nodes, decision.limits_w.tolist(), strict=True))
         if (not node.answered or limit_w != node.granted_w) and node.live(now_s, keeper.timing.stale_s)
     ]
-    changed = [(index, node, limit_w) for index, node, limit_w in pending if limit_w != node.granted_w]
+    changed = [_Change(index, node, node.standing_w(now_s), limit_w) for index, node, limit_w in pending if limit_w != node.standing_w(now_s)]
     if changed:
-        yield WriteLedger(tuple(_line(keeper, decision, *one, authority, lines) for one in changed))
+        yield WriteLedger(tuple(_line(keeper, decision, change, authority, lines) for change in changed))
     for _, node, limit_w in pending:
         yield _grant(now_s, keeper, node, limit_w, authority)
 
@@ -49,13 +59,13 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
     report, session, lease_s = node.report, node.session, keeper.timing.lease_s
     assert report is not None and session is not None, "only a live node is granted anything"
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
+    if limit_w > node.standing_w(now_s):
+        node.raised_s = now_s
     node.sequence += 1
     if keeper.mode == Mode.MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
     else:
         node.exposure.released(node.sequence, report.stamp_s, lease_s)
-    if limit_w > node.granted_w:
-        node.raised_s = now_s
     node.granted_w, node.answered = limit_w, True
     grant = Grant(
         version=GRANT_VERSION, node=node.name, epoch=authority.epoch, controller_id=authority.controller_id,
@@ -65,19 +75,18 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
     return SendGrant(session, seal(node.key, Way.DOWN, node.name, grant.SerializeToString()))
 
 
-def _line(
-    keeper: Keeper, decision: Decision, index: int, node: NodeRecord, limit_w: float, authority: Authority, lines: Lines
-) -> bytes:
-    node.reason = _reason(keeper, decision, index, node, limit_w)
+def _line(keeper: Keeper, decision: Decision, change: _Change, authority: Authority, lines: Lines) -> bytes:
+    node = change.node
+    node.reason = _reason(keeper, decision, change)
     return lines.line(
-        "floor" if limit_w <= node.exposure.floor_w else "cap",
+        "floor" if change.limit_w <= node.exposure.floor_w else "cap",
         node.name,
         node.reason,
         epoch=authority.epoch,
         performed=keeper.mode == Mode.MODE_AUTO,
         evidence=(
-            ("limit before", node.granted_w, "W"),
-            ("limit", limit_w, "W"),
+            ("limit before", change.before_w, "W"),
+            ("limit", change.limit_w, "W"),
             ("GPU power", node.power_w, "W"),
             (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
             (f"{keeper.config.name} worst case before", decision.counted_w, "W"),
@@ -86,19 +95,21 @@ def _line(
     )
 
 
-def _reason(keeper: Keeper, decision: Decision, index: int, node: NodeRecord, limit_w: float) -> str:
-    name, each_w = keeper.config.name, limit_w / node.made.gpus
-    if why_not := _why_not(keeper, decision, index):
+def _reason(keeper: Keeper, decision: Decision, change: _Change) -> str:
+    name, each_w = keeper.config.name, change.limit_w / change.node.made.gpus
+    if why_not := _why_not(keeper, decision, change.index):
         return f"to the floor of {each_w:.0f} W a GPU: {why_not}"
-    verb = "capped" if limit_w < node.granted_w else "raised"
-    if limit_w >= node.exposure.default_w:
+    verb = "capped" if change.limit_w < change.before_w else "raised"
+    if change.limit_w >= change.node.exposure.default_w:
         return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {keeper.budget_w / 1e3:,.1f} kW"
-    bound = int(decision.bound_by[index])
+    bound = int(decision.bound_by[change.index])
     return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.config.policy}"
 
 
 def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
     """Why this node is at the floor; empty if it need not be."""
+    if decision.unaccounted[index]:
+        return "nobody vouches for this node: its limiter has confirmed no limit since it, its driver or we came up"
     tree, crowd, bound = keeper.tree, int(decision.crowded_under[index]), int(decision.bound_by[index])
     if crowd != NOBODY:
         number, place = tree.places[crowd]

@@ -46,11 +46,13 @@ PRAGMA user_version = {_SCHEMA};
 COMMIT;
 """
 
+_EPOCH: Final = "SELECT coalesce(max(value), 0) FROM number WHERE name = 'epoch'"
 # Beside the first tables, so that the version before this one still reads the file.
 _ADDED: Final = """
 CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS heat (
-    domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, heat REAL NOT NULL, PRIMARY KEY (domain, "limit")
+    domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL,
+    epoch INTEGER NOT NULL, PRIMARY KEY (domain, "limit")
 ) STRICT;
 """
 
@@ -102,13 +104,14 @@ class Ledger:
 
     def remember_heats(self, heats: Sequence[LimitHeat]) -> None:
         with self._write_lock, self._writing as transaction:
-            rows = [(one.domain, one.limit, one.rating_w, one.heat) for one in heats]
-            transaction.executemany("INSERT OR REPLACE INTO heat VALUES (?, ?, ?, ?)", rows)
+            rows = [(one.domain, one.limit, one.rating_w, one.trip_heat, one.heat) for one in heats]
+            transaction.executemany(f"INSERT OR REPLACE INTO heat VALUES (?, ?, ?, ?, ?, ({_EPOCH}))", rows)
 
     def heats(self) -> tuple[LimitHeat, ...]:
-        """Of every limit that was ever kept."""
+        """As the newest epoch kept them: of a limit that it did not know, or if it was of a version that kept none, nothing is known."""
+        query = f'SELECT domain, "limit", rating_w, trip_heat, heat FROM heat WHERE epoch = ({_EPOCH}) ORDER BY domain, "limit"'
         with self._read_lock:
-            rows = self._reading.execute('SELECT domain, "limit", rating_w, heat FROM heat ORDER BY domain, "limit"').fetchall()
+            rows = self._reading.execute(query).fetchall()
         return tuple(LimitHeat(*row) for row in rows)
 
     def remember_maintenance(self, id: str, payload: bytes | None) -> None:
@@ -141,7 +144,7 @@ class Ledger:
     def epoch(self) -> int:
         """The highest epoch remembered, 0 in a new ledger."""
         with self._read_lock:
-            return _number(self._reading, "SELECT coalesce(max(value), 0) FROM number WHERE name = 'epoch'")
+            return _number(self._reading, _EPOCH)
 
     def remembered(self) -> tuple[Remembered, ...]:
         """Budget in W and mode of each domain that an operator has set."""

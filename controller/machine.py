@@ -148,6 +148,8 @@ class Controller:
         assert node.report is not None
         if node.report.epoch <= self._authority.epoch:
             return []
+        for keeper in self.keepers.values():
+            keeper.loads.forget_heat()
         return self._new_epoch(node.report.epoch, f"{node.name} has obeyed epoch {node.report.epoch}")
 
     def _new_epoch(self, past: int, reason: str) -> list[Action]:

@@ -14,6 +14,7 @@ REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
 START_AGAIN_S = 10.0  # longer than any lease by default, so that a limiter whose state was lost is heard again
 RETIRED_STARTS = 16
+SAME_W = 1.0  # drivers round limits to less
 RISING_S = 0.5  # a step up says so long that more is behind it; by then later readings have shown how much
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
 
@@ -37,7 +38,7 @@ class NodeRecord:
     answered: bool = True  # the newest report has had its grant
     granted_w: float = 0.0
     sequence: int = 0
-    raised_s: float = -math.inf
+    raised_s: float = -math.inf  # when a raise was last under way
     peak_w: float = math.nan
     power_w: float = math.nan  # newest reading; NaN if a card does not answer
     limit_w: float = math.nan  # as read back
@@ -58,6 +59,10 @@ class NodeRecord:
         """When the newest report came in a session that still stands."""
         return self.received_s if self.session is not None else -math.inf
 
+    def standing_w(self, now_s: float) -> float:
+        """The limit that it has by our word: the granted one, unless its lease has ended."""
+        return min(self.granted_w, self.exposure.counted(now_s)[0])
+
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
         report = self._opened(now_s, sealed)
@@ -68,6 +73,8 @@ class NodeRecord:
         self._follow_peak(now_s, power_w)
         self._follow_rise(now_s, power_w)
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
+        if math.fsum(card.requested_w for card in report.cards) < self.granted_w - SAME_W:
+            self.raised_s = now_s  # a raise has yet to arrive, and to overshoot
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False

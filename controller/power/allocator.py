@@ -53,6 +53,7 @@ def allocate(tree: Tree, situation: Situation, wishes_w: Watts, bound_by: Places
     `bound_by`: the limits that the wishes themselves were held back by.
     """
     wanted_w = _rounded(np.clip(wishes_w, tree.floor_w, tree.default_w), tree.floor_w, _steps_w(tree))
+    wanted_w = np.where(wishes_w >= tree.default_w, tree.default_w, wanted_w)  # which need not be a whole step
     grants = Grants(wanted_w, np.full(len(wanted_w), NOBODY) if bound_by is None else bound_by, [])
     grants.failing = _lower(tree, situation, grants, tree.floor_w, steady=True)
     cut_w = np.minimum(grants.limits_w, situation.granted_w)

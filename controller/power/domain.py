@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.controller.power.limit import CEILING_RATIO, HOT_TRIP_HEAT_S, LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
@@ -35,6 +36,8 @@ class DomainConfig:
         """What cannot be, each with its key; a budget below the floors is shown as a sum."""
         if self.mode not in ("observe", "notify", "auto"):
             yield f"mode: is {self.mode!r}, should be observe, notify or auto"
+        if self.policy not in POLICIES:
+            yield f"policy: is {self.policy!r}, should be {', '.join(POLICIES)}"
         if not (math.isfinite(self.rating_w) and self.rating_w > 0):
             yield f"rating_w: is {self.rating_w:g}, should be above 0"
             return

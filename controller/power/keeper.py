@@ -22,6 +22,8 @@ from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import RISING_S, NodeRecord
 from gpuwarden.proto.lease_pb2 import Mode
 
+UNSEEN_S = 1.0  # from one decision to the next; a tenth is usual
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -72,7 +74,7 @@ class Keeper:
         granted_w = self._column("granted_w")
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = self._column("power_w")
-        self.loads.measure(now_s, self._drawn_w(live, counted_w))
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
@@ -106,7 +108,9 @@ class Keeper:
         """What must be durable before the newest decision's grants leave."""
         assert self.decision is not None
         worst_w = np.maximum(self.decision.counted_limits_w, self.decision.limits_w)
-        return self.loads.heat_changes(worst_w, self._lapse_s)
+        auto = self.mode == Mode.MODE_AUTO
+        for_ever_w = np.where(self.decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
+        return self.loads.heat_changes(worst_w, for_ever_w, self._lapse_s)
 
     @property
     def tree(self) -> Tree:
@@ -150,8 +154,13 @@ class Keeper:
         """One number of every node. Read without Python in between: at each decision of thousands of nodes that is most of the time."""
         return np.fromiter(map(attrgetter(name), self.nodes), np.float64, len(self.nodes))
 
-    def _drawn_w(self, live: Flags, counted_w: Watts) -> Watts:
-        """What each node's GPUs draw, at most, by their own readings; a silent node the worst that it may."""
+    def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
+        """What each node's GPUs have drawn since the last decision, at most, by their own readings; a silent node the worst that it may.
+
+        If nobody has looked for long, as after a stopped process goes on: all of them the worst that they might.
+        """
+        if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
+            return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
         return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
 
     def _learning(self, now_s: float, unaccounted: Flags) -> bool:

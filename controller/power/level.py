@@ -43,9 +43,12 @@ class Members:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """`nodes`: each member's place in the domain; `counts`: members of each limit, none of them 0; `other_w`: what no node draws; `cases`: the contingency of each, or ""."""
+    """`nodes`: each member's place in the domain; `counts`: members of each limit, none of them 0; `other_w`: what no node draws; `cases`: the contingency of each, or "";
+    `elements`: what stands it, in every case the same breaker or battery.
+    """
 
     names: tuple[str, ...]
+    elements: tuple[str, ...]
     nodes: Places
     counts: Places
     members: Members
@@ -156,9 +159,9 @@ class Level:
         if chosen.all():
             return self
         places = self.spread(chosen)
-        names, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.cases))
+        names, elements, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.elements, self.cases))
         return Level(
-            names, self.nodes[places], self.counts[chosen],
+            names, elements, self.nodes[places], self.counts[chosen],
             self.members.at(places), self.ratings_w[chosen], self.other_w[chosen], self.dead_counts[chosen], cases, self.breakers.only(chosen),
         )
 
@@ -169,7 +172,7 @@ def level_of(branches: Sequence[Branch], nodes: Members) -> Level:
     members, shares = np.concatenate(places), np.concatenate([branch.shares[at] for branch, at in zip(branches, places, strict=True)])
     seen = nodes.at(members)
     return Level(
-        tuple(branch.name for branch in branches), members, np.array([len(at) for at in places]),
+        tuple(branch.name for branch in branches), tuple(branch.limit.name for branch in branches), members, np.array([len(at) for at in places]),
         Members(shares * seen.base_w, shares * seen.gain, seen.floor_w, seen.default_w),
         np.array([branch.limit.rating_w for branch in branches]), np.array([branch.other_w for branch in branches]),
 np.array([branch.dead_count for branch in branches]),

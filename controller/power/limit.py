@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
@@ -22,8 +23,8 @@ class LimitConfig:
     rating_w: float = option("what it carries for ever, derated; 80 % of a UL breaker's rating unless it is 100 %-rated")
     parent: str = option("limit above it; without it the domain's own", default="")
     nodes: tuple[str, ...] = option("nodes that hang on it directly; what hangs on limits below it counts too", default=())
-    share: float = option("of the draw of `nodes` that goes through it: 0.5 where a node has two feeds, 0.33 on each of three phases", default=1.0)
-    base_w: float = option("what else hangs on it and cannot be shed, at its largest: switches, fans, foreign load", default=0.0)
+    share: float = option("of the draw of `nodes` that goes through it: 0.5 where a node has two feeds, 0.333 on each of three phases", default=1.0)
+    base_w: float = option("what else hangs on it and cannot be shed, at its largest, as after the loss of another feed: switches, fans, foreign load", default=0.0)
     kind: str = option("thermal (breaker, cable), timed (UPS on battery), contract (energy over a window) or hard", default="thermal")
     trip: tuple[tuple[float, ...], ...] = option("points of the trip curve: [load / rating, seconds], the lower edge of the maker's band", default=())
     curve: str = option("whether `trip` is of a hot or a cold element; a cold thermal curve is divided by 5", default="hot")
@@ -53,7 +54,7 @@ class LimitConfig:
     def _table(self) -> Iterator[str]:
         if any(len(point) != 2 or point[0] <= 1 or point[1] <= 0 for point in self.trip):
             yield "trip: each point should be [load / rating above 1, seconds above 0]"
-        elif list(self.trip) != sorted(self.trip, key=lambda point: (point[0], -point[1])):
+        elif any(after[0] <= before[0] or after[1] > before[1] for before, after in pairwise(self.trip)):
             yield "trip: points should rise in load and fall in seconds"
         elif self.kind in ("timed", "contract") and not self.trip:
             yield f"trip: is missing; a {self.kind} limit needs its table"

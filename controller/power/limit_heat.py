@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.power.breaker import Values
-from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.level import SETTLING_S, SPIKE_S, Watts
 from gpuwarden.controller.power.tree import Tree
 
 RISE_SHARE: Final = 0.01  # of the trip: kept with this much on top, so that not every step is written
@@ -20,11 +20,12 @@ FALL_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LimitHeat:
-    """Heat of a limit (`breaker` has its unit), in terms of `rating_w`."""
+    """Heat of a limit (`breaker` has its unit), in terms of `rating_w`, of one that trips at `trip_heat`."""
 
     domain: str
     limit: str
     rating_w: float
+    trip_heat: float
     heat: float
 
 
@@ -35,28 +36,40 @@ class HeatKept:
         self._domain, self._tree = domain, tree
         self._kept = [np.full(len(level.names), np.nan) for level in tree.levels]
 
-    def changes(self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
-        """What must be kept before a grant leaves. `worst_w`: the highest limit that each node may be obeying, that grant included."""
-        return tuple(self._changes(heats, ratings_w, worst_w, lapse_s))
+    def changes(
+        self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
+    ) -> tuple[LimitHeat, ...]:
+        """What must be kept before a grant leaves.
 
-    def _changes(self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, lapse_s: float) -> Iterator[LimitHeat]:
+        `worst_w`: the highest limit that each node may be obeying, that grant included; `for_ever_w`: the one that no lease ends.
+        """
+        return tuple(self._changes(heats, ratings_w, worst_w, for_ever_w, lapse_s))
+
+    def _changes(
+        self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
+    ) -> Iterator[LimitHeat]:
         for number, (level, heat, rating_w) in enumerate(zip(self._tree.levels, heats, ratings_w, strict=True)):
             unknown, kept = level.breakers.unknown, self._kept[number]
-            growth = np.maximum(0.0, level.breakers.rate(level.totals_w(worst_w[level.nodes]) / rating_w)) * lapse_s
-            bound = np.minimum(heat + growth, unknown)
+            rate = np.maximum(0.0, level.breakers.rate(level.totals_w(worst_w[level.nodes]) / rating_w))
+            spike = np.maximum(0.0, level.breakers.rate(level.breakers.ceiling_ratio)) * SPIKE_S
+            lapses = level.totals_w(for_ever_w[level.nodes]) <= rating_w
+            bound = np.where(lapses, np.minimum(heat + spike + rate * (lapse_s + SETTLING_S), unknown), unknown)
             stale = ~((kept >= bound) & (kept <= bound + FALL_SHARE * unknown + RISE_SHARE * unknown))
             self._kept[number] = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
             for place in np.flatnonzero(stale).tolist():
-                yield LimitHeat(self._domain, level.names[place], float(rating_w[place]), float(self._kept[number][place]))
+                trip_heat = float(level.breakers.trip_heat[place])
+                yield LimitHeat(self._domain, level.names[place], float(rating_w[place]), trip_heat, float(self._kept[number][place]))
 
 
 def begin(tree: Tree, ratings_w: Sequence[Watts], remembered: Sequence[LimitHeat]) -> list[Values]:
-    """Heat to begin with: as remembered in terms of the same rating, else unknown, which is just below the trip."""
-    known = {(one.limit, one.rating_w): one.heat for one in remembered}
+    """Heat to begin with: as remembered of the same element, else unknown, which is just below the trip."""
+    known = {(one.limit, one.rating_w, one.trip_heat): one.heat for one in remembered}
     return [
         np.array([
-            min(known.get((name, rating_w), unknown), unknown)
-            for name, rating_w, unknown in zip(level.names, of_level_w.tolist(), level.breakers.unknown.tolist(), strict=True)
+            min(known.get((name, rating_w, trip_heat), unknown), unknown)
+            for name, rating_w, trip_heat, unknown in zip(
+                level.names, of_level_w.tolist(), level.breakers.trip_heat.tolist(), level.breakers.unknown.tolist(), strict=True
+            )
         ])
         for level, of_level_w in zip(tree.levels, ratings_w, strict=True)
     ]

@@ -30,7 +30,8 @@ class Loads:
     def measure(self, now_s: float, gpus_w: Watts) -> None:
         """`gpus_w`: what each node's GPUs draw, at most.
 
-        A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen.
+        A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
+        is never cooler than the same limit as things are.
         """
         passed_s = 0.0 if self.measured_s is None else now_s - self.measured_s
         self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
@@ -38,16 +39,32 @@ class Loads:
             np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
             for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)
         ]
+        self._warm_cases()
         self.measured_s = now_s
+
+    def _warm_cases(self) -> None:
+        after, usual = self.tree.cases
+        if not len(after):
+            return
+        trips = np.concatenate([level.breakers.trip_heat for level in self.tree.levels])
+        heats = np.concatenate(self.heats)
+        known = np.isfinite(trips[after]) & np.isfinite(trips[usual])  # a hard limit has no heat
+        after, usual = after[known], usual[known]
+        heats[after] = np.maximum(heats[after], heats[usual] / trips[usual] * trips[after])
+        self.heats = np.split(heats, np.cumsum([len(level.names) for level in self.tree.levels])[:-1])
+
+    def forget_heat(self) -> None:
+        """Somebody else has granted meanwhile: nobody knows it any more."""
+        self.heats = [level.breakers.unknown for level in self.tree.levels]
 
     def set_budget(self, budget_w: float) -> None:
         """Heat is in terms of the rating: a change leaves it unknown until measured load has cooled it."""
         self.budget_w = budget_w
         self.heats[-1] = self.tree.root.breakers.unknown
 
-    def heat_changes(self, worst_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
-        """What must be durable before grants leave that let each node draw `worst_w`."""
-        return self.kept.changes(self.heats, self.ratings_w, worst_w, lapse_s)
+    def heat_changes(self, worst_w: Watts, for_ever_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
+        """What must be durable before grants leave that let each node be at `worst_w`, and at `for_ever_w` once all leases have ended."""
+        return self.kept.changes(self.heats, self.ratings_w, worst_w, for_ever_w, lapse_s)
 
     @property
     def heat_ratio(self) -> float:

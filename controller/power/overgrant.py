@@ -1,7 +1,7 @@
 """How far the grants under a limit may add up beyond its rating, and why: for a person who checks it by hand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,7 +30,9 @@ class Overgrant:
 
 
 def overgrants(domain: DomainConfig, lapse_s: float) -> Iterator[Overgrant]:
-    """Of every limit in every listed case, the domain's own first. `lapse_s`: lease and settling, until silence has brought all to the floor."""
+    """Of every limit in every listed case, the domain's own first, with its budget. `lapse_s`: lease and settling, until silence has brought all to the floor."""
+    if domain.budget_w is not None:
+        domain = replace(domain, rating_w=domain.budget_w)
     tree = domain.tree()
     for branch in reversed(domain.topology().branches()):
         level = level_of([branch], tree.members)

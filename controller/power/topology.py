@@ -14,6 +14,7 @@ from gpuwarden.controller.power.limit import LimitConfig
 from gpuwarden.core.config import option
 
 Shares = NDArray[np.float64]
+AFTER: Final = " after "
 TOLERANCE: Final = 0.02  # of a node's shares: three phases of 0.33 are meant to be one
 
 
@@ -23,15 +24,18 @@ class ReplacedLimit:
 
     limit: str = option("name of the limit")
     rating_w: float = option("what it then carries")
-    kind: str = option("as of a limit", default="thermal")
-    trip: tuple[tuple[float, ...], ...] = option("as of a limit", default=())
+    kind: str | None = option("as of a limit; default: as it was", default=None)
+    trip: tuple[tuple[float, ...], ...] | None = option("as of a limit, of a hot one; default: as it was, where the kind is", default=None)
 
     def problems(self) -> Iterator[str]:
         """What cannot be, each with its key."""
         yield from self.instead_of(LimitConfig("x", 1.0)).problems()
 
     def instead_of(self, limit: LimitConfig) -> LimitConfig:
-        return replace(limit, rating_w=self.rating_w, kind=self.kind, trip=self.trip, curve="hot")
+        kind = self.kind if self.kind is not None else limit.kind
+        if self.trip is not None or kind != limit.kind:
+            return replace(limit, rating_w=self.rating_w, kind=kind, trip=self.trip or (), curve="hot")
+        return replace(limit, rating_w=self.rating_w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,22 @@ class Topology:
         return [*made, top]
 
     def attached(self) -> dict[str, Shares]:
-        """The share of each node that hangs on each limit directly; on the root hangs whole what hangs nowhere else."""
+        """The share of each node that hangs on each limit directly; on the root hangs whole what hangs nowhere else.
+
+        Three phases of 0.33 are meant to be one: where shares add up to less, all of a node's are raised alike.
+        """
+        written = self.written()
+        sums = np.sum([*written.values(), np.zeros(len(self.names))], axis=0)
+        whole = np.divide(1.0, sums, out=np.ones(len(self.names)), where=(sums > 0.0) & (sums < 1.0))
+        return {**{name: shares * whole for name, shares in written.items()}, self.root.name: 1.0 * (sums == 0.0)}
+
+    def written(self) -> dict[str, Shares]:
+        """As `attached`, of the limits below the root and as the operator wrote them."""
         place = {name: index for index, name in enumerate(self.names)}
-        attached = {limit.name: np.zeros(len(self.names)) for limit in self.limits}
+        written = {limit.name: np.zeros(len(self.names)) for limit in self.limits}
         for limit in self.limits:
-            attached[limit.name][[place[name] for name in expand(limit.nodes)]] = limit.share
-        return {**attached, self.root.name: (sum(attached.values()) == 0.0) * np.ones(len(self.names))}
+            written[limit.name][[place[name] for name in expand(limit.nodes)]] = limit.share
+        return written
 
     @cached_property
     def above(self) -> Mapping[str, tuple[str, ...]]:
@@ -121,7 +135,7 @@ class Topology:
         for limit in (self.root, *self.limits):
             instead = other[limit.name].instead_of(limit) if limit.name in other else limit
             if limit.name not in lost and (limit.name in other or (loads[limit.name] > usual[limit.name] + 1e-9).any()):
-                yield Branch(f"{limit.name} after {case.name}", instead, loads[limit.name], base_w[limit.name], case.name)
+                yield Branch(f"{limit.name}{AFTER}{case.name}", instead, loads[limit.name], base_w[limit.name], case.name)
 
     def _loads(self, attached: Mapping[str, Shares], lost: frozenset[str]) -> dict[str, Shares]:
         """The share of each node's draw that goes through each limit."""
@@ -155,15 +169,28 @@ def tree_problems(topology: Topology) -> Iterator[str]:
     for number, case in enumerate(topology.contingencies):
         if case.name in {earlier.name for earlier in topology.contingencies[:number]}:
             yield f"contingencies[{number}].name: {case.name!r} occurs twice"
-        for key, names in (("lost", case.lost), ("replaced", [replaced.limit for replaced in case.replaced])):
-            if strange := [name for name in names if name not in known]:
-                yield f"contingencies[{number}].{key}: there is no limit {', '.join(strange)}"
+        yield from (f"contingencies[{number}].{problem}" for problem in _case_problems(case, topology, known))
+
+
+def _case_problems(case: Contingency, topology: Topology, known: Mapping[str, LimitConfig]) -> Iterator[str]:
+    replaced = [one.limit for one in case.replaced]
+    for key, names in (("lost", case.lost), ("replaced", replaced)):
+        if strange := [name for name in names if name not in known]:
+            yield f"{key}: there is no limit {', '.join(strange)}"
+            return
+    if topology.root.name in case.lost:
+        yield f"lost: {topology.root.name} is all there is"
+    for name in replaced:
+        if replaced.count(name) > 1:
+            yield f"replaced: {name} stands there {replaced.count(name)} times, should be once"
+        elif set(topology.above[name]) & set(case.lost):
+            yield f"replaced: {name} is lost in the same contingency"
 
 
 def _share_problems(topology: Topology) -> Iterator[str]:
-    shares = sum(topology.attached().values())
-    for name, share in zip(topology.names, np.broadcast_to(shares, len(topology.names)).tolist(), strict=True):
-        if abs(share - 1.0) > TOLERANCE:
+    sums = np.sum([*topology.written().values(), np.zeros(len(topology.names))], axis=0)
+    for name, share in zip(topology.names, sums.tolist(), strict=True):
+        if share and abs(share - 1.0) > TOLERANCE:
             yield f"limits: the shares of node {name} add up to {share:.2f}, should be 1: two feeds carry 0.5 each, three phases 0.333"
             return  # one tells enough
 
@@ -172,6 +199,8 @@ def name_problems(topology: Topology) -> Iterator[str]:
     """Names that are there twice, or that nothing has."""
     seen, nodes = {topology.root.name}, set(topology.names)
     for number, limit in enumerate(topology.limits):
+        if not limit.name or AFTER in limit.name:
+            yield f"limits[{number}].name: is {limit.name!r}, should be some text without {AFTER!r}, which makes a contingency's limit of it"
         if limit.name in seen:
             yield f"limits[{number}].name: {limit.name!r} occurs twice; the domain's own limit has its name"
         seen.add(limit.name)

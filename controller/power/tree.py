@@ -45,6 +45,14 @@ class Tree:
         """(level, place in it) of every limit, in the order of `limit_names`."""
         return tuple((number, place) for number, level in enumerate(self.levels) for place in range(len(level.names)))
 
+    @cached_property
+    def cases(self) -> tuple[Places, Places]:
+        """Limits as they are after a contingency, and for each the same as it usually is: places in `limit_names`."""
+        elements = [(element, case) for level in self.levels for element, case in zip(level.elements, level.cases, strict=True)]
+        usual = {element: place for place, (element, case) in enumerate(elements) if not case}
+        after = [(place, usual[element]) for place, (element, case) in enumerate(elements) if case and element in usual]
+        return np.array([place for place, _ in after], np.intp), np.array([place for _, place in after], np.intp)
+
     def under(self, limit: int) -> Places:
         """The nodes under a limit, by its place in `limit_names`."""
         number, place = self.places[limit]

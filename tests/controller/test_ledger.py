@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gpuwarden.controller.ledger import Ledger, LedgerError
+from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.proto.control_pb2 import Action
 from gpuwarden.proto.lease_pb2 import Mode
@@ -186,3 +187,19 @@ def test_where_the_machine_has_no_id_its_name_tells_copies_apart(
         ids.add(ledger.controller_id())
     ledger.close()
     assert len(ids) == 2
+
+
+def test_heat_is_remembered_of_the_newest_epoch_only(file: Path) -> None:
+    """A limit that it did not know, or a version that kept none, may have let it warm since."""
+    ledger = Ledger(file)
+    ledger.remember_epoch(6)
+    old, new = LimitHeat("row-a", "rack-1", 50e3, 11.0, 3.0), LimitHeat("row-a", "row-a", 90e3, 11.0, 2.0)
+    ledger.remember_heats((old, LimitHeat("row-a", "row-a", 90e3, 11.0, 9.0)))
+    assert len(ledger.heats()) == 2
+    ledger.remember_epoch(7)
+    assert ledger.heats() == ()
+    ledger.remember_heats((new,))
+    ledger.close()
+    again = Ledger(file)
+    assert again.heats() == (new,)
+    again.close()

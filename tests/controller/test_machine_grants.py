@@ -243,3 +243,39 @@ def test_urgent_reports_are_decided_at_once_also_just_after_a_tick_and_many_of_t
         limiter.demand_w += 400.0
         answered.append(any(isinstance(action, SendGrant) for action in made.report(session)))
     assert answered == [True] * URGENT_DECISIONS + [False] * (8 - URGENT_DECISIONS)
+
+
+def test_a_controller_that_was_overtaken_takes_every_heat_for_unknown() -> None:
+    made = row(past_epoch=5)
+    made.run(60.0)
+    loads = made.controller.keepers["row-a"].loads
+    assert loads.heat_ratio < 0.5
+    made.limiters[0].epoch = 40
+    made.report(0)
+    assert loads.heat_ratio > 0.99
+
+
+def test_a_node_whose_lease_has_lapsed_is_raised_anew_with_a_line_and_may_overshoot() -> None:
+    made = row(budget_w=50e3)
+    made.run(20.0)
+    node = made.controller.keepers["row-a"].nodes[0]
+    assert node.granted_w > 1600.0
+    made.silent.add(NODES[0])
+    made.run(20.0)
+    made.limiters[0].limit_w = 1600.0  # its lease has ended
+    assert node.standing_w(made.now_s) == 1600.0
+    made.silent.clear()
+    lines = len(made.lines)
+    made.run(3.0)
+    raised = [line for line in made.lines[lines:] if line.subject == NODES[0] and "raised" in line.reason]
+    assert raised and node.raised_s >= 40.0
+
+
+def test_a_raise_that_has_not_arrived_may_still_overshoot() -> None:
+    made = row(budget_w=50e3)
+    made.run(20.0)
+    node, limiter = made.controller.keepers["row-a"].nodes[0], made.limiters[0]
+    limiter.limit_w -= 200.0
+    made.now_s += 5.0
+    made.report(0)
+    assert node.raised_s == made.now_s

@@ -59,6 +59,8 @@ def test_unlike_limits_stand_side_by_side() -> None:
         ({"trip": ((0.9, 10.0),)}, "trip: each point"),
         ({"trip": ((1.2,),)}, "trip: each point"),
         ({"trip": ((2.0, 3.0), (1.5, 9.0))}, "trip: points should rise"),
+        ({"trip": ((1.1, 10.0), (1.33, 60.0))}, "trip: points should rise"),
+        ({"trip": ((1.33, 60.0), (1.33, 1.0))}, "trip: points should rise"),
         ({"kind": "timed"}, "trip: is missing"),
         ({"kind": "hard", "trip": ((1.2, 9.0),)}, "trip: a hard limit has none"),
         ({"curve": "warm"}, "curve: is 'warm'"),

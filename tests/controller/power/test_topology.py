@@ -7,6 +7,8 @@ import pytest
 from fakes.trees import two_feeds
 
 from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.limit import LimitConfig
+from gpuwarden.controller.power.topology import ReplacedLimit
 from gpuwarden.core.config import ConfigError, parse
 
 GOOD = {"name": "row", "rating_w": 100e3, "classes": [{"name": "h", "nodes": ["n[1-8]"]}]}
@@ -43,9 +45,25 @@ def test_limits_that_share_no_node_are_one_level_and_the_domain_is_the_last() ->
 
 
 def test_three_phases_of_a_third_are_one() -> None:
-    phases = [{"name": f"L{phase}", "rating_w": 40e3, "share": 0.333, "nodes": ["n[1-8]"]} for phase in (1, 2, 3)]
+    """What is lost by rounding would be drawn, and never seen."""
+    phases = [{"name": f"L{phase}", "rating_w": 40e3, "share": 0.33, "nodes": ["n[1-8]"]} for phase in (1, 2, 3)]
     tree = parse({**GOOD, "limits": phases}, DomainConfig).tree()
-    assert np.allclose(tree.levels[0].members.gain, 0.333 * tree.members.gain)
+    assert np.allclose(sum(level.members.gain for level in tree.levels[:-1]), tree.members.gain)
+
+
+def test_what_is_replaced_keeps_the_rest_of_the_limit() -> None:
+    limit = LimitConfig("b", 60e3, trip=((2.0, 1.0),), curve="cold", base_w=400.0)
+    smaller = ReplacedLimit("b", 52e3).instead_of(limit)
+    assert (smaller.rating_w, smaller.trip_heat, smaller.base_w) == (52e3, limit.trip_heat, 400.0)
+    battery = ReplacedLimit("b", 52e3, "timed", ((1.33, 10.0),)).instead_of(limit)
+    assert (battery.kind, battery.trip_heat, battery.ceiling) == ("timed", 1.0, 1.33)
+
+
+def test_every_case_of_a_limit_knows_the_usual_one() -> None:
+    tree = two_feeds().tree()
+    after, usual = tree.cases
+    pairs = {tree.limit_names[a]: tree.limit_names[b] for a, b in zip(after.tolist(), usual.tolist(), strict=True)}
+    assert pairs["b after a lost"] == pairs["b after b on battery"] == "b" and pairs["b1 after a lost"] == "b1"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +78,18 @@ def test_three_phases_of_a_third_are_one() -> None:
         ({"limits": [{**RACKS[0], "nodes": ["n[1-9]"]}]}, "limits[0].nodes: n9 in no class"),
         ({"limits": [{**RACKS[0], "share": 0.5}]}, "limits: the shares of node n1 add up to 0.50, should be 1"),
         ({"limits": [RACKS[0], {**RACKS[1], "nodes": ["n[4-8]"]}]}, "limits: the shares of node n4 add up to 2.00, should be 1"),
+        ({"limits": [{**RACKS[0], "name": ""}]}, "limits[0].name: is '', should be some text"),
+        ({"limits": [{**RACKS[0], "name": "r1 after c"}]}, "limits[0].name: is 'r1 after c', should be some text without ' after '"),
+        ({"limits": RACKS, "contingencies": [{"name": "c", "lost": ["row"]}]}, "contingencies[0].lost: row is all there is"),
+        (
+            {"limits": RACKS, "contingencies": [{"name": "c", "lost": ["r1"], "replaced": [{"limit": "r1", "rating_w": 4e4}]}]},
+            "contingencies[0].replaced: r1 is lost in the same contingency",
+        ),
+        (
+            {"limits": RACKS, "contingencies": [{"name": "c", "replaced": 2 * [{"limit": "r1", "rating_w": 4e4}]}]},
+            "contingencies[0].replaced: r1 stands there 2 times",
+        ),
+        ({"policy": "fair_share"}, "policy: is 'fair_share', should be fair-share"),
         ({"contingencies": [{"name": "c", "lost": ["feed"]}]}, "contingencies[0].lost: there is no limit feed"),
         (
             {"limits": RACKS, "contingencies": [{"name": "c", "lost": ["r1"]}, {"name": "c", "lost": ["r2"]}]},

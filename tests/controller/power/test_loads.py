@@ -1,0 +1,42 @@
+"""What limits carry and how warm they are, as a keeper measures it."""
+
+import numpy as np
+from fakes.trees import two_feeds
+
+from gpuwarden.controller.power.limit_heat import HeatKept
+from gpuwarden.controller.power.loads import Loads
+
+DOMAIN = two_feeds()
+TREE = DOMAIN.tree()
+
+
+def cold() -> Loads:
+    return Loads(TREE, DOMAIN.rating_w, [np.zeros(len(level.names)) for level in TREE.levels], HeatKept("row", TREE))
+
+
+def heat_of(loads: Loads, name: str) -> float:
+    number, place = TREE.places[TREE.limit_names.index(name)]
+    return float(loads.heats[number][place])
+
+
+def test_a_limit_after_a_contingency_is_warmed_by_what_it_would_carry() -> None:
+    loads = cold()
+    loads.measure(0.0, TREE.default_w)
+    loads.measure(1.0, TREE.default_w)
+    ratio = (1300.0 - 900.0 + float(TREE.draws_w(TREE.default_w).sum())) / 80e3
+    assert heat_of(loads, "b after a lost") == min(ratio * ratio - 1.0, 1e9)
+    assert heat_of(loads, "b") == 0.0
+
+
+def test_a_limit_after_a_contingency_is_never_cooler_than_as_things_are() -> None:
+    loads = cold()
+    number, place = TREE.places[TREE.limit_names.index("b")]
+    loads.heats[number][place] = 0.5 * TREE.levels[number].breakers.trip_heat[place]
+    loads.measure(0.0, TREE.floor_w)
+    assert heat_of(loads, "b after b on battery") == 0.5, "half of what the battery has"
+
+
+def test_a_new_budget_leaves_the_domains_own_heat_unknown() -> None:
+    loads = cold()
+    loads.set_budget(100e3)
+    assert heat_of(loads, "row") > 10.9 and heat_of(loads, "a") == 0.0
