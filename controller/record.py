@@ -73,7 +73,8 @@ class NodeRecord:
         self._follow_peak(now_s, power_w)
         self._follow_rise(now_s, power_w)
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
-        if math.fsum(card.requested_w for card in report.cards) < self.granted_w - SAME_W:
+        requested_w = math.fsum(card.requested_w for card in report.cards)
+        if self.exposure.known and requested_w < self.granted_w - SAME_W:  # outside auto nothing of ours is requested
             self.raised_s = now_s  # a raise has yet to arrive, and to overshoot
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s

@@ -14,7 +14,7 @@ from gpuwarden.controller.power.allocator import NOBODY, Situation, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import ROUNDING, SETTLING_S, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.node_class import NodeClass
@@ -176,7 +176,7 @@ class Keeper:
         rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
         most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
         for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):
-            tight = level.totals_w(most_w[level.nodes]) > ratings_w
+            tight = level.totals_w(most_w[level.nodes]) > ratings_w * ROUNDING
             if tight.any():
                 part = level.only(tight)
                 of = part.nodes

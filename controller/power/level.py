@@ -25,6 +25,7 @@ S = TypeVar("S", bound=np.generic)
 SPIKE_RATIO, SPIKE_S = 1.5, 0.25
 SETTLING_RATIO, SETTLING_S = 1.10, 1.0
 LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
+ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
 
 
@@ -126,6 +127,7 @@ class Level:
         now_w = self.totals_w(limits_w)
         overshoot_w = self.sums(np.where(fresh, self.members.gain * limits_w, 0.0))
         spike_w, settling_w = now_w + (SPIKE_RATIO - 1) * overshoot_w, now_w + (SETTLING_RATIO - 1) * overshoot_w
+        ratings_w = ratings_w * ROUNDING
         fits = (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
         may = ~fits & (spike_w <= self.breakers.ceiling_ratio * ratings_w)
         if not may.any():

@@ -279,3 +279,15 @@ def test_a_raise_that_has_not_arrived_may_still_overshoot() -> None:
     made.now_s += 5.0
     made.report(0)
     assert node.raised_s == made.now_s
+
+
+class _Lowered(Limiter):
+    enforced_w = 4000.0  # type: ignore[assignment]  # a plain number in place of a property
+
+
+def test_in_observe_a_limit_that_somebody_set_lower_is_no_raise_under_way() -> None:
+    made = row("observe", budget_w=75e3)
+    made.limiters[:] = [_Lowered(limiter.node) for limiter in made.limiters]
+    made.run(15.0)
+    assert [line.kind for line in made.lines] == ["epoch"]
+    assert made.controller.keepers["row-a"].nodes[0].raised_s < 0.0

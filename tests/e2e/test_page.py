@@ -59,6 +59,7 @@ def test_a_silent_controller_is_the_headline(browser: Browser) -> None:
     board = Board()
     board.publish(snapshot(SCENES["eight"]))
     with serving(board) as served, opened(browser, served.url) as (page, _):
+        board.publish(snapshot(SCENES["eight"], 1))  # a slow browser may have opened on a silent one
         expect(page.locator("#sentence")).to_contain_text("Safe: row-a draws")
         expect(page.locator("#sentence")).to_contain_text("Controller silent for", timeout=8000)
         expect(page.locator("body")).to_have_attribute("data-level", "silent")
