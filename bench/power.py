@@ -4,7 +4,7 @@
 
 Site, 5 halls, 25 rows, 125 distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit
 above 97 % of what hangs on it, so that limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every
-tick. A tick is: decide, then ledger lines and sealed grants for whom it answers. What the network adds is in bench/latency.py. Aim: under 50 ms a
+tick. A tick is: decide (once more alone beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. What the network adds is in bench/latency.py. Aim: under 50 ms a
 tick on one core. The shares are the machine's own, and in the end the five functions in which it spent most.
 """
 

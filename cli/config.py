@@ -53,11 +53,9 @@ def _check(args: argparse.Namespace) -> int:
     config = load(args.file, config_of(args.daemon))
     print(f"{args.file}: is good for the {args.daemon}")
     if args.daemon == "controller":
-        from rich.console import Console
+        from gpuwarden.cli.limits_text import limits_lines
 
-        from gpuwarden.cli.limits_table import print_limits
-
-        print_limits(config, Console(highlight=False))
+        print("\n".join(limits_lines(config)))
         print("what undoes limits on a node (another setter, persistence off) is looked for there by `gpuwarden doctor`")
     return 0
 

@@ -5,7 +5,7 @@ the recorder was one that did not record it.
 """
 
 from collections.abc import Iterable, Mapping
-from sys import intern
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa  # type: ignore[import-untyped]  # has no types
@@ -31,12 +31,18 @@ FIELD: Final = pa.field(
 )
 
 
+@lru_cache(maxsize=1 << 16)
+def _once(text: str) -> str:
+    """The first that was equal to it. Not `sys.intern`: the interpreter's table grows with what comes and goes."""
+    return text
+
+
 def jobs_of(sample: Sample) -> Jobs:
     """By GPU. The names are kept once for all samples, and nothing of the sample's message is."""
     found: dict[str, dict[Job, None]] = {}
     for process in sample.processes:
-        job = Job(intern(process.job_id), intern(process.user), intern(process.job_class))
-        found.setdefault(intern(process.gpu_id), {})[job] = None
+        job = Job(_once(process.job_id), _once(process.user), _once(process.job_class))
+        found.setdefault(_once(process.gpu_id), {})[job] = None
     return {gpu: tuple(sorted(jobs)) for gpu, jobs in found.items()}
 
 

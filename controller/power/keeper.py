@@ -172,7 +172,8 @@ class Keeper:
         bound_by = np.full(len(self.nodes), NOBODY)
         if self._resumed(now_s):
             return granted_w, bound_by
-        peaks_w, limits_w = self._column("peak_w"), self._column("limit_w") if self.mode == Mode.MODE_AUTO else granted_w
+        peaks_w = self._column("peak_w")
+        limits_w = self._column("limit_w") if self.mode == Mode.MODE_AUTO else granted_w
         rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
         most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
         for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):

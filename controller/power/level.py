@@ -44,8 +44,9 @@ class Members:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """`nodes`: each member's place in the domain; `counts`: members of each limit, none of them 0; `other_w`: what no node draws; `cases`: the contingency of each, or "";
-    `elements`: what stands it, in every case the same breaker or battery.
+    """`nodes`: each member's place in the domain; `counts`: members of each limit, none of them 0; `other_w`: what no node draws.
+
+    `cases`: the contingency of each, or ""; `elements`: what stands it, in every case the same breaker or battery.
     """
 
     names: tuple[str, ...]

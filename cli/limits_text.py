@@ -3,38 +3,29 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
+from gpuwarden.cli.plain_text import aligned
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.overgrant import Overgrant, overgrants
 
-LEAST_COLUMNS: Final = 112
+_TITLE: Final = ("LIMIT", "RATING", "NODES (DEAD)", "BASE", "FLOORS", "DEFAULTS", "GRANTS", "/ RATING", "SINCE")
+_RIGHT: Final = range(1, len(_TITLE) - 1)
 
 
-def print_limits(config: ControllerConfig, console: Console) -> None:
-    """One table a domain, and how the numbers come about."""
-    console.width = max(console.width, LEAST_COLUMNS)  # numbers that are folded help nobody
+def limits_lines(config: ControllerConfig) -> Iterator[str]:
+    """One table a domain, and how its numbers come about. Limits with the same numbers are one line."""
     for domain in config.domains:
-        console.print(_table(domain, config.lease_s + max(made.settle_s for made in domain.classes)))
-        for line in _terms(domain):
-            console.print(line, style="dim", highlight=False)
+        yield f"{domain.name}, kW at worst"
+        yield from aligned([_TITLE, *_rows(domain, config.lease_s + max(made.settle_s for made in domain.classes))], _RIGHT)
+        yield from _terms(domain)
 
 
-def _table(domain: DomainConfig, lapse_s: float) -> Table:
-    table = Table(title=f"{domain.name}, kW at worst", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("limit", min_width=20)
-    for name in ("rating", "nodes (dead)", "base", "floors", "defaults", "grants", "/ rating"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("since", min_width=20)
+def _rows(domain: DomainConfig, lapse_s: float) -> Iterator[tuple[str, ...]]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for one in overgrants(domain, lapse_s):
         alike.setdefault(_cells(one), []).append(f"{one.limit} ({one.kind})")
     for cells, names in alike.items():
-        table.add_row(names[0] + (f" and {len(names) - 1} alike" if names[1:] else ""), *cells)
-    return table
+        yield names[0] + (f" and {len(names) - 1} alike" if names[1:] else ""), *cells
 
 
 def _cells(one: Overgrant) -> tuple[str, ...]:
@@ -51,7 +42,5 @@ def _terms(domain: DomainConfig) -> Iterator[str]:
             f"a node of class {c.name}: {c.base_w:,.0f} + {c.slope:g} x {1 + c.gain_error:g} x {c.gpus} x limit = {floor_w:,.0f} W at its floor of "
             f"{c.floor_w:g} W a GPU, {default_w:,.0f} W at the driver's default of {c.default_w:g} W"
         )
-    yield (
-        "floors, defaults, grants: base + share x nodes, the dead ones at the driver's default. Grants is how far they may add up under this limit "
-        "alone, from cold, all nodes alike."
-    )
+    yield "FLOORS, DEFAULTS, GRANTS: base + share x nodes, the dead ones at the driver's default"
+    yield "GRANTS: how far they may add up under this limit alone, from cold, all nodes alike"
