@@ -4,32 +4,30 @@ The child is a fresh interpreter, never a fork. One that misses a deadline is ab
 counted; its successors are bounded, since a process that hangs inside the driver cannot be killed. One whose object raised ends,
 since nobody knows what state the object is in. What goes through the pipe is JSON (`core.plain`), so a child that a broken driver
 library has taken over can send values of the named types and nothing else. One thread at a time may call.
+
+What is wanted again and again a child tells by itself (`told`): a call wakes its caller twice, and wakings are most of what a small call costs.
 """
 
-import importlib
-import json
-import os
 import select
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from gpuwarden.core.plain import Plain, Reader, to_plain
+from gpuwarden.agent.child_side import TOLD, receive, send
+from gpuwarden.core.plain import Reader
 
 OUTSTANDING_LIMIT: Final = 3
 START_S: Final = 10.0
-ANSWER_BYTES: Final = 1 << 24  # more than that is no answer
 RESTART_S: Final = 1.0  # from one start to the next, where the first one failed
 _CLOSE_S: Final = 1.0
 _GONE_S: Final = 0.2  # that a killed one takes, unless it hangs in the driver
 # The parent's path goes along, so that the child finds whatever module the factory lives in.
-_BOOT: Final = "import sys; sys.path[:] = sys.argv[2:]; from gpuwarden.agent.child import serve; serve(int(sys.argv[1]))"
+_BOOT: Final = "import sys; sys.path[:] = sys.argv[2:]; from gpuwarden.agent.child_side import serve; serve(int(sys.argv[1]))"
 
 
 class Hung(Exception):
@@ -46,6 +44,28 @@ class ChildFailed(Exception):
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.message = message
+
+
+@dataclass(slots=True)
+class _Running:
+    process: "subprocess.Popen[bytes]"
+    pipe: Connection  # our end
+    said: select.poll  # waits for it to say something: the pipe's own `poll` makes a selector for every call
+    said_or_interrupted: "select.poll | None" = None  # there once it tells by itself
+    told: tuple[Any, ...] = ()  # the newest that it told while an answer was awaited
+
+
+class _Deadline:
+    def __init__(self, of: str, whole_s: float) -> None:
+        self.of, self.whole_s = of, whole_s
+        self._end_s = time.monotonic() + whole_s
+
+    def left_s(self) -> float:
+        return max(0.0, self._end_s - time.monotonic())
+
+    def recent(self, told_s: float, value: object) -> tuple[object, ...]:
+        """What was told, unless that is longer ago than one may wait for it."""
+        return (value,) if time.monotonic() - told_s <= self.whole_s else ()
 
 
 class Child:
@@ -65,7 +85,7 @@ class Child:
         kill: Callable[["subprocess.Popen[bytes]"], None] = subprocess.Popen.kill,
     ) -> None:
         self._factory, self._arguments, self._start_s, self._kill, self._reader = factory, arguments, start_s, kill, Reader(types)
-        self._running: tuple[subprocess.Popen[bytes], Connection, select.poll] | None = None
+        self._running: _Running | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
         self._failure: tuple[str, str] | None = None  # of the newest child: kind, message
         self._started_s = -RESTART_S
@@ -78,9 +98,25 @@ class Child:
 
     def call(self, method: str, *arguments: object, deadline_s: float) -> Any:
         """What the method returns. Raises Hung or ChildFailed."""
-        if self._running is None:
-            self._start()
+        self._see_to_one()
         return self._exchange(method, arguments, deadline_s)
+
+    def told(self, method: str, *arguments: object, every_s: float, deadline_s: float, interrupt: int) -> Any | None:
+        """What the method returned newly, as the child calls it by itself `every_s`; None once the descriptor `interrupt` can be read.
+
+        The same method, arguments and descriptor every time. Raises Hung where nothing is told for `deadline_s`, ChildFailed.
+        """
+        running = self._see_to_one()
+        if running.said_or_interrupted is None:
+            self._exchange(TOLD, (method, arguments, every_s), deadline_s)
+            running.said_or_interrupted = _waiting(running.pipe.fileno(), interrupt)
+        deadline = _Deadline(method, deadline_s)
+        while not running.told:
+            if interrupt in self._ready(running, running.said_or_interrupted, deadline):
+                return None
+            self._hear_told(running, deadline)
+        (value,), running.told = running.told, ()
+        return value
 
     def close(self) -> None:
         """Ends the child, and kills one that does not end by itself."""
@@ -88,6 +124,12 @@ class Child:
             self._drop(_CLOSE_S)
         for child in self._abandoned:
             _wait(child, _GONE_S)
+
+    def _see_to_one(self) -> _Running:
+        if self._running is None:
+            self._start()
+        assert self._running is not None
+        return self._running
 
     def _start(self) -> None:
         if self._failure is not None and time.monotonic() < self._started_s + RESTART_S:
@@ -104,17 +146,50 @@ class Child:
         self._failure = None
 
     def _exchange(self, what: str, arguments: tuple[object, ...], deadline_s: float) -> Any:
-        assert self._running is not None
-        _, pipe, readable = self._running
+        running, deadline = self._running, _Deadline(what.rpartition(":")[2], deadline_s)
+        assert running is not None
         try:
-            _send(pipe, (what, arguments))
-            if not readable.poll(1000 * deadline_s):
-                self._abandon()
-                raise Hung(f"{what.rpartition(':')[2]} gave no answer within {deadline_s:g} s")
-            failure, answer = self._answer(pipe)
+            send(running.pipe, (what, arguments))
+        except ConnectionError:
+            self._died()
+        while True:
+            self._ready(running, running.said, deadline)
+            said = self._hear(running)
+            if said[0] != TOLD:
+                return self._answer(*said)
+            running.told = deadline.recent(*said[1:]) or running.told
+
+    def _hear_told(self, running: _Running, deadline: "_Deadline") -> None:
+        """The newest that waits: if nobody took them for a while, the pipe is full of what was true then."""
+        while True:
+            said = self._hear(running)
+            if said[0] != TOLD:
+                self._answer(*(said if said[0] is not None else ("Unknown", "the child answers what it was not asked")))
+            running.told = deadline.recent(*said[1:]) or running.told
+            if deadline.left_s() == 0.0 or not running.said.poll(0):
+                return
+
+    def _ready(self, running: _Running, waiting: select.poll, deadline: "_Deadline") -> list[int]:
+        """Which descriptors can be read."""
+        if ready := waiting.poll(1000 * deadline.left_s()):
+            return [descriptor for descriptor, _ in ready]
+        self._abandon(running)
+        raise Hung(f"{deadline.of} gave no answer within {deadline.whole_s:g} s")
+
+    def _hear(self, running: _Running) -> tuple[Any, ...]:
+        """(TOLD, when, what), (None, what was asked for) or (kind, message) of a failure."""
+        try:
+            said = self._reader.read(receive(running.pipe))
+            told, *rest = said
+            if len(rest) != (2 if told == TOLD else 1) or (told == TOLD and not isinstance(rest[0], float)):
+                raise ValueError(f"{len(said)} parts")
         except (EOFError, ConnectionError):
-            status = self._drop(_CLOSE_S)
-            failure, answer = "Died", f"the child process ended with status {status}"
+            self._died()
+        except (OSError, TypeError, ValueError, RecursionError) as why:
+            return type(why).__name__, f"the child's answer cannot be read: {why}"
+        return (told, *rest)
+
+    def _answer(self, failure: str | None, answer: Any) -> Any:
         if failure is None:
             return answer
         if self._running is not None:
@@ -122,27 +197,20 @@ class Child:
         self._failure = failure, answer
         raise ChildFailed(failure, answer)
 
-    def _answer(self, pipe: Connection) -> tuple[str | None, Any]:
-        """(None, what was asked for) or (kind, message). EOFError or ConnectionError if the child is gone."""
-        try:
-            failure, answer = self._reader.read(_receive(pipe))
-        except (EOFError, ConnectionError):
-            raise
-        except (OSError, TypeError, ValueError, RecursionError) as why:
-            return type(why).__name__, f"the child's answer cannot be read: {why}"
-        return failure, answer
+    def _died(self) -> NoReturn:
+        self._failure = "Died", f"the child process ended with status {self._drop(_CLOSE_S)}"
+        raise ChildFailed(*self._failure)
 
-    def _abandon(self) -> None:
-        assert self._running is not None
-        (child, pipe, _), self._running = self._running, None
-        self._kill(child)
-        pipe.close()
-        if not _wait(child, 0.05):  # one that can be killed is gone by then
-            self._abandoned.append(child)
+    def _abandon(self, running: _Running) -> None:
+        self._running = None
+        self._kill(running.process)
+        running.pipe.close()
+        if not _wait(running.process, 0.05):  # one that can be killed is gone by then
+            self._abandoned.append(running.process)
 
     def _drop(self, patience_s: float) -> int | None:
         assert self._running is not None
-        (child, pipe, _), self._running = self._running, None
+        child, pipe, self._running = self._running.process, self._running.pipe, None
         pipe.close()
         if not _wait(child, patience_s):
             self._kill(child)
@@ -151,16 +219,21 @@ class Child:
         return child.returncode
 
 
-def _spawn() -> tuple["subprocess.Popen[bytes]", Connection, select.poll]:
-    """Its end of the pipe, and what waits for it to say something: the pipe's own `poll` makes a selector for every call."""
+def _spawn() -> _Running:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
         # A process group of its own: Ctrl-C is for the parent, whose death the child then sees.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0)
-        pipe, readable = Connection(ours.detach()), select.poll()
-    readable.register(pipe, select.POLLIN)
-    return child, pipe, readable
+        pipe = Connection(ours.detach())
+    return _Running(child, pipe, _waiting(pipe.fileno()))
+
+
+def _waiting(*descriptors: int) -> select.poll:
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return waiting
 
 
 def _wait(child: "subprocess.Popen[bytes]", patience_s: float) -> bool:
@@ -169,45 +242,3 @@ def _wait(child: "subprocess.Popen[bytes]", patience_s: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def serve(descriptor: int) -> None:
-    """The child's side: makes the object, then answers calls until the parent is gone or the object raises."""
-    threading.Thread(target=_die_with_parent, args=(descriptor,), daemon=True).start()
-    pipe = Connection(descriptor)
-
-    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        _send(pipe, (kind.__name__, str(error)))
-
-    sys.excepthook = tell
-    factory, arguments = Reader(()).read(_receive(pipe))
-    module, _, name = factory.partition(":")
-    subject = getattr(importlib.import_module(module), name)(*arguments)
-    _send(pipe, (None, None))
-    while (call := _next_call(pipe)) is not None:
-        method, arguments = call
-        _send(pipe, (None, getattr(subject, method)(*arguments)))
-
-
-def _next_call(pipe: Connection) -> tuple[str, tuple[object, ...]] | None:
-    try:
-        method, arguments = Reader(()).read(_receive(pipe))
-    except (EOFError, ConnectionError):
-        return None
-    return method, arguments
-
-
-def _send(pipe: Connection, value: object) -> None:
-    pipe.send_bytes(json.dumps(to_plain(value)).encode())
-
-
-def _receive(pipe: Connection) -> Plain:
-    return json.loads(pipe.recv_bytes(ANSWER_BYTES))
-
-
-def _die_with_parent(descriptor: int) -> None:
-    """The pipe's other end closes when the parent dies, however it dies; this thread sees it while a call is in the driver."""
-    watch = select.poll()
-    watch.register(descriptor, 0)
-    watch.poll()
-    os._exit(0)

@@ -47,7 +47,7 @@ def main() -> int:
     result = {name: _told(seen) for name, seen in looks.items()}
     _print(result)
     if args.json:
-        args.json.write_text(json.dumps({"duration_s": args.duration, "services": result}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"duration_s": args.duration, "services": result, "looks": _series(looks)}, indent=1) + "\n")
     return 0 if all(one["flat"] for one in result.values()) else 1
 
 
@@ -91,6 +91,11 @@ def _told(looks: list[Look]) -> dict[str, object]:
         "restarts": restarts,
         "flat": abs(growth) <= FLAT_PERCENT and constant and restarts == 0,
     }
+
+
+def _series(looks: dict[str, list[Look]]) -> dict[str, list[float]]:
+    """MiB at every look: whether it grows for ever, or to a size."""
+    return {name: [round(look.own_mib, 2) for look in seen] for name, seen in looks.items()}
 
 
 def _medians(looks: list[Look]) -> Look:

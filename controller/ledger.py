@@ -33,6 +33,7 @@ WRITES: Final = Histogram(
 _APPLICATION: Final = 0x67707577  # "gpuw", so that another program's database is not taken for ours
 _SCHEMA: Final = 1
 _BUSY_S: Final = 5.0
+_CACHE_KIB: Final = 256  # a connection: what is read is the newest lines; SQLite's 2 MiB would fill with the first hours' lines
 _MACHINE_ID: Final = Path("/etc/machine-id")
 KEPT_LINES: Final = 1_000_000
 HIGHEST_ID: Final = (1 << 63) - 1
@@ -238,6 +239,7 @@ def _open(file: Path) -> sqlite3.Connection:
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
 
 

@@ -24,7 +24,7 @@ class Unknown(ValueError):
 
 def to_plain(value: object) -> Plain:
     """Raises TypeError for what has no plain form."""
-    if type(value) in _AS_IT_IS:
+    if type(value) in _AS_IT_IS or (type(value) is float and math.isfinite(value)):
         return value
     match value:
         case Enum():
@@ -32,7 +32,7 @@ def to_plain(value: object) -> Plain:
         case int() | str():
             return value
         case float():
-            return value if math.isfinite(value) else {"$float": str(value)}
+            return float(value) if math.isfinite(value) else {"$float": str(value)}
         case bytes():
             return {"$bytes": base64.b64encode(value).decode()}
         case tuple() | list():

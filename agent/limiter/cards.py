@@ -1,6 +1,7 @@
 """This node's cards as the limiter needs them: power, limits, setting limits. The driver is met in a child process, under deadlines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from gpuwarden.agent.child import Child, ChildFailed, Hung
@@ -9,6 +10,7 @@ from gpuwarden.agent.nvml_loads import DriverLoads
 from gpuwarden.agent.reading import SessionOver, Unsupported
 
 SESSION: Final = "gpuwarden.agent.limiter.cards_session:locked"
+POWER_S: Final = 0.1
 READ_S: Final = 1.0
 SET_S: Final = 5.0  # 10-20 ms a card behind a lock that all who set limits share
 
@@ -36,9 +38,12 @@ class Cards:
             raise Unsupported(why.message) if why.kind == Unsupported.__name__ else why from None
         self._ids = tuple(card.uuid for card in self.cards)
 
-    def power_w(self) -> tuple[float, ...]:
-        """W per card, NaN where one does not answer."""
-        answer: tuple[float, ...] = self._call("power_w", self._ids, deadline_s=READ_S)
+    def next_power_w(self, interrupt: int) -> tuple[float, ...] | None:
+        """W per card, ten times a second, NaN where one does not answer; None once the descriptor `interrupt` can be read."""
+        with self._noting():
+            answer: tuple[float, ...] | None = self._child.told(
+                "power_w", self._ids, every_s=POWER_S, deadline_s=READ_S, interrupt=interrupt
+            )
         return answer
 
     def limits(self) -> tuple[CardState, ...]:
@@ -60,8 +65,14 @@ class Cards:
         self._child.close()
 
     def _call(self, method: str, *arguments: object, deadline_s: float) -> Any:
-        try:
+        with self._noting():
             return self._child.call(method, *arguments, deadline_s=deadline_s)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """A driver that went away will have lost its limits."""
+        try:
+            yield
         except ChildFailed as why:
             self._went_away |= why.kind == SessionOver.__name__
             raise

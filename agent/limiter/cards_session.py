@@ -9,9 +9,11 @@ from gpuwarden.agent.nvml import Nvml, NvmlGpu
 from gpuwarden.agent.reading import GpuLost, Unsupported
 
 _POWER: Final = "gpu_power_watts"
+_POWER_ALONE: Final = frozenset({_POWER})
 _ENERGY: Final = "gpu_energy_joules_total"
 _REQUESTED: Final = "gpu_power_limit_requested_watts"
 _ENFORCED: Final = "gpu_power_limit_enforced_watts"
+_LIMITS: Final = frozenset({_REQUESTED, _ENFORCED, _ENERGY})
 _RANGE: Final = tuple(f"gpu_power_limit_{which}_watts" for which in ("default", "min", "max"))
 
 Ids = tuple[str, ...]
@@ -43,11 +45,11 @@ class Session:
 
     def power_w(self, ids: Ids) -> tuple[float, ...]:
         """NaN where a card does not answer."""
-        return tuple(self._read(card, _POWER).get(_POWER, math.nan) for card in ids)
+        return tuple(self._read(card, _POWER_ALONE).get(_POWER, math.nan) for card in ids)
 
     def limits(self, ids: Ids) -> tuple[tuple[CardState, ...], dict[str, float]]:
         """And the energy counters, J by id, of cards that have one."""
-        read = {card: self._read(card, _REQUESTED, _ENFORCED, _ENERGY) for card in ids}
+        read = {card: self._read(card, _LIMITS) for card in ids}
         energy_j = {card: values[_ENERGY] for card, values in read.items() if _ENERGY in values}
         return tuple(map(_state, read.values())), energy_j
 
@@ -64,10 +66,10 @@ class Session:
             raise Unsupported(f"GPU {gpu.index}: {', '.join(missing)} cannot be read")
         return Card(gpu.id, *(known[metric] for metric in _RANGE))
 
-    def _read(self, card: str, *metrics: str) -> dict[str, float]:
+    def _read(self, card: str, metrics: frozenset[str]) -> dict[str, float]:
         gpu = self._nvml.find(card)
         try:
-            return {} if gpu is None else self._nvml.read(gpu, frozenset(metrics))
+            return {} if gpu is None else self._nvml.read(gpu, metrics)
         except GpuLost:
             return {}
 

@@ -5,8 +5,10 @@ The machine hears from it in any case: while a driver call blocks, a second thre
 
 import logging
 import math
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from gpuwarden.agent.child import ChildFailed, Hung
@@ -30,7 +32,9 @@ class Cards(Protocol):
     @property
     def driver_loads(self) -> int: ...
 
-    def power_w(self) -> Limits: ...
+    def next_power_w(self, interrupt: int) -> Limits | None:
+        """Ten times a second; None once the descriptor `interrupt` can be read."""
+        ...
 
     def limits(self) -> tuple[CardState, ...]: ...
 
@@ -45,10 +49,11 @@ class Driver:
     def __init__(self, cards: Cards, count: int, put: Callable[[Event], object], clock: Callable[[], float]) -> None:
         self._cards, self._put, self._clock = cards, put, clock
         self._nothing = PowerRead((math.nan,) * count)
-        self._changed = threading.Condition()  # its lock guards the four below
+        self._changed = threading.Condition()  # its lock guards the three below
         self._to_set: Limits | None = None
         self._to_read = False
         self._stopping = False
+        self._ordered = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # can be read while one of the three may be news
         self._told_s = self._turned_s = clock()
         self._silent = False
         self._rest_until_s = -math.inf
@@ -64,46 +69,54 @@ class Driver:
         return self._thread.is_alive() and self._clock() - self._turned_s < STUCK_S
 
     def set_limits(self, limits_w: Limits) -> None:
-        with self._changed:
+        with self._ordering():
             self._to_set = limits_w
-            self._changed.notify_all()
 
     def read_limits(self) -> None:
-        with self._changed:
+        with self._ordering():
             self._to_read = True
-            self._changed.notify_all()
 
     def close(self, leave_w: Limits | None, patience_s: float) -> bool:
         """Sets `leave_w`, if that is not None, and ends. False if the driver does not let it."""
-        with self._changed:
+        with self._ordering():
             self._to_set, self._stopping = leave_w, True
-            self._changed.notify_all()
         self._thread.join(patience_s)
         self._ended.set()
-        return not self._thread.is_alive()
+        if ended := not self._thread.is_alive():
+            os.close(self._ordered)
+        return ended
+
+    @contextmanager
+    def _ordering(self) -> Iterator[None]:
+        with self._changed:
+            yield
+            self._changed.notify_all()
+            os.eventfd_write(self._ordered, 1)
 
     def _run(self) -> None:
-        due_s = self._clock()
         while True:
             self._turned_s = self._clock()
-            to_set, to_read, stopping = self._next_order(due_s)
+            to_set, to_read, stopping = self._next_order()
             if to_set is not None or to_read:
                 self._perform(to_set)
             if stopping:
                 return
-            now_s = self._clock()
-            if now_s >= due_s:
-                due_s = max(due_s + READ_S, now_s)
+            if self._silent:
+                self._rest()  # the next order finds out whether the driver answers again
+            else:
                 self._read_power()
 
-    def _next_order(self, due_s: float) -> tuple[Limits | None, bool, bool]:
+    def _next_order(self) -> tuple[Limits | None, bool, bool]:
         with self._changed:
-            self._changed.wait_for(self._may_act, max(0.0, due_s - self._clock()))
             if not self._may_act():
                 return None, False, False
             order = self._to_set, self._to_read, self._stopping
             self._to_set, self._to_read = None, False
             return order
+
+    def _rest(self) -> None:
+        with self._changed:
+            self._changed.wait_for(self._may_act, READ_S)
 
     def _may_act(self) -> bool:
         ordered = self._to_set is not None or self._to_read
@@ -122,12 +135,15 @@ class Driver:
         self._put(LimitsRead(read, self._cards.driver_loads, to_set is not None, refused))
 
     def _read_power(self) -> None:
-        if self._silent:
-            return  # the next order finds out whether the driver answers again
         try:
-            self._tell(PowerRead(self._cards.power_w()))
+            power_w = self._cards.next_power_w(self._ordered)
         except (Hung, ChildFailed) as why:
             self._say_silent("read power", why)
+            return
+        if power_w is None:
+            os.eventfd_read(self._ordered)
+        else:
+            self._tell(PowerRead(power_w))
 
     def _say_silent(self, call: str, why: Hung | ChildFailed) -> None:
         self._silent = True

@@ -189,6 +189,99 @@ def test_children_that_cannot_be_killed_are_counted_and_have_few_successors(make
     wait_until(lambda: child.outstanding == 0, 5.0)
 
 
+def told(child: Child, method: str, *arguments: object, interrupt: int, deadline_s: float = 5.0) -> Any:
+    return child.told(method, *arguments, every_s=0.05, deadline_s=deadline_s, interrupt=interrupt)
+
+
+@pytest.fixture
+def never() -> Iterator[int]:
+    descriptor = os.eventfd(0)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_what_a_child_tells_by_itself_comes_at_its_time(make: Make, never: int) -> None:
+    child = make()
+    first = told(child, "count", interrupt=never)
+    start_s = time.monotonic()
+    assert [told(child, "count", interrupt=never) for _ in range(10)] == list(range(first + 1, first + 11))
+    assert 0.4 < time.monotonic() - start_s < 1.0
+
+
+def test_an_interrupt_comes_before_what_is_told(make: Make, never: int) -> None:
+    child = make()
+    told(child, "count", interrupt=never)
+    time.sleep(0.2)
+    os.eventfd_write(never, 1)
+    assert told(child, "count", interrupt=never) is None
+    os.eventfd_read(never)
+    assert told(child, "count", interrupt=never) > 1
+
+
+def test_calls_are_answered_in_between_and_what_is_told_meanwhile_is_not_lost(make: Make, never: int) -> None:
+    child = make()
+    first = told(child, "count", interrupt=never)
+    time.sleep(0.12)
+    assert child.call("echo", "x", deadline_s=5.0) == "x"
+    start_s = time.monotonic()
+    assert told(child, "count", interrupt=never) > first
+    assert time.monotonic() - start_s < 0.04
+    child.call("sleep", 0.3, deadline_s=5.0)
+    start_s = time.monotonic()
+    told(child, "count", interrupt=never)
+    assert time.monotonic() - start_s < 0.04, "one that was kept from telling tells at once"
+
+
+def test_of_what_nobody_took_only_the_newest_is_given(make: Make, never: int) -> None:
+    child = make()
+    told(child, "count", interrupt=never)
+    time.sleep(0.6)
+    newest = told(child, "count", interrupt=never)
+    assert newest >= 10
+    start_s = time.monotonic()
+    assert told(child, "count", interrupt=never) == newest + 1
+    assert time.monotonic() - start_s < 0.2
+
+
+def test_what_was_told_long_ago_is_no_news(make: Make, never: int) -> None:
+    child = make()
+    pid = child.call("pid", deadline_s=5.0)
+    first = told(child, "count", interrupt=never, deadline_s=0.3)
+    time.sleep(0.12)
+    os.kill(pid, signal.SIGSTOP)  # what it told before lies in the pipe
+    time.sleep(0.5)
+    with pytest.raises(Hung, match=r"count gave no answer within 0\.3 s"):
+        told(child, "count", interrupt=never, deadline_s=0.3)
+    assert first == 1
+
+
+def test_a_child_that_hangs_or_raises_as_it_is_to_tell_is_known_and_the_next_one_tells_again(make: Make, never: int) -> None:
+    child = make()
+    with pytest.raises(Hung, match="count_or_hang gave no answer"):
+        for _ in range(5):
+            told(child, "count_or_hang", 2, interrupt=never, deadline_s=0.5)
+    assert told(child, "count_or_hang", 2, interrupt=never) == 1
+    child = make()
+    with pytest.raises(ChildFailed, match="ZeroDivisionError"):
+        for _ in range(5):
+            told(child, "count_or_raise", 2, interrupt=never)
+    time.sleep(children.RESTART_S)
+    assert told(child, "count_or_raise", 2, interrupt=never) == 1
+
+
+@pytest.mark.parametrize("said", [b'["told"]', b'["told", "now", 1]', b"[null, 1]", b'["told", 1e99, {"$": "x"}]'])
+def test_what_is_told_amiss_is_a_failure_of_the_child(make: Make, never: int, said: bytes) -> None:
+    child = make()
+    with pytest.raises(ChildFailed, match=r"cannot be read|not asked"):
+        for _ in range(3):  # the `None` that `say` itself returns is told too
+            told(child, "say", said.decode(), interrupt=never)
+
+
+def test_what_is_told_without_a_time_is_no_news(make: Make, never: int) -> None:
+    child = make()
+    assert {told(child, "say", '["told", {"$float": "nan"}, 1]', interrupt=never) for _ in range(5)} == {None}
+
+
 def test_a_child_in_a_call_dies_with_its_parent_however_that_dies(starts: Path) -> None:
     command, env = [sys.executable, "-c", PARENT, str(starts)], {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)

@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from fakes.nvml.asked import power_w
 from fakes.nvml.steer import BRAKE, FakeNode
 
 from gpuwarden.agent.limiter.cards import Cards
@@ -48,13 +49,13 @@ def test_a_load_that_meets_a_limit_goes_above_it_for_a_moment(node: FakeNode, ov
 def test_each_sensor_has_its_phase_and_its_gain_and_keeps_both(node: FakeNode, cards: Cards) -> None:
     node.set_demands(500.0)
     time.sleep(SETTLED_S)
-    gains = [read / node.true_power_w(gpu) for gpu, read in enumerate(cards.power_w())]
+    gains = [read / node.true_power_w(gpu) for gpu, read in enumerate(power_w(cards))]
     assert all(0.945 <= gain <= 1.055 for gain in gains) and statistics.pstdev(gains) > 0.005
     refreshed: dict[int, list[float]] = {gpu: [] for gpu in range(GPUS)}
-    before, start_s = whole_w(cards.power_w()), time.monotonic()
+    before, start_s = whole_w(power_w(cards)), time.monotonic()
     while (now_s := time.monotonic() - start_s) < 1.0:
         node.set_demands(500.0 + 150.0 * ((now_s * 7) % 1))
-        read = whole_w(cards.power_w())
+        read = whole_w(power_w(cards))
         for gpu in range(GPUS):
             if read[gpu] != before[gpu]:
                 refreshed[gpu].append(now_s)
@@ -70,7 +71,7 @@ def test_a_sensor_shows_the_last_25_ms_and_not_a_longer_past(node: FakeNode, car
     node.set("gain_ratio", 0.0, 0)
     node.set_demand(0, 600.0)
     time.sleep(0.14)  # one refresh, at least 25 ms after the step
-    assert cards.power_w()[0] == pytest.approx(600.0, abs=5.0)
+    assert power_w(cards)[0] == pytest.approx(600.0, abs=5.0)
 
 
 def test_energy_is_power_times_time_with_the_sensors_gain(node: FakeNode) -> None:
@@ -101,7 +102,7 @@ def test_a_brake_outweighs_limit_and_load(node: FakeNode) -> None:
 
 
 def test_the_log_of_reads_names_reader_card_kind_and_value(node: FakeNode, cards: Cards) -> None:
-    shown = cards.power_w()
+    shown = power_w(cards)
     last = node.power_reads()[-GPUS:]
     assert [read.gpu for read in last] == list(range(GPUS))
     assert {read.kind for read in last} == {"instant"} and len({read.pid for read in last}) == 1

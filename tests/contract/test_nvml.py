@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from fakes.nvml.asked import power_w
 from fakes.nvml.steer import BRAKE, FakeNode
 
 from gpuwarden.agent.child import ChildFailed, Hung
@@ -164,14 +165,14 @@ def test_a_sensor_is_refreshed_ten_times_a_second(cards: FakeNode) -> None:
     end_s = time.monotonic() + 1.0
     while time.monotonic() < end_s:
         cards.set_demand(0, 300.0 + 200.0 * ((time.monotonic() * 40) % 1))
-        seen.append(int(limiter.power_w()[0]))
+        seen.append(int(power_w(limiter)[0]))
     limiter.close()
     assert 4 <= sum(a != b for a, b in pairwise(seen)) <= 12
 
 
 def test_every_read_travels_with_its_number_so_that_losses_can_be_counted(cards: FakeNode) -> None:
     limiter = Cards()
-    numbers = [round(limiter.power_w()[2] * 1000) % 1000 for _ in range(50)]
+    numbers = [round(power_w(limiter)[2] * 1000) % 1000 for _ in range(50)]
     limiter.close()
     read = [r for r in cards.power_reads() if r.gpu == 2 and r.kind == "instant"]
     assert numbers == [r.counter % 1000 for r in read][-50:]

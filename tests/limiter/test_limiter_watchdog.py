@@ -1,5 +1,6 @@
 """A limiter that cannot set a limit any more does not tell its service manager that all is well."""
 
+import select
 import socket
 import threading
 import time
@@ -25,7 +26,9 @@ class Plant:
     def __init__(self, breaks: Callable[[], object]) -> None:
         self.broken, self.mended, self._breaks = threading.Event(), threading.Event(), breaks
 
-    def power_w(self) -> tuple[float, ...]:
+    def next_power_w(self, interrupt: int) -> tuple[float, ...] | None:
+        if select.select([interrupt], [], [], 0.1)[0]:
+            return None
         if self.broken.is_set() and not self.mended.is_set():
             self._breaks()
         return (300.0,)

@@ -58,11 +58,12 @@ int nvmlEventSetWait_v2(struct event_set *set, struct event_data *out, uint32_t 
 {
     uint64_t end = boottime_ns() + timeout_ms * 1000000ull;
     for (;;) {
+        uint32_t turns = node ? __atomic_load_n(&node->turns, __ATOMIC_SEQ_CST) : 0;
         int refused = begin(__func__);
         if (refused) return refused;
         if (take(set, out)) return NVML_SUCCESS;
         if (watches_lost(set)) return NVML_GPU_IS_LOST;
         if (boottime_ns() >= end) return NVML_TIMEOUT;
-        pause_s(0.050); // a driver wakes nobody to look: seldom, so that it does not count as the caller's work
+        node_await_turn(node, turns, end);
     }
 }

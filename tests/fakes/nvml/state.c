@@ -3,10 +3,13 @@
 #include "state.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,4 +99,18 @@ struct node *node_open(const char *path)
 void node_push_event(struct node *n, uint32_t gpu, uint64_t type, uint64_t code)
 {
     n->events[n->events_seen++ % MAX_EVENTS] = (struct event){gpu, type, code};
+}
+
+void node_turned(struct node *n)
+{
+    __atomic_add_fetch(&n->turns, 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &n->turns, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Until something was turned since `turns` was read, or `end_ns`. A driver sleeps so; looking again and again would count as the caller's work. */
+void node_await_turn(struct node *n, uint32_t turns, uint64_t end_ns)
+{
+    uint64_t now_ns = boottime_ns(), left_ns = end_ns > now_ns ? end_ns - now_ns : 0;
+    struct timespec left = {(time_t)(left_ns / 1000000000ull), (long)(left_ns % 1000000000ull)};
+    syscall(SYS_futex, &n->turns, FUTEX_WAIT, turns, &left, NULL, 0);
 }

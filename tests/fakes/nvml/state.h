@@ -36,7 +36,7 @@ struct event { uint32_t gpu; uint64_t type, code; };
 
 struct node {
     uint64_t magic, start_ns, seed, sets, events_seen, unloads;
-    uint32_t gpus;
+    uint32_t gpus, turns; /* how often something was turned from outside: who waits for an event sleeps on it */
     pthread_mutex_t lock, set_lock; /* the driver's state; and its queue of limit setters */
     double hang, unloaded, refusals, tau_s, overshoot_ratio, no_permission, set_min_s, set_max_s;
     char hang_call[64]; /* '' : hang concerns every call */
@@ -48,6 +48,8 @@ struct node {
 struct node *node_create(const char *path, uint32_t gpus, uint64_t seed);
 struct node *node_open(const char *path);
 void node_lock(pthread_mutex_t *lock);
+void node_turned(struct node *n);
+void node_await_turn(struct node *n, uint32_t turns, uint64_t end_ns);
 void node_push_event(struct node *n, uint32_t gpu, uint64_t type, uint64_t code);
 uint64_t mix(uint64_t x);
 uint64_t boottime_ns(void);

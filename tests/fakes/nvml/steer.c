@@ -33,6 +33,7 @@ static void enter(struct node *n)
 static int leave(struct node *n, int done)
 {
     pthread_mutex_unlock(&n->lock);
+    node_turned(n);
     return done;
 }
 

@@ -22,6 +22,7 @@ class Subject:
     def __init__(self, starts: str, refuses: bool = False, slow_s: float = 0.0) -> None:
         with Path(starts).open("a") as log:
             log.write(f"{os.getpid()}\n")
+        self._counted = 0
         time.sleep(slow_s)
         if refuses:
             raise LookupError("not today")
@@ -37,6 +38,19 @@ class Subject:
         pipe = Connection(os.dup(int(sys.argv[1])))
         pipe.send_bytes(text.encode("latin-1"))
         pipe.close()
+
+    def count(self) -> int:
+        """One more each time."""
+        self._counted += 1
+        return self._counted
+
+    def count_or_hang(self, last: int) -> int:
+        if self._counted == last:
+            time.sleep(60.0)
+        return self.count()
+
+    def count_or_raise(self, last: int) -> int:
+        return self.count() // (self._counted <= last)
 
     def pid(self) -> int:
         return os.getpid()
