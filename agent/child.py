@@ -171,7 +171,8 @@ class Child:
 
     def _ready(self, running: _Running, waiting: select.poll, deadline: "_Deadline") -> list[int]:
         """Which descriptors can be read."""
-        if ready := waiting.poll(1000 * deadline.left_s()):
+        left_s = deadline.left_s()
+        if left_s > 0.0 and (ready := waiting.poll(1000 * left_s)):  # one that tells and tells is none that answers
             return [descriptor for descriptor, _ in ready]
         self._abandon(running)
         raise Hung(f"{deadline.of} gave no answer within {deadline.whole_s:g} s")

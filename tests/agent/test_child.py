@@ -269,6 +269,13 @@ def test_a_child_that_hangs_or_raises_as_it_is_to_tell_is_known_and_the_next_one
     assert told(child, "count_or_raise", 2, interrupt=never) == 1
 
 
+def test_one_that_tells_and_never_answers_is_cut_off(make: Make) -> None:
+    start_s = time.monotonic()
+    with pytest.raises(Hung, match=r"tell_for_ever gave no answer within 0\.5 s"):
+        make().call("tell_for_ever", deadline_s=0.5)
+    assert time.monotonic() - start_s < 3.0
+
+
 @pytest.mark.parametrize("said", [b'["told"]', b'["told", "now", 1]', b"[null, 1]", b'["told", 1e99, {"$": "x"}]'])
 def test_what_is_told_amiss_is_a_failure_of_the_child(make: Make, never: int, said: bytes) -> None:
     child = make()

@@ -52,6 +52,10 @@ class Subject:
     def count_or_raise(self, last: int) -> int:
         return self.count() // (self._counted <= last)
 
+    def tell_for_ever(self) -> None:
+        while True:
+            self.say('["told", 0.0, 1]')
+
     def pid(self) -> int:
         return os.getpid()
 
