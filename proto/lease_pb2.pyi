@@ -196,6 +196,8 @@ class PowerReport(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
     LIMITER_VERSION_FIELD_NUMBER: _builtins.int
+    CLOCKS_HZ_FIELD_NUMBER: _builtins.int
+    CLOCK_MAX_HZ_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     limiter_start: _builtins.str
@@ -218,12 +220,18 @@ class PowerReport(_message.Message):
     refusals: _builtins.int
     """Directives refused since this start."""
     limiter_version: _builtins.str
+    clock_max_hz: _builtins.float
+    """Highest clock that every card can be locked to; 0: one cannot be locked, or this limiter knows no locks."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[Global___CardReport]: ...
     @_builtins.property
     def grant(self) -> Global___GrantInForce: ...
     @_builtins.property
     def applied(self) -> Global___Applied: ...
+    @_builtins.property
+    def clocks_hz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What each card's clock was last locked to, 0 where it is not; empty: none is, or this limiter knows no locks."""
+
     def __init__(
         self,
         *,
@@ -246,10 +254,12 @@ class PowerReport(_message.Message):
         refusal: _builtins.str = ...,
         refusals: _builtins.int = ...,
         limiter_version: _builtins.str = ...,
+        clocks_hz: _abc.Iterable[_builtins.float] | None = ...,
+        clock_max_hz: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "confirmed_for_s", b"confirmed_for_s", "grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "cards", b"cards", "confirmed_for_s", b"confirmed_for_s", "driver_hung", b"driver_hung", "driver_loads", b"driver_loads", "epoch", b"epoch", "floor_w", b"floor_w", "foreign_changes", b"foreign_changes", "grant", b"grant", "guard_trips", b"guard_trips", "limiter_start", b"limiter_start", "limiter_version", b"limiter_version", "mode", b"mode", "node", b"node", "refusal", b"refusal", "refusals", b"refusals", "sequence", b"sequence", "stamp_s", b"stamp_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_applied", b"_applied", "_confirmed_for_s", b"_confirmed_for_s", "_grant", b"_grant", "applied", b"applied", "cards", b"cards", "clock_max_hz", b"clock_max_hz", "clocks_hz", b"clocks_hz", "confirmed_for_s", b"confirmed_for_s", "driver_hung", b"driver_hung", "driver_loads", b"driver_loads", "epoch", b"epoch", "floor_w", b"floor_w", "foreign_changes", b"foreign_changes", "grant", b"grant", "guard_trips", b"guard_trips", "limiter_start", b"limiter_start", "limiter_version", b"limiter_version", "mode", b"mode", "node", b"node", "refusal", b"refusal", "refusals", b"refusals", "sequence", b"sequence", "stamp_s", b"stamp_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__applied: _TypeAlias = _typing.Literal["applied"]  # noqa: Y015
     _WhichOneofArgType__applied: _TypeAlias = _typing.Literal["_applied", b"_applied"]  # noqa: Y015
@@ -282,6 +292,7 @@ class Grant(_message.Message):
     LEASE_S_FIELD_NUMBER: _builtins.int
     LIMITS_W_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    CLOCKS_HZ_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     epoch: _builtins.int
@@ -297,6 +308,10 @@ class Grant(_message.Message):
     def limits_w(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """One for each card, in the report's order."""
 
+    @_builtins.property
+    def clocks_hz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What each card's clock is not to pass while the lease runs, 0 where it may; empty: nowhere. A lock promises no watts."""
+
     def __init__(
         self,
         *,
@@ -310,10 +325,11 @@ class Grant(_message.Message):
         lease_s: _builtins.float = ...,
         limits_w: _abc.Iterable[_builtins.float] | None = ...,
         mode: Global___Mode.ValueType = ...,
+        clocks_hz: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller_id", b"controller_id", "echo_limiter_start", b"echo_limiter_start", "echo_stamp_s", b"echo_stamp_s", "epoch", b"epoch", "lease_s", b"lease_s", "limits_w", b"limits_w", "mode", b"mode", "node", b"node", "sequence", b"sequence", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clocks_hz", b"clocks_hz", "controller_id", b"controller_id", "echo_limiter_start", b"echo_limiter_start", "echo_stamp_s", b"echo_stamp_s", "epoch", b"epoch", "lease_s", b"lease_s", "limits_w", b"limits_w", "mode", b"mode", "node", b"node", "sequence", b"sequence", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,8 +11,10 @@ from gpuwarden.agent.events import Collect, Collected, FromLimiter, LimiterLink
 from gpuwarden.agent.limiter import events as limiter_events
 from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.events import (
+    ClocksLocked,
     Directive,
     LimitsRead,
+    LockClocks,
     PowerRead,
     ReadLimits,
     Remember,
@@ -25,7 +27,7 @@ from gpuwarden.agent.reading import DeviceEvent, DeviceReading, Reading
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.lease_pb2 import Mode
-from gpuwarden.sim.plant import DEFAULT_W, MIN_W, Plant
+from gpuwarden.sim.plant import CLOCK_MAX_HZ, DEFAULT_W, MIN_W, Plant
 from gpuwarden.sim.timeline import Timeline
 from gpuwarden.sim.watch import Watch
 
@@ -55,7 +57,7 @@ class Node:
         self.name, self._row, self._plant, self._time, self._chance = name, row, plant, timeline, chance
         self._ahead_s = float(chance.uniform(1e3, 1e6))
         gpus = plant.limit_w.shape[1]
-        self._cards = tuple(Card(f"GPU-{name}-{gpu}", DEFAULT_W, MIN_W, DEFAULT_W) for gpu in range(gpus))
+        self._cards = tuple(Card(f"GPU-{name}-{gpu}", DEFAULT_W, MIN_W, DEFAULT_W, CLOCK_MAX_HZ) for gpu in range(gpus))
         start = bytes(chance.bytes(8)).hex()
         setup = LimiterSetup(name, start, self._cards, (floor_w,) * gpus, 0, Mode.MODE_OBSERVE)
         self._limiter = watch.machine("limiter", name, setup, Limiter(setup, key))
@@ -115,6 +117,8 @@ class Node:
         match action:
             case SetLimits():
                 self._set(action.limits_w)
+            case LockClocks():
+                self._lock(action.clocks_hz)
             case ReadLimits():
                 self._drive(READ_S, lambda: self._read_back(ordered=False))
             case SendReport():
@@ -133,6 +137,13 @@ class Node:
 
         self.limits_set += len(limits_w)
         self._drive(float(self._chance.uniform(*SET_S, len(limits_w)).sum()), done)
+
+    def _lock(self, clocks_hz: tuple[float, ...]) -> None:
+        def done() -> None:
+            self._plant.clock_ratio[self._row] = [clock_hz / CLOCK_MAX_HZ if clock_hz else 1.0 for clock_hz in clocks_hz]
+            self._to_limiter(ClocksLocked(clocks_hz, ("",) * len(clocks_hz)))
+
+        self._drive(float(self._chance.uniform(*SET_S, len(clocks_hz)).sum()), done)
 
     def _drive(self, cost_s: float, done: Callable[[], None]) -> None:
         """Calls of the driver wait for each other."""

@@ -11,6 +11,7 @@ class Card:
     default_w: float
     min_w: float
     max_w: float
+    clock_max_hz: float = 0.0  # that it can be locked to; 0: it cannot
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ class Cards:
         answer: tuple[str, ...] = self._call("set_limits", self._ids, in_range_w, deadline_s=SET_S)
         return answer
 
+    def lock_clocks(self, clocks_hz: Sequence[float]) -> tuple[str, ...]:
+        """Hz per card that its clock does not pass, 0 unlocks it; '' or why the driver refused, per card. Nobody can read a lock back."""
+        answer: tuple[str, ...] = self._call("lock_clocks", self._ids, tuple(clocks_hz), deadline_s=SET_S)
+        return answer
+
     def close(self) -> None:
         self._child.close()
 

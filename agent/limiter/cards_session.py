@@ -16,6 +16,9 @@ _ENFORCED: Final = "gpu_power_limit_enforced_watts"
 _LIMITS: Final = frozenset({_REQUESTED, _ENFORCED, _ENERGY})
 _RANGE: Final = tuple(f"gpu_power_limit_{which}_watts" for which in ("default", "min", "max"))
 
+_CLOCK_MAX: Final = "gpu_sm_clock_max_hertz"
+_UNLISTED: Final = "the driver does not list this card"
+
 Ids = tuple[str, ...]
 
 
@@ -57,14 +60,19 @@ class Session:
         """'' or why not, per card."""
         return tuple(self._set(card, limit_w) for card, limit_w in zip(ids, limits_w, strict=True))
 
+    def lock_clocks(self, ids: Ids, clocks_hz: tuple[float, ...]) -> tuple[str, ...]:
+        """'' or why not, per card."""
+        return tuple(self._lock(card, clock_hz) for card, clock_hz in zip(ids, clocks_hz, strict=True))
+
     def _card(self, gpu: NvmlGpu) -> Card:
         try:
-            known = self._nvml.read(gpu, frozenset(_RANGE))
+            known = self._nvml.read(gpu, frozenset((*_RANGE, _CLOCK_MAX)))
         except GpuLost as why:
             raise Unsupported(f"{why}: its limits cannot be vouched for") from None
         if missing := [metric for metric in _RANGE if metric not in known]:
             raise Unsupported(f"GPU {gpu.index}: {', '.join(missing)} cannot be read")
-        return Card(gpu.id, *(known[metric] for metric in _RANGE))
+        default_w, min_w, max_w = (known[metric] for metric in _RANGE)
+        return Card(gpu.id, default_w, min_w, max_w, known.get(_CLOCK_MAX, 0.0))
 
     def _read(self, card: str, metrics: frozenset[str]) -> dict[str, float]:
         gpu = self._nvml.find(card)
@@ -75,7 +83,11 @@ class Session:
 
     def _set(self, card: str, limit_w: float) -> str:
         gpu = self._nvml.find(card)
-        return "the driver does not list this card" if gpu is None else self._nvml.set_limit(gpu, limit_w)
+        return _UNLISTED if gpu is None else self._nvml.set_limit(gpu, limit_w)
+
+    def _lock(self, card: str, clock_hz: float) -> str:
+        gpu = self._nvml.find(card)
+        return _UNLISTED if gpu is None else self._nvml.lock_clock(gpu, clock_hz)
 
 
 def _state(read: dict[str, float]) -> CardState:

@@ -9,11 +9,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gpuwarden.agent.child import ChildFailed, Hung
 from gpuwarden.agent.limiter.card import CardState
-from gpuwarden.agent.limiter.events import DriverHung, Event, LimitsRead, PowerRead
+from gpuwarden.agent.limiter.events import ClocksLocked, DriverHung, Event, LimitsRead, PowerRead
 
 READ_S: Final = 0.1
 SILENT_S: Final = 0.3  # setting the limits of eight cards takes 160 ms
@@ -36,11 +36,23 @@ class Cards(Protocol):
         """Ten times a second; None once the descriptor `interrupt` can be read."""
         ...
 
+    def lock_clocks(self, clocks_hz: Limits) -> Sequence[str]:
+        """'' or why the driver refused, per card."""
+        ...
+
     def limits(self) -> tuple[CardState, ...]: ...
 
     def set_limits(self, limits_w: Limits) -> Sequence[str]:
         """'' or why the driver refused, per card."""
         ...
+
+
+class _Order(NamedTuple):
+    """What waits to be done; None: nothing of that kind."""
+
+    limits_w: Limits | None = None
+    clocks_hz: Limits | None = None
+    read: bool = False
 
 
 class Driver:
@@ -49,11 +61,10 @@ class Driver:
     def __init__(self, cards: Cards, count: int, put: Callable[[Event], object], clock: Callable[[], float]) -> None:
         self._cards, self._put, self._clock = cards, put, clock
         self._nothing = PowerRead((math.nan,) * count)
-        self._changed = threading.Condition()  # its lock guards the three below
-        self._to_set: Limits | None = None
-        self._to_read = False
+        self._changed = threading.Condition()  # its lock guards the two below
+        self._order = _Order()
         self._stopping = False
-        self._ordered = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # can be read while one of the three may be news
+        self._ordered = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # can be read while one of the two may be news
         self._told_s = self._turned_s = clock()
         self._silent = False
         self._rest_until_s = -math.inf
@@ -70,16 +81,20 @@ class Driver:
 
     def set_limits(self, limits_w: Limits) -> None:
         with self._ordering():
-            self._to_set = limits_w
+            self._order = self._order._replace(limits_w=limits_w)
+
+    def lock_clocks(self, clocks_hz: Limits) -> None:
+        with self._ordering():
+            self._order = self._order._replace(clocks_hz=clocks_hz)
 
     def read_limits(self) -> None:
         with self._ordering():
-            self._to_read = True
+            self._order = self._order._replace(read=True)
 
-    def close(self, leave_w: Limits | None, patience_s: float) -> bool:
-        """Sets `leave_w`, if that is not None, and ends. False if the driver does not let it."""
+    def close(self, leave_w: Limits | None, patience_s: float, leave_hz: Limits | None = None) -> bool:
+        """Sets `leave_w` and `leave_hz`, where that is not None, and ends. False if the driver does not let it."""
         with self._ordering():
-            self._to_set, self._stopping = leave_w, True
+            self._order, self._stopping = _Order(leave_w, leave_hz), True
         self._thread.join(patience_s)
         self._ended.set()
         if ended := not self._thread.is_alive():
@@ -96,9 +111,9 @@ class Driver:
     def _run(self) -> None:
         while True:
             self._turned_s = self._clock()
-            to_set, to_read, stopping = self._next_order()
-            if to_set is not None or to_read:
-                self._perform(to_set)
+            order, stopping = self._next_order()
+            if order != _Order():
+                self._perform(order)
             if stopping:
                 return
             if self._silent:
@@ -106,31 +121,36 @@ class Driver:
             else:
                 self._read_power()
 
-    def _next_order(self) -> tuple[Limits | None, bool, bool]:
+    def _next_order(self) -> tuple[_Order, bool]:
         with self._changed:
             if not self._may_act():
-                return None, False, False
-            order = self._to_set, self._to_read, self._stopping
-            self._to_set, self._to_read = None, False
-            return order
+                return _Order(), False
+            order, self._order = self._order, _Order()
+            return order, self._stopping
 
     def _rest(self) -> None:
         with self._changed:
             self._changed.wait_for(self._may_act, READ_S)
 
     def _may_act(self) -> bool:
-        ordered = self._to_set is not None or self._to_read
-        return self._stopping or (ordered and self._clock() >= self._rest_until_s)
+        return self._stopping or (self._order != _Order() and self._clock() >= self._rest_until_s)
 
-    def _perform(self, to_set: Limits | None) -> None:
+    def _perform(self, order: _Order) -> None:
+        """Limits first: they are what must hold."""
         try:
-            if to_set is not None:
-                self._say_refused(self._cards.set_limits(to_set))
-            read = self._cards.limits()
+            if order.limits_w is not None or order.read:
+                self._limits(order.limits_w)
+            if order.clocks_hz is not None:
+                self._put(ClocksLocked(order.clocks_hz, tuple(self._cards.lock_clocks(order.clocks_hz))))
         except (Hung, ChildFailed) as why:
-            self._say_silent("set limits" if to_set is not None else "read limits", why)
+            self._say_silent("set limits" if order.limits_w is not None else "read limits" if order.read else "lock clocks", why)
             return
         self._silent = False
+
+    def _limits(self, to_set: Limits | None) -> None:
+        if to_set is not None:
+            self._say_refused(self._cards.set_limits(to_set))
+        read = self._cards.limits()
         refused = tuple(self._refused) if any(self._refused) else ()
         self._put(LimitsRead(read, self._cards.driver_loads, to_set is not None, refused))
 

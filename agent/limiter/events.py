@@ -29,6 +29,14 @@ class LimitsRead:
 
 
 @dataclass(frozen=True, slots=True)
+class ClocksLocked:
+    """A LockClocks was carried out. `refused` is '' or the driver's reason per card."""
+
+    clocks_hz: tuple[float, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DriverHung:
     """A driver call ran past its deadline, or was refused because earlier ones still hang."""
 
@@ -49,7 +57,7 @@ class RememberFailed:
     reason: str
 
 
-Event: TypeAlias = PowerRead | LimitsRead | DriverHung | Directive | RememberFailed
+Event: TypeAlias = PowerRead | LimitsRead | ClocksLocked | DriverHung | Directive | RememberFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,13 @@ class SetLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LockClocks:
+    """Let no card's clock pass these, Hz per card; 0 unlocks it."""
+
+    clocks_hz: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLimits:
     """Read requested and enforced limits."""
 
@@ -80,4 +95,4 @@ class SendReport:
     sealed: bytes
 
 
-Action: TypeAlias = Remember | SetLimits | ReadLimits | SendReport | Say
+Action: TypeAlias = Remember | SetLimits | LockClocks | ReadLimits | SendReport | Say

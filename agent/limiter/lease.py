@@ -10,6 +10,7 @@ from gpuwarden.proto.lease_pb2 import Grant, Mode
 
 GRANT_VERSION = 1
 LEASE_LIMIT_S = 60.0
+HIGHEST_HZ = 1e10
 MODES = (Mode.MODE_OBSERVE, Mode.MODE_NOTIFY, Mode.MODE_AUTO)
 
 
@@ -19,10 +20,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Limits that hold until `ends_s` of the boot clock. W per card, within each card's range."""
+    """Limits and locks that hold until `ends_s` of the boot clock. W per card, within each card's range; Hz per card."""
 
     grant: Grant
     limits_w: tuple[float, ...]
+    clocks_hz: tuple[float, ...]  # 0: not locked
     ends_s: float
 
 
@@ -65,6 +67,10 @@ def _check_form(grant: Grant, past: Past) -> None:
         raise Refused(f"limits_w: are {len(grant.limits_w)}, this node has {past.cards} cards")
     if not all(math.isfinite(limit_w) and limit_w > 0 for limit_w in grant.limits_w):
         raise Refused("limits_w: each should be above 0 W")
+    if len(grant.clocks_hz) not in (0, past.cards):
+        raise Refused(f"clocks_hz: are {len(grant.clocks_hz)}, this node has {past.cards} cards")
+    if not all(0 <= clock_hz <= HIGHEST_HZ for clock_hz in grant.clocks_hz):
+        raise Refused(f"clocks_hz: each should be 0 to {HIGHEST_HZ:g} Hz")
     if not 0 < grant.lease_s <= LEASE_LIMIT_S:
         raise Refused(f"lease_s: is {grant.lease_s:g}, should be above 0 and at most {LEASE_LIMIT_S:g}")
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.clocks import Clocks
 from gpuwarden.agent.limiter.events import (
     Action,
+    ClocksLocked,
     Directive,
     DriverHung,
     Event,
@@ -79,12 +81,13 @@ class Limiter:
         self._refusal = ""
         self._unsaved = ""  # why the epoch or mode could not be remembered
         self._applied: Applied | None = None
+        self._clocks = Clocks(setup.cards, setup.mode == Mode.MODE_AUTO)
         if setup.mode == Mode.MODE_AUTO:
             self._wanted_w = self._floors_w
 
     def step(self, now_s: float, event: Event) -> list[Action]:
         """Times are CLOCK_BOOTTIME of this node. Actions in order. A lease ends with whatever comes first: a tick may come late."""
-        return [*self._hear(now_s, event), *self._lapse(now_s)]
+        return [*self._hear(now_s, event), *self._lapse(now_s), *self._clocks.order(now_s)]
 
     def _hear(self, now_s: float, event: Event) -> list[Action]:
         match event:
@@ -94,12 +97,20 @@ class Limiter:
                 return list(self._read_back(now_s, event))
             case Directive():
                 return list(self._directive(now_s, event))
+            case ClocksLocked():
+                self._news = True
+                return list(self._clocks.locked(event))
             case DriverHung():
                 return self._driver_hung(event)
             case RememberFailed():
                 return list(self._not_remembered(now_s, event))
             case _:
                 assert_never(event)
+
+    @property
+    def locks(self) -> bool:
+        """Whether some card's clock is locked by us."""
+        return bool(self._clocks.locked_hz)
 
     @property
     def driver_answers(self) -> bool:
@@ -132,7 +143,10 @@ class Limiter:
             yield self._report(now_s)
 
     def _lapse(self, now_s: float) -> Iterator[Action]:
-        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s or self._wanted_w == self._floors_w:
+        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s:
+            return
+        self._clocks.want(())
+        if self._wanted_w == self._floors_w:
             return
         yield Say(f"lease of grant {self.lease.grant.sequence} has ended: every GPU goes to its floor", Level.WARNING)
         yield from self._want(now_s, self._floors_w, "the lease has ended")
@@ -208,6 +222,7 @@ class Limiter:
         if event.driver_loads == self._driver_loads:
             return
         if self._driver_loads >= 0:
+            self._clocks.lost()
             self._confirmed_s, self._set_s, self._news = None, -math.inf, True
             yield Say("the driver was loaded anew: its limits are back at the default", Level.WARNING)
         self._driver_loads = event.driver_loads
@@ -238,7 +253,9 @@ class Limiter:
             yield Remember(grant.epoch, grant.mode)
         left_auto = self.mode == Mode.MODE_AUTO and grant.mode != Mode.MODE_AUTO
         self.epoch, self.mode = grant.epoch, grant.mode
-        self.lease = Lease(grant, self._in_range(grant.limits_w), grant.echo_stamp_s + grant.lease_s)
+        self.lease = Lease(grant, self._in_range(grant.limits_w), tuple(grant.clocks_hz), grant.echo_stamp_s + grant.lease_s)
+        if left_auto or self.mode == Mode.MODE_AUTO:
+            self._clocks.want(() if left_auto else self.lease.clocks_hz)
         if left_auto:
             yield from self._want(now_s, tuple(card.default_w for card in self._setup.cards), "this node has left auto")
         elif self.mode == Mode.MODE_AUTO:
@@ -288,6 +305,7 @@ class Limiter:
             confirmed_for_s=None if self._confirmed_s is None else now_s - self._confirmed_s,
             driver_loads=max(self._driver_loads, 0), guard_trips=self._guard_trips, foreign_changes=self._foreign_changes,
             applied=self._applied, refusal=self._refusal, refusals=self._refusals, limiter_version=VERSION,
+            clocks_hz=self._clocks.locked_hz, clock_max_hz=self._clocks.max_hz,
         )
         return SendReport(seal(self._key, Way.UP, self._setup.node, report.SerializeToString()))
 

@@ -18,6 +18,7 @@ from gpuwarden.agent.limiter.events import (
     Action,
     Directive,
     Event,
+    LockClocks,
     ReadLimits,
     Remember,
     RememberFailed,
@@ -127,7 +128,8 @@ def _run(
         supervisor.stopping()
         agent.close()
         leave_w = setup.floors_w if machine.mode == Mode.MODE_AUTO else None
-        if answered := driver.close(leave_w, STOP_S if machine.driver_answers else HUNG_STOP_S):
+        leave_hz = (0.0,) * len(setup.cards) if machine.locks else None
+        if answered := driver.close(leave_w, STOP_S if machine.driver_answers else HUNG_STOP_S, leave_hz):
             cards.close()
         else:
             _log.error("the driver does not answer: the limits stay as they are")
@@ -148,6 +150,9 @@ class _Performer:
             case SetLimits():
                 _log.info("setting %s: %s", " ".join(f"{limit_w:.0f}" for limit_w in action.limits_w), action.reason)
                 self._driver.set_limits(action.limits_w)
+            case LockClocks():
+                _log.info("locking clocks, MHz (0: unlocked): %s", " ".join(f"{clock_hz / 1e6:.0f}" for clock_hz in action.clocks_hz))
+                self._driver.lock_clocks(action.clocks_hz)
             case ReadLimits():
                 self._driver.read_limits()
             case SendReport():

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.nvml.asked import power_w
@@ -249,3 +250,44 @@ def test_a_reload_puts_the_limits_back_to_the_default(cards: FakeNode) -> None:
             assert time.monotonic() < end_s
             time.sleep(0.2)
     limiter.close()
+
+
+def test_a_locked_clock_draws_less_until_it_is_unlocked(cards: FakeNode) -> None:
+    cards.set_demands(700.0)
+    limiter = Cards()
+    assert [card.clock_max_hz for card in limiter.cards] == [1.98e9] * 4
+    assert limiter.lock_clocks([1.56e9, 0.0, 0.0, 0.0]) == ("",) * 4
+    time.sleep(1.0)
+    assert cards.true_power_w(0) < 0.7 * cards.true_power_w(1), "0.787 of the clock, to about the 2.4th power"
+    assert limiter.limits()[0].enforced_w == 700.0, "a lock is no limit"
+    limiter.lock_clocks([0.0] * 4)
+    time.sleep(1.0)
+    assert cards.true_power_w(0) > 0.95 * cards.true_power_w(1)
+    limiter.close()
+
+
+def test_a_card_that_refuses_a_lock_says_why_and_the_others_are_locked(cards: FakeNode) -> None:
+    cards.set("no_permission", 1, 2)
+    limiter = Cards()
+    refused = limiter.lock_clocks([1.56e9] * 4)
+    limiter.close()
+    assert [bool(why) for why in refused] == [False, False, True, False]
+    assert [cards.get("locked_mhz", gpu) for gpu in range(4)] == [1560.0, 1560.0, 0.0, 1560.0]
+
+
+@pytest.mark.parametrize("lacking", [{"few": True}, {"lacks": "nvmlDeviceSetGpuLockedClocks,nvmlDeviceGetMaxClockInfo"}])
+def test_a_driver_without_locks_is_no_reason_not_to_limit(cards: FakeNode, monkeypatch: pytest.MonkeyPatch, lacking: dict[str, Any]) -> None:
+    set_env(monkeypatch, cards.env(**lacking))
+    limiter = Cards()
+    assert [card.clock_max_hz for card in limiter.cards] == [0.0] * 4
+    assert all(limiter.lock_clocks([1.56e9] * 4))
+    assert limiter.set_limits([300.0] * 4) == ("",) * 4
+    limiter.close()
+
+
+def test_a_reload_forgets_locks(cards: FakeNode) -> None:
+    limiter = Cards()
+    limiter.lock_clocks([1.56e9] * 4)
+    cards.reload_driver()
+    limiter.close()
+    assert cards.get("locked_mhz", 0) == 0.0

@@ -12,7 +12,7 @@ import pytest
 from gpuwarden.agent.child import Hung
 from gpuwarden.agent.limiter.card import CardState
 from gpuwarden.agent.limiter.driver import Driver
-from gpuwarden.agent.limiter.events import DriverHung, Event, LimitsRead, PowerRead
+from gpuwarden.agent.limiter.events import ClocksLocked, DriverHung, Event, LimitsRead, PowerRead
 
 
 class Plant:
@@ -21,7 +21,7 @@ class Plant:
     driver_loads = 1
 
     def __init__(self) -> None:
-        self.limits_w = (700.0, 700.0)
+        self.limits_w, self.clocks_hz = (700.0, 700.0), (0.0, 0.0)
         self.answers = threading.Event()
         self.answers.set()
         self.deadline_s = 0.5
@@ -46,6 +46,11 @@ class Plant:
         self._wait()
         self.limits_w = limits_w
         return ("",) * len(limits_w)
+
+    def lock_clocks(self, clocks_hz: tuple[float, ...]) -> tuple[str, ...]:
+        self._wait()
+        self.clocks_hz = clocks_hz
+        return ("", "not supported")
 
 
 @pytest.fixture
@@ -135,3 +140,18 @@ def test_closing_does_not_wait_for_a_driver_that_hangs(plant: Plant) -> None:
     plant.answers.clear()
     assert not driver.close((200.0, 200.0), 0.3)
     plant.answers.set()
+
+
+def test_locks_are_ordered_beside_limits_and_what_cards_say_is_told(driver: Driver, plant: Plant, told: "queue.Queue[Event]") -> None:
+    driver.lock_clocks((1.56e9, 1.2e9))
+    driver.set_limits((400.0, 400.0))
+    driver.lock_clocks((1.56e9, 1.56e9))
+    events = heard(told, 0.5)
+    assert [event for event in events if isinstance(event, ClocksLocked)][-1] == ClocksLocked((1.56e9, 1.56e9), ("", "not supported"))
+    assert plant.limits_w == (400.0, 400.0) and plant.clocks_hz == (1.56e9, 1.56e9)
+
+
+def test_locks_are_taken_back_at_the_end(plant: Plant, told: "queue.Queue[Event]") -> None:
+    driver = Driver(plant, 2, told.put, time.monotonic)
+    assert driver.close((200.0, 200.0), 5.0, (0.0, 0.0))
+    assert plant.limits_w == (200.0, 200.0) and plant.clocks_hz == (0.0, 0.0)

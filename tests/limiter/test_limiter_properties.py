@@ -14,10 +14,12 @@ from gpuwarden.agent.limiter.card import Card
 from gpuwarden.agent.limiter.events import (
     Action,
     CardState,
+    ClocksLocked,
     Directive,
     DriverHung,
     Event,
     LimitsRead,
+    LockClocks,
     PowerRead,
     SendReport,
     SetLimits,
@@ -28,7 +30,7 @@ from gpuwarden.proto.lease_pb2 import Grant, Mode, PowerReport
 
 KEY = bytes(range(32))
 FLOOR_W, DEFAULT_W = 200.0, 700.0
-CARDS = (Card("GPU-0", DEFAULT_W, 100.0, DEFAULT_W), Card("GPU-1", DEFAULT_W, 100.0, DEFAULT_W))
+CARDS = (Card("GPU-0", DEFAULT_W, 100.0, DEFAULT_W, 1.98e9), Card("GPU-1", DEFAULT_W, 100.0, DEFAULT_W, 1.98e9))
 FLOORS, DEFAULTS = (FLOOR_W, FLOOR_W), (DEFAULT_W, DEFAULT_W)
 MODES = (Mode.MODE_OBSERVE, Mode.MODE_NOTIFY, Mode.MODE_AUTO)
 NAN = math.nan
@@ -44,6 +46,8 @@ class Trial:
     now_s: float = 1000.0
     driver_w: tuple[float, ...] = (DEFAULT_W, DEFAULT_W)
     ordered: SetLimits | None = None  # the newest order
+    locks: LockClocks | None = None  # that the driver has yet to take
+    locked_hz: tuple[float, ...] = (1.2e9, 1.2e9)  # an earlier limiter's
     loads: int = 1
     sequence: int = 0
     reports: list[PowerReport] = field(default_factory=list)
@@ -62,6 +66,11 @@ class Trial:
         elif isinstance(action, SetLimits):
             assert self.allowed(action.limits_w), f"{action} at {self.now_s}"
             self.ordered = action
+        elif isinstance(action, LockClocks):
+            self.locks = action
+
+    def may_be_locked(self) -> bool:
+        return not any(self.locked_hz) or any(self.locked_hz == tuple(grant.clocks_hz) for grant in self.running(Mode.MODE_AUTO))
 
     def allowed(self, limits_w: tuple[float, ...]) -> bool:
         if self.limiter.mode != Mode.MODE_AUTO:
@@ -77,6 +86,10 @@ class Trial:
         self.tell(PowerRead((power_w, power_w)))
         if self.ordered is not None:
             assert self.allowed(self.ordered.limits_w), f"{self.ordered} still stands at {self.now_s}"
+        while self.locks is not None:
+            self.locked_hz, self.locks = self.locks.clocks_hz, None
+            self.tell(ClocksLocked(self.locked_hz, ("", "")))
+        assert self.may_be_locked(), f"{self.locked_hz} still stands at {self.now_s}"
 
     def grant(
         self, limit_w: float, lease_s: float, epoch: int, controller: str, age: int, mode: "Mode.ValueType" = Mode.MODE_AUTO,
@@ -86,7 +99,7 @@ class Trial:
         grant = Grant(
             version=1, node="n1", epoch=epoch, controller_id=controller, sequence=self.sequence, echo_limiter_start="s1",
             echo_stamp_s=self.reports[-1 - age % len(self.reports)].stamp_s, lease_s=lease_s, limits_w=[limit_w] * 2,
-            mode=mode,
+            mode=mode, clocks_hz=[limit_w * 2e6] * 2 if limit_w > 300.0 else (),
         )
         sealed = seal(key, Way.DOWN, "n1", grant.SerializeToString())
         if key == KEY:

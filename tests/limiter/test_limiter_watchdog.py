@@ -36,6 +36,9 @@ class Plant:
     def limits(self) -> tuple[CardState, ...]:
         return (CardState(700.0, 700.0),)
 
+    def lock_clocks(self, clocks_hz: tuple[float, ...]) -> tuple[str, ...]:
+        return ("",)
+
     def set_limits(self, limits_w: tuple[float, ...]) -> tuple[str, ...]:
         return ("",)
 

@@ -48,7 +48,7 @@ int nvmlDeviceGetMaxClockInfo(device g, uint32_t kind, uint32_t *mhz)
 int nvmlDeviceSetGpuLockedClocks(device g, uint32_t least_mhz, uint32_t most_mhz)
 {
     ENTER(g);
-    if (node->no_permission) return leave(NVML_NO_PERMISSION);
+    if (node->no_permission || g->no_permission) return leave(NVML_NO_PERMISSION);
     if (least_mhz > most_mhz || most_mhz > MAX_CLOCK_MHZ) return leave(NVML_INVALID_ARGUMENT);
     g->locked_mhz = most_mhz;
     return leave(NVML_SUCCESS);
@@ -57,6 +57,7 @@ int nvmlDeviceSetGpuLockedClocks(device g, uint32_t least_mhz, uint32_t most_mhz
 int nvmlDeviceResetGpuLockedClocks(device g)
 {
     ENTER(g);
+    if (node->no_permission || g->no_permission) return leave(NVML_NO_PERMISSION);
     g->locked_mhz = 0;
     return leave(NVML_SUCCESS);
 }
