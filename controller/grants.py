@@ -34,6 +34,8 @@ class _Change:
     node: NodeRecord
     before_w: float
     limit_w: float
+    clock_before_hz: float
+    clock_hz: float
 
 
 def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority, lines: Lines) -> Iterator[Action]:
@@ -44,33 +46,38 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     if decision.learning:
         return
     pending = [
-        (index, node, limit_w)
-        for index, (node, limit_w) in enumerate(zip(keeper.nodes, decision.limits_w.tolist(), strict=True))
-        if (not node.answered or limit_w != node.granted_w) and node.live(now_s, keeper.timing.stale_s)
+        _Change(index, node, node.standing_w(now_s), limit_w, node.clock_hz, clock_hz)
+        for index, (node, limit_w, clock_hz) in enumerate(zip(keeper.nodes, decision.limits_w.tolist(), decision.clocks_hz.tolist(), strict=True))
+        if (not node.answered or limit_w != node.granted_w or clock_hz != node.clock_hz) and node.live(now_s, keeper.timing.stale_s)
     ]
-    changed = [_Change(index, node, node.standing_w(now_s), limit_w) for index, node, limit_w in pending if limit_w != node.standing_w(now_s)]
+    changed = [_line(keeper, decision, change, authority, lines) for change in pending if change.limit_w != change.before_w]
+    changed += [_clock_line(keeper, change, authority, lines) for change in pending if change.clock_hz != change.clock_before_hz]
     if changed:
-        yield WriteLedger(tuple(_line(keeper, decision, change, authority, lines) for change in changed))
-    for _, node, limit_w in pending:
-        yield _grant(now_s, keeper, node, limit_w, authority)
+        yield WriteLedger(tuple(changed))
+    for change in pending:
+        yield _grant(now_s, keeper, change, authority)
 
 
-def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, authority: Authority) -> SendGrant:
+def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) -> SendGrant:
+    node, limit_w = change.node, change.limit_w
     report, session, lease_s = node.report, node.session, keeper.timing.lease_s
     assert report is not None and session is not None, "only a live node is granted anything"
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
     if limit_w > node.standing_w(now_s):
         node.raised_s = now_s
     node.sequence += 1
+    if limit_w != node.granted_w:
+        node.asks(now_s)
     if keeper.mode == Mode.MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
     else:
         node.exposure.released(node.sequence, report.stamp_s, lease_s)
-    node.granted_w, node.answered = limit_w, True
+    node.granted_w, node.clock_hz, node.answered = limit_w, change.clock_hz, True
     grant = Grant(
         version=GRANT_VERSION, node=node.name, epoch=authority.epoch, controller_id=authority.controller_id,
         sequence=node.sequence, echo_limiter_start=report.limiter_start, echo_stamp_s=report.stamp_s, lease_s=lease_s,
         limits_w=[limit_w / node.made.gpus] * len(report.cards), mode=keeper.mode,
+        clocks_hz=[change.clock_hz] * len(report.cards) if change.clock_hz else (),
     )
     return SendGrant(session, seal(node.key, Way.DOWN, node.name, grant.SerializeToString()))
 
@@ -95,6 +102,22 @@ def _line(keeper: Keeper, decision: Decision, change: _Change, authority: Author
     )
 
 
+def _clock_line(keeper: Keeper, change: _Change, authority: Authority, lines: Lines) -> bytes:
+    """0 MHz: not locked."""
+    did = f"clocks locked to {change.clock_hz / 1e6:.0f} MHz" if change.clock_hz else "clocks unlocked"
+    bound = int(keeper.wishing.locked_by[change.index])
+    return lines.line(
+        "clock", change.node.name, f"{did}: {keeper.loads.shown(bound)}, {keeper.wishing.why(keeper.loads, bound)}", epoch=authority.epoch,
+        performed=keeper.mode == Mode.MODE_AUTO,
+        evidence=(
+            ("clock before", change.clock_before_hz / 1e6, "MHz"),
+            ("clock", change.clock_hz / 1e6, "MHz"),
+            ("GPU power", change.node.power_w, "W"),
+            (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
+        ),
+    )
+
+
 def _reason(keeper: Keeper, decision: Decision, change: _Change) -> str:
     name, each_w = keeper.config.name, change.limit_w / change.node.made.gpus
     if why_not := _why_not(keeper, decision, change.index):
@@ -103,7 +126,7 @@ def _reason(keeper: Keeper, decision: Decision, change: _Change) -> str:
     if change.limit_w >= change.node.exposure.default_w:
         return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {keeper.budget_w / 1e3:,.1f} kW"
     bound = int(decision.bound_by[change.index])
-    return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.config.policy}"
+    return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.why(change.index)}"
 
 
 def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:

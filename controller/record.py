@@ -14,8 +14,12 @@ REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
 START_AGAIN_S = 10.0  # longer than any lease by default, so that a limiter whose state was lost is heard again
 RETIRED_STARTS = 16
+HIGHEST_HZ = 1e10
 SAME_W = 1.0  # drivers round limits to less
 RISING_S = 0.5  # a step up says so long that more is behind it; by then later readings have shown how much
+NOT_ASKED = -1
+FIRST_LAG_S = 1.0  # before anything is measured: three times what is asked of the way to the last of eight cards
+LAG_HALF_LIFE_S = 600.0
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
 
 
@@ -37,6 +41,8 @@ class NodeRecord:
     received_s: float = -math.inf
     answered: bool = True  # the newest report has had its grant
     granted_w: float = 0.0
+    clock_hz: float = 0.0  # that its clocks are granted to run at; 0: they are not locked
+    clock_max_hz: float = 0.0  # that they can be locked to; 0: they cannot
     sequence: int = 0
     raised_s: float = -math.inf  # when a raise was last under way
     peak_w: float = math.nan
@@ -46,6 +52,10 @@ class NodeRecord:
     moved_s: float = -math.inf
     rise_w: float = 0.0  # of the newest step up
     rose_s: float = -math.inf
+    asked: int = NOT_ASKED  # sequence of the newest grant whose limits have yet to be confirmed
+    asked_s: float = math.nan
+    lag_s: float = FIRST_LAG_S  # from a grant to the report that its limits are in force, the highest of lately
+    timed_s: float = -math.inf
     reason: str = ""
     resumed: bool = False  # its grant in force was another controller's, or ours before a restart
     refused: int = 0
@@ -72,6 +82,8 @@ class NodeRecord:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
         self._follow_peak(now_s, power_w)
         self._follow_rise(now_s, power_w)
+        self._follow_lag(now_s, report)
+        self.clock_max_hz = report.clock_max_hz
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         requested_w = math.fsum(card.requested_w for card in report.cards)
         if self.exposure.known and requested_w < self.granted_w - SAME_W:  # outside auto nothing of ours is requested
@@ -83,6 +95,7 @@ class NodeRecord:
         self.exposure.reported(now_s, report, epoch)
         if unknown and self.exposure.known and report.HasField("grant"):
             self.granted_w, self.resumed = math.fsum(report.grant.limits_w), True
+            self.clock_hz = max(report.clocks_hz, default=0.0)
         return urgent
 
     def _opened(self, now_s: float, sealed: bytes) -> PowerReport:
@@ -130,6 +143,18 @@ class NodeRecord:
         self.peak_w = power_w if math.isnan(faded_w) else max(power_w, faded_w)
 
 
+    def asks(self, now_s: float) -> None:
+        """A grant with a new limit is about to leave."""
+        self.asked, self.asked_s = self.sequence, now_s
+
+    def _follow_lag(self, now_s: float, report: PowerReport) -> None:
+        """Both ends on our clock. The highest counts, and fades, so that one slow answer does not count for ever."""
+        if report.applied.sequence != self.asked or not report.applied.set_s:
+            return
+        lag_s, faded_s = now_s - self.asked_s, self.lag_s * 0.5 ** ((now_s - self.timed_s) / LAG_HALF_LIFE_S)
+        self.lag_s, self.asked, self.timed_s = max(lag_s, faded_s), NOT_ASKED, now_s
+
+
 def _check(report: PowerReport, made: NodeClass) -> None:
     """The door: whatever passes is trusted from here on."""
     if report.version != REPORT_VERSION:
@@ -140,6 +165,8 @@ def _check(report: PowerReport, made: NodeClass) -> None:
         raise Refused(f"cards: are {len(report.cards)}, class {made.name!r} has {made.gpus}")
     if not report.floor_w <= made.floor_w:
         raise Refused(f"floor_w: the limiter's is {report.floor_w:g} W, class {made.name!r} counts on {made.floor_w:g} W")
+    if not 0 <= report.clock_max_hz <= HIGHEST_HZ or not all(0 <= clock_hz <= HIGHEST_HZ for clock_hz in report.clocks_hz):
+        raise Refused(f"clock_max_hz, clocks_hz: each should be 0 to {HIGHEST_HZ:g} Hz")
     for card in report.cards:
         if card.power_w < 0 or card.enforced_w < 0 or math.isinf(card.power_w) or math.isinf(card.enforced_w):
             raise Refused(f"cards: {card.uuid} reports {card.power_w:g} W under a limit of {card.enforced_w:g} W")

@@ -3,15 +3,17 @@
 A new policy is one file here, one line in the table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from gpuwarden.controller.policies import fair_share
-from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.policies import dynamo, fair_share, headroom, none, polca
+from gpuwarden.controller.policies.policy import Policy, stateless
 
-# W of GPU limits wished, one entry a member.
-Policy = Callable[[RowView], Watts]
-
-POLICIES: Final[Mapping[str, Policy]] = MappingProxyType({"fair-share": fair_share.wishes})
+POLICIES: Final[Mapping[str, Policy[Any]]] = MappingProxyType({
+    "fair-share": stateless("fair-share", fair_share.wishes, dense=False),
+    "headroom": headroom.POLICY,
+    "polca": polca.POLICY,
+    "dynamo": dynamo.POLICY,
+    "none": stateless("none", none.wishes, dense=True),
+})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpuwarden.controller.power.limit import LimitConfig
 
 RECOVERY_S: Final = 3600.0  # of a battery: far below the rate at which one is charged again
+BISECTIONS: Final = 10
 UNKNOWN_SHARE: Final = 0.999  # an unknown history counts as just below the trip
 
 Values = NDArray[np.float64]
@@ -52,6 +53,14 @@ class Breakers:
     def after(self, heat: Values, load_ratio: Values, seconds: float) -> Values:
         """E after `seconds` at a constant load ratio."""
         return np.maximum(0.0, heat + self.rate(load_ratio) * seconds)
+
+    def bears(self, heat: Values, seconds: float) -> Values:
+        """The highest load ratio that each stands for so long from this heat, to the 1024th part of its ceiling; 0 where none."""
+        ratio, step = np.zeros(len(heat)), 0.5
+        for _ in range(BISECTIONS):
+            higher = (ratio + step) * self.ceiling_ratio
+            ratio, step = ratio + step * (self.after(heat, higher, seconds) < self.trip_heat), step / 2
+        return np.where(self.after(heat, self.ceiling_ratio, seconds) < self.trip_heat, 1.0, ratio) * self.ceiling_ratio
 
     def only(self, chosen: Flags) -> "Breakers":
         return Breakers(

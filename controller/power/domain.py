@@ -10,6 +10,7 @@ from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.controller.power.limit import CEILING_RATIO, HOT_TRIP_HEAT_S, LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.power.ranks import rank_problems
 from gpuwarden.controller.power.topology import Contingency, Topology, name_problems, tree_problems
 from gpuwarden.controller.power.tree import Tree, tree_of
 from gpuwarden.core.config import option
@@ -24,7 +25,9 @@ class DomainConfig:
     classes: tuple[NodeClass, ...] = option("the nodes, by class")
     budget_w: float | None = option("what the row may draw; at most rating_w, which is the default", default=None)
     mode: str = option("observe, notify or auto", default="observe")
-    policy: str = option("who gets how much: fair-share", default="fair-share")
+    policy: str = option("who gets how much: fair-share, headroom, polca, dynamo or none; docs/policies.md says when to use which", default="fair-share")
+    priorities: tuple[str, ...] = option("priorities of classes, who gives first first; fair-share and none know none", default=("low", "high"))
+    ramp_w_per_s: float | None = option("by how much what training nodes draw may rise in a second; headroom only", default=None)
     trip_heat: float = option("trip of dE/dt = (I/Ir)^2 - 1 from hot, seconds: the lower edge of the maker's band", default=HOT_TRIP_HEAT_S)
     ceiling_ratio: float = option("never more than this share of the budget, however short", default=CEILING_RATIO)
     dead_nodes: int | None = option("nodes always counted at the driver's default; default the larger of 1 and 2 %", default=None)
@@ -38,6 +41,8 @@ class DomainConfig:
             yield f"mode: is {self.mode!r}, should be observe, notify or auto"
         if self.policy not in POLICIES:
             yield f"policy: is {self.policy!r}, should be {', '.join(POLICIES)}"
+        yield from rank_problems(self.priorities, self.classes)
+        yield from self._ramp_problems()
         if not (math.isfinite(self.rating_w) and self.rating_w > 0):
             yield f"rating_w: is {self.rating_w:g}, should be above 0"
             return
@@ -57,6 +62,14 @@ class DomainConfig:
         if problem := budget_problem(self, self.budget_w if self.budget_w is not None else self.rating_w):
             yield f"budget_w: {problem}"
         yield from self._tree_problems()
+
+    def _ramp_problems(self) -> Iterator[str]:
+        if self.ramp_w_per_s is None:
+            return
+        if not self.ramp_w_per_s > 0:
+            yield f"ramp_w_per_s: is {self.ramp_w_per_s:g}, should be above 0"
+        if self.policy != "headroom" or not any(c.workload == "training" for c in self.classes):
+            yield "ramp_w_per_s: is for policy headroom and a class of workload training, and is not kept without both"
 
     def _tree_problems(self) -> Iterator[str]:
         topology = self.topology()

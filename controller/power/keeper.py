@@ -8,21 +8,26 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.policies import POLICIES
-from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.allocator import NOBODY, Situation, allocate
+from gpuwarden.controller.power.allocator import NOBODY, RAISE_STEPS, STEP_W, Situation, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.level import ROUNDING, SETTLING_S, Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.power.ranks import ranks_of
 from gpuwarden.controller.power.tree import Tree
+from gpuwarden.controller.power.wishing import Seen, Wishing
 from gpuwarden.controller.record import RISING_S, NodeRecord
 from gpuwarden.proto.lease_pb2 import Mode
 
+CLOCK_STEP_HZ = 15e6
+REPORT_S = 1.0  # of a limiter, where power moves by less than a step
 UNSEEN_S = 1.0  # from one decision to the next; a tenth is usual
+
+
+Hertz = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Decision:
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
     unaccounted: Flags  # nodes that nobody vouches for, counted at the driver's default
     learning: bool
+    wishes_w: Watts  # the policy's
+    clocks_hz: Hertz  # 0: not locked
 
     @property
     def holds(self) -> bool:
@@ -61,6 +68,7 @@ class Keeper:
     mode: "Mode.ValueType"
     nodes: tuple[NodeRecord, ...]
     loads: Loads
+    wishing: Wishing
     started_s: float | None = None
     decided_s: float = -math.inf
     urgent_left: int = 0  # decisions that need not wait for the next tick
@@ -86,14 +94,14 @@ class Keeper:
             may_raise=(self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts) == NOBODY) & (not learning),
             lease_s=self._lapse_s,
         )
-        wishes_w, bound_by = self._wishes(now_s, granted_w)
+        wishes_w, bound_by = self._wishes(now_s, granted_w, situation, learning)
         grants = allocate(self.tree, situation, wishes_w, bound_by)
         crowded_under = self.crowded_under(unaccounted)
         limits_w = np.where(grantable & (crowded_under == NOBODY), grants.limits_w, self.tree.floor_w)
         self.decided_s = now_s
         self.decision = Decision(
             limits_w, grants.bound_by, tuple(grants.failing), crowded_under, counted_w, self.tree.total_w(counted_w),
-            unaccounted, learning,
+            unaccounted, learning, wishes_w, self._clocks_hz(bool(learning or self._resumed(now_s))),
         )
         return self.decision
 
@@ -111,6 +119,14 @@ class Keeper:
         auto = self.mode == Mode.MODE_AUTO
         for_ever_w = np.where(self.decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
         return self.loads.heat_changes(worst_w, for_ever_w, self._lapse_s)
+
+    def why(self, node: int) -> str:
+        """What the policy did with a node in the newest decision, by its place; ends a sentence."""
+        assert self.decision is not None
+        wish_w, limit_w, gpus = (float(of[node]) for of in (self.decision.wishes_w, self.decision.limits_w, self.tree.gpus))
+        if self.wishing.policy.stateful and wish_w - limit_w > RAISE_STEPS * STEP_W * gpus:
+            return f"{self.config.policy} would give {wish_w / gpus:.0f} W, which is not certain to hold yet"
+        return self.wishing.why(self.loads, int(self.decision.bound_by[node]))
 
     @property
     def tree(self) -> Tree:
@@ -167,26 +183,29 @@ class Keeper:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
 
-    def _wishes(self, now_s: float, granted_w: Watts) -> tuple[Watts, Places]:
-        """The policy's, from the smallest limits up: each level gets what those below it leave. And which limit left each node the least."""
-        bound_by = np.full(len(self.nodes), NOBODY)
-        if self._resumed(now_s):
-            return granted_w, bound_by
-        peaks_w = self._column("peak_w")
-        limits_w = self._column("limit_w") if self.mode == Mode.MODE_AUTO else granted_w
+    def _wishes(self, now_s: float, granted_w: Watts, situation: Situation, learning: bool) -> tuple[Watts, Places]:
+        """The policy's, and which limit left each node the least."""
+        if self._resumed(now_s) or (learning and self.wishing.policy.stateful):  # as long as loads are guesses, nothing is to be learnt from them
+            return granted_w, np.full(len(self.nodes), NOBODY)
+        obeyed = self.mode == Mode.MODE_AUTO
+        limits_w = self._column("limit_w") if obeyed else granted_w
         rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
-        most_w, policy, first = self.tree.default_w.copy(), POLICIES[self.config.policy], 0
-        for level, ratings_w in zip(self.tree.levels, self.loads.ratings_w, strict=True):
-            tight = level.totals_w(most_w[level.nodes]) > ratings_w * ROUNDING
-            if tight.any():
-                part = level.only(tight)
-                of = part.nodes
-                view = RowView(part, ratings_w[tight], most_w[of], peaks_w[of], self.powers_w[of], limits_w[of], rises_w[of])
-                wished_w = policy(view)
-                bound_by[of] = np.where(wished_w < most_w[of], part.spread(first + np.flatnonzero(tight)), bound_by[of])
-                most_w[of] = wished_w
-            first += len(level.names)
-        return most_w, bound_by
+        lag_s = self._lag_s() if self.wishing.policy.stateful else 0.0
+        seen = Seen(self._column("peak_w"), self.powers_w, limits_w, rises_w, lag_s, obeyed, situation.granted_w, situation.fresh)
+        return self.wishing.wishes(now_s, self.loads, seen)
+
+    def _clocks_hz(self, as_granted: bool) -> Hertz:
+        """The policy's locks in steps that cards know, where every card of a node can be locked."""
+        if as_granted:
+            return self._column("clock_hz")
+        clocks = self.wishing.clocks
+        if (clocks >= 1.0).all():
+            return np.zeros(len(clocks))
+        return np.where(clocks < 1.0, np.floor(clocks * self._column("clock_max_hz") / CLOCK_STEP_HZ + 1e-9) * CLOCK_STEP_HZ, 0.0)
+
+    def _lag_s(self) -> float:
+        """From a change of power to the limit that answers it being obeyed, at most: until it is reported, until that is answered and set, until cards obey."""
+        return REPORT_S + float(self._column("lag_s").max()) + float(self.tree.settle_s.max())
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
@@ -214,7 +233,10 @@ def keeper_of(
     tree = config.tree()
     loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
-    return Keeper(config, timing, mode, tuple(nodes), loads)
+    ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
+    lapse_s = timing.lease_s + float(tree.settle_s.max())
+    wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s)
+    return Keeper(config, timing, mode, tuple(nodes), loads, wishing)
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

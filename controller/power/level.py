@@ -85,6 +85,14 @@ class Level:
         """Of each limit."""
         return np.add.reduceat(of_members, self.starts)
 
+    def sums_before(self, of_members: NDArray[np.float64], order: NDArray[np.float64]) -> NDArray[np.float64]:
+        """For each member the sum of those of its limit that come before it in this order."""
+        sorted_to = np.lexsort((order, self.spread(np.arange(len(self.names)))))
+        sums = np.cumsum(of_members[sorted_to]) - of_members[sorted_to]
+        before = np.empty_like(sums)
+        before[sorted_to] = sums - self.spread(sums[self.starts])
+        return before
+
     def tallies(self, flags: Flags) -> Places:
         """How many members of each limit."""
         return np.add.reduceat(flags.astype(np.intp), self.starts)

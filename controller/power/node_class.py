@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.core.config import option
+
+WORKLOADS: Final = ("inference", "training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class NodeClass:
     slope: float = option("watts at the supply for one watt at a GPU (supply losses and fans)", default=1.10)
     gain_error: float = option("by how much a GPU may draw more than its limit, as its own sensor's error", default=0.05)
     settle_s: float = option("time until a card obeys a new limit", default=1.0)
+    priority: str = option("one of the domain's `priorities`: who gives power first when it is scarce; default: who gives last", default="")
+    workload: str = option("inference or training: the peaks of synchronous training come together, so no room is made of their being apart", default="inference")
     supply_w: float | None = option("what a node's own supplies carry once one of them has failed; no software answers there", default=None)
 
     def problems(self) -> Iterator[str]:
@@ -30,6 +35,8 @@ class NodeClass:
             yield f"floor_w: is {self.floor_w:g}, should be above 0 and at most default_w ({self.default_w:g})"
         if self.base_w < 0 or self.settle_s < 0 or not 0 <= self.gain_error < 1 or self.slope < 1:
             yield "base_w, settle_s: at least 0; gain_error: 0 to 1; slope: at least 1"
+        if self.workload not in WORKLOADS:
+            yield f"workload: is {self.workload!r}, should be {' or '.join(WORKLOADS)}"
         if self.supply_w is not None and (worst_w := self.draw_w(self.gpus * self.default_w)) > self.supply_w:
             yield (
                 f"supply_w: is {self.supply_w:,.0f} W, below the {worst_w:,.0f} W that a node may draw at the driver's default of "

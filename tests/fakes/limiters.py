@@ -6,7 +6,7 @@ from gpuwarden.controller.events import Action, ReportArrived, SendGrant, Sessio
 from gpuwarden.controller.machine import Controller
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.control_pb2 import Action as Line
-from gpuwarden.proto.lease_pb2 import CardReport, Grant, GrantInForce, Mode, PowerReport
+from gpuwarden.proto.lease_pb2 import Applied, CardReport, Grant, GrantInForce, Mode, PowerReport
 
 KEY = bytes(32)
 GPUS = 8
@@ -25,6 +25,9 @@ class Limiter:
     start: str = "start-1"
     grant: Grant | None = None
     epoch: int = 0  # it outlasts a start
+    applied: Applied | None = None
+    clock_max_hz: float = 0.0
+    clocks_hz: tuple[float, ...] = ()
     key: bytes = KEY
 
     @property
@@ -39,6 +42,7 @@ class Limiter:
             version=1, node=self.node, limiter_start=self.start, sequence=self.sequence, stamp_s=now_s, cards=[card] * GPUS,
             mode=self.mode, floor_w=200.0, epoch=self.epoch,
             confirmed_for_s=now_s - self.since_s if self.mode == Mode.MODE_AUTO else None,
+            applied=self.applied, clock_max_hz=self.clock_max_hz, clocks_hz=self.clocks_hz,
         )
         if self.grant is not None:
             made.grant.CopyFrom(GrantInForce(
@@ -51,6 +55,8 @@ class Limiter:
         grant = Grant.FromString(unseal(self.key, Way.DOWN, self.node, sealed))
         if (grant.mode, sum(grant.limits_w)) != (self.mode, self.limit_w):
             self.since_s = now_s
+            self.applied = Applied(sequence=grant.sequence, echo_s=grant.echo_stamp_s, received_s=now_s, set_s=now_s)
+        self.clocks_hz = tuple(grant.clocks_hz)
         self.mode, self.limit_w, self.grant, self.epoch = grant.mode, sum(grant.limits_w), grant, grant.epoch
 
 

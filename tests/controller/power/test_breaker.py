@@ -50,6 +50,29 @@ def test_unlike_limits_stand_side_by_side() -> None:
     assert breakers_of(limits).rate(np.full(3, 1.2)).tolist() == pytest.approx([0.44, 0.1, 0.2])
 
 
+KINDS_TO_BEAR = [
+    LimitConfig("a", 1e5), LimitConfig("b", 1e5, kind="timed", trip=((1.1, 60.0), (1.33, 10.0))),
+    LimitConfig("c", 1e5, kind="contract", trip=((1.2, 90.0),)), LimitConfig("d", 1e5, kind="hard"),
+]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 8.0, 30.0])
+@pytest.mark.parametrize("warmth", [0.0, 0.5, 0.95])
+def test_what_a_limit_bears_for_a_time_does_not_trip_it_and_a_little_more_would(seconds: float, warmth: float) -> None:
+    breakers = breakers_of(KINDS_TO_BEAR)
+    heat = warmth * np.where(np.isfinite(breakers.trip_heat), breakers.trip_heat, 0.0)
+    ratio = breakers.bears(heat, seconds)
+    assert (breakers.after(heat, ratio, seconds) < breakers.trip_heat).all()
+    more = np.minimum(ratio + 0.003, breakers.ceiling_ratio * 1.0001)
+    assert ((breakers.after(heat, more, seconds) >= breakers.trip_heat) | (more > breakers.ceiling_ratio)).all()
+
+
+def test_just_below_its_trip_a_limit_bears_its_rating() -> None:
+    breakers = breakers_of(KINDS_TO_BEAR)
+    assert breakers.bears(breakers.unknown, 7.5)[0] == pytest.approx(1.0, abs=0.002)
+    assert breakers.bears(breakers.unknown, 7.5)[3] == 1.0
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -1,23 +1,24 @@
 """Fair share: needs are met while they last, what is scarce is the same for all, and the sum always fits."""
 
 import numpy as np
+from fakes.views import seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.fair_share import wishes
-from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import Watts
 from gpuwarden.controller.power.node_class import NodeClass
 
 NODES = 8
-TREE = DomainConfig("row", 60e3, (NodeClass("h100", (f"n[1-{NODES}]",)),)).tree()
+DOMAIN = DomainConfig("row", 60e3, (NodeClass("h100", (f"n[1-{NODES}]",)),))
+TREE = DOMAIN.tree()
 STEADY = np.zeros(NODES)
 readings = st.lists(st.floats(300.0, 5600.0) | st.just(float("nan")), min_size=NODES, max_size=NODES)
 
 
 def wished(budget_w: float, power_w: Watts, limit_w: Watts, rise_w: Watts = STEADY) -> Watts:
-    return wishes(RowView(TREE.root, np.array([budget_w]), TREE.default_w, power_w, power_w, limit_w, rise_w))
+    return wishes(seen(DOMAIN, power_w, ratings_w=np.array([budget_w]), limit_w=limit_w, rise_w=rise_w))
 
 
 @settings(deadline=None)

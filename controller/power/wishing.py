@@ -1,0 +1,121 @@
+"""A domain's policy at work: from the smallest limits up, each level gets what those below it leave."""
+
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gpuwarden.controller.policies import POLICIES
+from gpuwarden.controller.policies.policy import Policy
+from gpuwarden.controller.policies.view import RowView
+from gpuwarden.controller.power.allocator import NOBODY
+from gpuwarden.controller.power.level import LAPSE_STEP_S, ROUNDING, SETTLING_S, Flags, Places, Watts
+from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.ranks import Ranks
+from gpuwarden.controller.power.staggering import staggered
+
+HOT, COOL = 0.5, 0.1  # shares of the way to a trip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of a domain's nodes at one decision, as of `RowView`; one entry a node."""
+
+    drawn_w: Watts
+    power_w: Watts
+    limit_w: Watts
+    rise_w: Watts
+    lag_s: float
+    obeyed: bool
+    granted_w: Watts  # limit of the newest grant
+    fresh: Flags  # raised within the last second
+
+
+@dataclass
+class Wishing:
+    """Mutable: the policy's state for each level of limits, and how many decisions there were. Chance comes from the domain's name and that number."""
+
+    domain: str
+    name: str
+    ranks: Ranks
+    ramp_w_per_s: float
+    lapse_s: float  # lease and settling of a new grant
+    states: dict[int, Any] = field(default_factory=dict)
+    hot: dict[int, Flags] = field(default_factory=dict)  # of each level, limits that are too warm for more than their rating
+    turn: int = 0
+    clocks: Watts = field(default_factory=lambda: np.ones(0))  # share of its highest clock that each node may run at
+    locked_by: Places = field(default_factory=lambda: np.zeros(0, np.intp))  # the limit for whose sake
+
+    @cached_property
+    def policy(self) -> Policy[Any]:
+        return POLICIES[self.name]
+
+    @cached_property
+    def _seed(self) -> int:
+        return zlib.crc32(self.domain.encode())
+
+    def wishes(self, now_s: float, loads: Loads, seen: Seen) -> tuple[Watts, Places]:
+        """W of GPU limits, and which limit left each node the least, as a place in `Tree.limit_names`; one entry a node. Sets the two below."""
+        self.turn += 1
+        nodes = len(loads.tree.names)
+        self.clocks, self.locked_by = np.ones(nodes), np.full(nodes, NOBODY)
+        most_w, first = loads.tree.default_w.copy(), 0
+        bound_by = np.full(len(most_w), NOBODY)
+        for number, level in enumerate(loads.tree.levels):
+            tight = level.totals_w(most_w[level.nodes]) > loads.ratings_w[number] * ROUNDING
+            if self.policy.stateful:
+                tight[:] = True
+            if tight.any():
+                view = self._view(loads, number, tight, most_w, seen)
+                of = view.level.nodes
+                wished_w = self._wished(now_s, number, view)
+                bound_by[of] = np.where(wished_w < most_w[of], view.level.spread(first + np.flatnonzero(tight)), bound_by[of])
+                most_w[of] = wished_w
+                if (clocks := self.policy.locks(self.states[number])) is not None:
+                    self.locked_by[of] = np.where(clocks < self.clocks[of], view.level.spread(first + np.flatnonzero(tight)), self.locked_by[of])
+                    self.clocks[of] = np.minimum(self.clocks[of], clocks)
+            first += len(level.names)
+        return (self._staggered(loads, seen, most_w) if self.policy.dense else most_w), bound_by
+
+    def why(self, loads: Loads, limit: int) -> str:
+        """What the policy did under a limit of `Tree.limit_names` and why."""
+        number, place = loads.tree.places[limit]
+        state = self.states.get(number)
+        return self.policy.why(state, place) if state is not None or not self.policy.stateful else self.name
+
+    def _staggered(self, loads: Loads, seen: Seen, wishes_w: Watts) -> Watts:
+        """High priorities first, and in one of them by chance."""
+        order = np.random.default_rng((self._seed, self.turn)).random(len(wishes_w)) - self.ranks.priority
+        return staggered(loads.tree, loads.ratings_w, seen.granted_w, seen.fresh, wishes_w, order)
+
+    def _wished(self, now_s: float, number: int, view: RowView) -> Watts:
+        if number not in self.states:
+            self.states[number] = self.policy.begin(now_s, view)
+        self.states[number], wished_w = self.policy.wishes(self.states[number], now_s, view, (self._seed, self.turn, number))
+        return wished_w
+
+    def _view(self, loads: Loads, number: int, chosen: Flags, most_w: Watts, seen: Seen) -> RowView:
+        level = loads.tree.levels[number].only(chosen)
+        of = level.nodes
+        return RowView(
+            level, loads.ratings_w[number][chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
+            load_w=loads.measured_w[number][chosen], bears_w=self._bears_w(loads, number)[chosen],
+            priority=self.ranks.priority[of], training=self.ranks.training[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
+            ramp_w_per_s=self.ramp_w_per_s,
+        )
+
+    def _bears_w(self, loads: Loads, number: int) -> Watts:
+        """What each limit of a level stands for one lease, where the policy goes as far as that.
+
+        Once half way to its trip, the rating until it is cool: a bound that cools along would move all its nodes at every decision.
+        """
+        if not self.policy.dense:
+            return loads.ratings_w[number]
+        level, heat = loads.tree.levels[number], loads.heats[number]
+        warmth = np.nan_to_num(heat / level.breakers.trip_heat)
+        hot = (warmth > HOT) | (self.hot.get(number, warmth > COOL) & (warmth > COOL))
+        self.hot[number] = hot
+        ratio = level.breakers.bears(heat, self.lapse_s + SETTLING_S + LAPSE_STEP_S)
+        return loads.ratings_w[number] * np.where(hot, np.minimum(ratio, 1.0), ratio)
