@@ -50,6 +50,8 @@ def explained(node: pb.Node, domain: pb.PowerDomain) -> Iterator[str]:
     would = "" if domain.mode == Mode.MODE_AUTO else f"would be (mode {words.mode(domain.mode)}) "
     yield f"{node.name}: {node.gpu_count} GPUs {would}at {each_w:.0f} W each; the floor is {floor_w:.0f} W, the driver's default {default_w:.0f} W"
     yield f"why:      {node.reason or 'nothing has changed its limit since the controller started'}"
+    if node.clock_reason:
+        yield f"clocks:   {node.clock_reason}"
     yield f"in force: {_in_force(node)}"
     if node.refusal:
         yield f"refused:  {node.refusal}"

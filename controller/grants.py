@@ -106,8 +106,9 @@ def _clock_line(keeper: Keeper, change: _Change, authority: Authority, lines: Li
     """0 MHz: not locked."""
     did = f"clocks locked to {change.clock_hz / 1e6:.0f} MHz" if change.clock_hz else "clocks unlocked"
     bound = int(keeper.wishing.locked_by[change.index])
+    change.node.clock_reason = f"{did}: {keeper.loads.shown(bound)}, {keeper.wishing.why(keeper.loads, bound)}"
     return lines.line(
-        "clock", change.node.name, f"{did}: {keeper.loads.shown(bound)}, {keeper.wishing.why(keeper.loads, bound)}", epoch=authority.epoch,
+        "clock", change.node.name, change.node.clock_reason, epoch=authority.epoch,
         performed=keeper.mode == Mode.MODE_AUTO,
         evidence=(
             ("clock before", change.clock_before_hz / 1e6, "MHz"),

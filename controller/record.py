@@ -57,6 +57,7 @@ class NodeRecord:
     lag_s: float = FIRST_LAG_S  # from a grant to the report that its limits are in force, the highest of lately
     timed_s: float = -math.inf
     reason: str = ""
+    clock_reason: str = ""
     resumed: bool = False  # its grant in force was another controller's, or ours before a restart
     refused: int = 0
     retired: list[str] = field(default_factory=list)

@@ -91,7 +91,7 @@ def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: in
         mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
         agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
         counts=_counts(node), refusal=report.refusal if report else "",
-        bound_by=_bound_by(keeper, index),
+        bound_by=_bound_by(keeper, index), clock_hz=node.clock_hz, clock_reason=node.clock_reason,
     )
 
 

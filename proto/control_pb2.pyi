@@ -181,6 +181,8 @@ class Node(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     BOUND_BY_FIELD_NUMBER: _builtins.int
+    CLOCK_HZ_FIELD_NUMBER: _builtins.int
+    CLOCK_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: Global___NodeState.ValueType
     domain: _builtins.str
@@ -208,6 +210,10 @@ class Node(_message.Message):
     """Why the limiter refused its last directive, if it did."""
     bound_by: _builtins.str
     """The limit that leaves it less than it might have; empty: none does."""
+    clock_hz: _builtins.float
+    """What its clocks are granted to run at; 0: they are not locked."""
+    clock_reason: _builtins.str
+    """One sentence: why they are, or are no longer; empty: they never were."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[_lease_pb2.CardReport]: ...
     @_builtins.property
@@ -239,10 +245,12 @@ class Node(_message.Message):
         counts: Global___LimiterCounts | None = ...,
         refusal: _builtins.str = ...,
         bound_by: _builtins.str = ...,
+        clock_hz: _builtins.float = ...,
+        clock_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "bound_by", b"bound_by", "cards", b"cards", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "bound_by", b"bound_by", "cards", b"cards", "clock_hz", b"clock_hz", "clock_reason", b"clock_reason", "counted_w", b"counted_w", "counts", b"counts", "default_w", b"default_w", "domain", b"domain", "enforced_w", b"enforced_w", "firing", b"firing", "floor_w", b"floor_w", "gpu_count", b"gpu_count", "gpu_power_w", b"gpu_power_w", "granted_w", b"granted_w", "lease_ends_in_s", b"lease_ends_in_s", "limiter_version", b"limiter_version", "mode", b"mode", "name", b"name", "power_w", b"power_w", "reason", b"reason", "refusal", b"refusal", "report_age_s", b"report_age_s", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

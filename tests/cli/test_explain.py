@@ -25,11 +25,11 @@ RACKS = (LimitConfig("rack-0", 14e3, nodes=("n[0-1]",), dead_nodes=0), LimitConf
 DOMAIN = DomainConfig("row-a", 40e3, (NodeClass("h100", NODES),), mode="auto", dead_nodes=0, limits=RACKS)
 
 
-def said_of(node: str, demand_w: float) -> str:
-    setup = ControllerSetup("c1", 0, (DOMAIN,), (), Timing(5.0, 3.0, 2.5))
-    row = Row(Controller(setup, dict.fromkeys(NODES, KEY)), [Limiter(name, demand_w=demand_w) for name in NODES])
+def said_of(node: str, demand_w: float, domain: DomainConfig = DOMAIN, seconds: float = 15.0) -> str:
+    setup = ControllerSetup("c1", 0, (domain,), (), Timing(5.0, 3.0, 2.5))
+    row = Row(Controller(setup, dict.fromkeys(NODES, KEY)), [Limiter(name, demand_w=demand_w, clock_max_hz=1.98e9) for name in NODES])
     row.connect()
-    row.run(15.0)
+    row.run(seconds)
     seen = [action for action in row.done if isinstance(action, Publish)][-1].snapshot
     (of,) = (shown for shown in seen.nodes if shown.name == node)
     return "\n".join(explained(of, seen.cluster.domains[0]))
@@ -47,6 +47,15 @@ def test_a_node_that_nothing_binds_is_told_so() -> None:
     said = said_of("n2", 1000.0)
     assert "8 GPUs at 700 W each" in said
     assert "to the driver's default" in said and "rack-1" not in said
+
+
+def test_what_a_policy_did_is_said_with_its_thresholds() -> None:
+    classes = (NodeClass("low", NODES[:2], priority="low"), NodeClass("high", NODES[2:]))
+    domain = DomainConfig("row-a", 30e3, classes, mode="auto", dead_nodes=0, policy="headroom")
+    said = said_of("n0", 5000.0, domain, 40.0)
+    assert "why:      " in said and "headroom: at " in said and "priorities give" in said
+    assert "clocks:   clocks locked to " in said
+    assert "clocks:" not in said_of("n3", 1000.0, domain, 40.0)
 
 
 @pytest.fixture
