@@ -99,6 +99,7 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.power.keeper import Timing
     from gpuwarden.controller.power.limit import LimitConfig
     from gpuwarden.controller.power.limit_heat import LimitHeat
+    from gpuwarden.controller.power.meter_config import MeterConfig
     from gpuwarden.controller.power.node_class import NodeClass
     from gpuwarden.controller.power.topology import Contingency, ReplacedLimit
     from gpuwarden.controller.racks import RackConfig
@@ -106,7 +107,7 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.telling import TellTiming
 
     people = (AlertSetup, TellTiming, RackConfig, Window)
-    power = (DomainConfig, NodeClass, LimitConfig, Contingency, ReplacedLimit, LimitHeat)
+    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat)
     reader = Reader((ControllerSetup, *power, Timing, Remembered, *people, *get_args(events.Event)))
     setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]

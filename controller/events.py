@@ -105,9 +105,42 @@ class EndMaintenance:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class MeterRead:
+    """A limit's meter was read: so much, `age_s` ago at most."""
+
+    domain: str
+    limit: str
+    power_w: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFailed:
+    """It cannot be read now."""
+
+    domain: str
+    limit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMeter:
+    """Somebody has read a meter of kind grpc. Answered by one Reply with the same token."""
+
+    token: int
+    actor: str
+    request_id: str
+    domain: str
+    limit: str
+    power_w: float
+    age_s: float
+
+
+MeterEvent: TypeAlias = MeterRead | MeterFailed | ReportMeter
 Event: TypeAlias = (
     Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
-    | Acknowledge | OpenMaintenance | EndMaintenance
+    | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter
 )
 
 

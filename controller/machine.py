@@ -14,11 +14,15 @@ from gpuwarden.controller.events import (
     EndMaintenance,
     Event,
     FindingArrived,
+    MeterEvent,
+    MeterFailed,
+    MeterRead,
     OpenMaintenance,
     Publish,
     RememberEpoch,
     RememberHeat,
     ReportArrived,
+    ReportMeter,
     SessionClosed,
     SessionOpened,
     SetBudget,
@@ -28,6 +32,7 @@ from gpuwarden.controller.events import (
 )
 from gpuwarden.controller.grants import Authority, give
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.metering import Metering
 from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
@@ -73,6 +78,7 @@ class Controller:
         self._lines = Lines()
         self._alerts = Alerts(setup.alerts, list(self.keepers.values()))
         self._requests = Requests(self.keepers, self._lines)
+        self._metering = Metering(self.keepers)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
         self._published_s = -PUBLISH_S
 
@@ -110,6 +116,8 @@ class Controller:
                 return self._requests.set_mode(now_s, event)
             case Acknowledge() | OpenMaintenance() | EndMaintenance():
                 return self._people.answer(event)
+            case MeterRead() | MeterFailed() | ReportMeter():
+                return list(self._metered(now_s, event))
 
     def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
@@ -138,8 +146,17 @@ class Controller:
                 yield Say(f"{node.name}: report refused, {node.refused} by now: {why}", Level.WARNING)
             return
         yield from self._overtaken(node)
-        keeper = self._nodes[node.name][0]
-        if urgent and keeper.urgent_left > 0:
+        if urgent:
+            yield from self._decide_at_once(now_s, self._nodes[node.name][0])
+
+    def _metered(self, now_s: float, event: MeterEvent) -> Iterator[Action]:
+        yield from self._metering.take(now_s, event)
+        keeper = self.keepers.get(event.domain)
+        if keeper is not None and keeper.meters.risen:
+            yield from self._decide_at_once(now_s, keeper)
+
+    def _decide_at_once(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
+        if keeper.urgent_left > 0:
             keeper.urgent_left -= 1
             yield from self._decide(now_s, keeper)
 

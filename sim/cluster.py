@@ -118,6 +118,10 @@ class Cluster:
         """From now on no grant reaches any node."""
         self._cut_off = True
 
+    def hear(self, event: controller_events.Event) -> None:
+        """The controller is told something from beside the row, as by a meter."""
+        self._to_controller(event)
+
     def settle(self) -> None:
         """Judges what the bus still holds."""
         self._poll()
