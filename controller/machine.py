@@ -152,7 +152,7 @@ class Controller:
     def _metered(self, now_s: float, event: MeterEvent) -> Iterator[Action]:
         yield from self._metering.take(now_s, event)
         keeper = self.keepers.get(event.domain)
-        if keeper is not None and keeper.meters.risen:
+        if keeper is not None and keeper.meters.risen(event.limit):
             yield from self._decide_at_once(now_s, keeper)
 
     def _decide_at_once(self, now_s: float, keeper: Keeper) -> Iterator[Action]:

@@ -34,6 +34,7 @@ from gpuwarden.controller.events import (
 from gpuwarden.controller.findings import Connect, Findings, Through
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.meters.polling import Polling
 from gpuwarden.controller.people import window_of
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
@@ -150,6 +151,7 @@ class ControllerShell:
     def _open_edges(
         self, config: ControllerConfig, connect_bus: Connect | None, inbox: Inbox[Event], opened: ExitStack
     ) -> None:
+        opened.callback(Polling(config.domains, inbox.offer).close)
         opened.callback(Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic).close)
         if connect_bus is not None:
             opened.callback(Mirror(connect_bus, self._ledger, self.stop).join)

@@ -17,6 +17,7 @@ from gpuwarden.controller.power.topology import Topology
 from gpuwarden.controller.power.tree import Tree
 
 SENSORS_LATE_S: Final = 2.0  # a node reports once a second, and its cards' sensors average over another
+URGENT_RATIO: Final = 0.01  # of the rating: a rise that does not wait for the tick
 IMPOSSIBLE_RATIO: Final = 10.0  # of the rating: a breaker is long open there, and a meter in the wrong unit is not
 
 
@@ -77,10 +78,10 @@ class Meters:
         if len(meter.pending) > MOST_PENDING:
             self._settle(meter)
 
-    @property
-    def risen(self) -> bool:
-        """More is foreign than the newest decision counts."""
-        return any(meter.foreign_w > given_w for meter, given_w in zip(self.by_limit.values(), self._given, strict=False))
+    def risen(self, limit: str) -> bool:
+        """So much more is foreign there than the newest decision counts that the next tick is too late."""
+        meter = self.by_limit.get(limit)
+        return meter is not None and bool(self._given) and meter.foreign_w > self._given[self._numbers[limit]] + URGENT_RATIO * meter.limit.rating_w
 
     def measure(self, now_s: float, gpus_w: Watts, live: Flags) -> bool:
         """What each node's GPUs draw as its sensors tell; of a node that is not in contact the best guess. True if `carried_w` has changed."""
