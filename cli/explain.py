@@ -58,7 +58,10 @@ def explained(node: pb.Node, domain: pb.PowerDomain) -> Iterator[str]:
     yield ""
     limits = _limits(node, domain)
     yield from aligned([_TITLE, *map(_cells, limits)], range(1, len(_TITLE)))
-    yield from (_metered(limit) for limit in limits if limit.HasField("meter"))
+    for limit in limits:
+        if limit.HasField("meter"):
+            yield _metered(limit)
+            yield from _learnt(limit.meter)
 
 
 def _in_force(node: pb.Node) -> str:
@@ -76,6 +79,17 @@ def _limits(node: pb.Node, domain: pb.PowerDomain) -> list[pb.PowerLimit]:
 def _cells(limit: pb.PowerLimit) -> tuple[str, ...]:
     watts = (limit.rating_w, limit.power_w, limit.foreign_w, limit.counted_w)
     return limit.name, *map(words.watts, watts), words.percent(limit.heat_ratio)
+
+
+def _learnt(meter: pb.Meter) -> Iterator[str]:
+    """What it suggests to write of the nodes, where it is sure."""
+    for gain in meter.gains:
+        if gain.known:
+            off, way = abs(1.0 - 1.0 / gain.mean), "low" if gain.mean >= 1.0 else "high"
+            counted = f"; counts as {gain.counted:.3f} in every sum" if gain.counted > 1.0 else "; frees nothing unless gain_error is written so"
+            yield f"  the sensors of {gain.of} read {off * 100:.1f} % {way} (a gain of {gain.mean:.3f}, deviation {gain.sd:.3f}){counted}"
+    if any(gain.known for gain in meter.gains):
+        yield f"  beside the GPUs it carries {words.watts(meter.rest_w)}: nodes' base_w, declared base and what is foreign"
 
 
 def _metered(limit: pb.PowerLimit) -> str:

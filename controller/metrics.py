@@ -26,6 +26,7 @@ LIMIT_FOREIGN: Final = Gauge("gpuwarden_limit_foreign_watts", "What a limit carr
 METERED: Final = Gauge("gpuwarden_meter_power_watts", "What a limit's meter shows", _LIMIT)
 METER_AGE: Final = Gauge("gpuwarden_meter_age_seconds", "How old that is", _LIMIT)
 METER_SURPLUS: Final = Gauge("gpuwarden_meter_surplus_watts", "What a meter shows beyond its nodes' sensors and the declared base", _LIMIT)
+GAIN: Final = Gauge("gpuwarden_sensor_gain_ratio", "True watts for one that the sensors of a node, or class, show, where a meter has taught it", [*_LIMIT, "of"])
 NODES: Final = Gauge("gpuwarden_nodes", "Nodes by state", ["state"])
 FIRING: Final = Gauge("gpuwarden_findings_firing", "Findings that fire now")
 EPOCH: Final = Gauge("gpuwarden_controller_epoch", "Epoch of this controller's grants")
@@ -86,3 +87,6 @@ def _show_domain(domain: PowerDomain) -> None:
         if limit.HasField("meter"):
             for gauge, value in ((METERED, limit.meter.power_w), (METER_AGE, limit.meter.age_s), (METER_SURPLUS, limit.meter.surplus_w)):
                 gauge.labels(domain.name, limit.name).set(value)
+            for gain in limit.meter.gains:
+                if gain.known:
+                    GAIN.labels(domain.name, limit.name, gain.of).set(gain.mean)

@@ -17,6 +17,7 @@ from gpuwarden.proto.control_pb2 import (
     NodeState,
     PowerDomain,
     PowerLimit,
+    SensorGain,
     WatchResponse,
 )
 from gpuwarden.proto.lease_pb2 import Mode
@@ -78,9 +79,12 @@ def _limits(now_s: float, keeper: Keeper) -> Iterator[PowerLimit]:
 def _meter(now_s: float, keeper: Keeper, limit: str) -> Meter | None:
     if (meter := keeper.meters.by_limit.get(limit)) is None:
         return None
+    learnt = keeper.meters.calibrations.by_limit.get(limit)
     return Meter(
         kind=meter.config.kind, power_w=meter.power_w, age_s=now_s - meter.told_s, nodes_w=meter.ours_w, base_w=meter.base_w,
         surplus_w=meter.surplus_w, lacks_w=meter.lacks_w, silent=meter.silent(now_s), failure=meter.failure,
+        rest_w=learnt.rest_w if learnt else math.nan,
+        gains=[SensorGain(of=one.of, mean=one.mean, sd=one.sd, known=one.known, counted=one.counts) for one in learnt.gains] if learnt else (),
     )
 
 

@@ -421,6 +421,8 @@ class Meter(_message.Message):
     LACKS_W_FIELD_NUMBER: _builtins.int
     SILENT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    GAINS_FIELD_NUMBER: _builtins.int
+    REST_W_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     power_w: _builtins.float
     """The newest reading and its age; NaN and infinite before the first."""
@@ -436,6 +438,12 @@ class Meter(_message.Message):
     """No reading for too long."""
     failure: _builtins.str
     """Why it cannot be read."""
+    rest_w: _builtins.float
+    """And of what draws beside the GPUs: nodes' base, declared base, foreign."""
+    @_builtins.property
+    def gains(self) -> _containers.RepeatedCompositeFieldContainer[Global___SensorGain]:
+        """What was learnt against it of the sensors under its limit."""
+
     def __init__(
         self,
         *,
@@ -448,14 +456,52 @@ class Meter(_message.Message):
         lacks_w: _builtins.float = ...,
         silent: _builtins.bool = ...,
         failure: _builtins.str = ...,
+        gains: _abc.Iterable[Global___SensorGain] | None = ...,
+        rest_w: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "base_w", b"base_w", "failure", b"failure", "kind", b"kind", "lacks_w", b"lacks_w", "nodes_w", b"nodes_w", "power_w", b"power_w", "silent", b"silent", "surplus_w", b"surplus_w"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "base_w", b"base_w", "failure", b"failure", "gains", b"gains", "kind", b"kind", "lacks_w", b"lacks_w", "nodes_w", b"nodes_w", "power_w", b"power_w", "rest_w", b"rest_w", "silent", b"silent", "surplus_w", b"surplus_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Meter: _TypeAlias = Meter  # noqa: Y015
+
+@_typing.final
+class SensorGain(_message.Message):
+    """True watts for one that the sensors of a node show, or of a class of nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OF_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    SD_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    of: _builtins.str
+    mean: _builtins.float
+    sd: _builtins.float
+    """Its standard deviation: 0.05 is nothing learnt."""
+    known: _builtins.bool
+    """It is sure enough to be shown as a suggestion."""
+    counted: _builtins.float
+    """Counted in every sum: above 1 + gain_error only where the sensors surely read low."""
+    def __init__(
+        self,
+        *,
+        of: _builtins.str = ...,
+        mean: _builtins.float = ...,
+        sd: _builtins.float = ...,
+        known: _builtins.bool = ...,
+        counted: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "known", b"known", "mean", b"mean", "of", b"of", "sd", b"sd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SensorGain: _TypeAlias = SensorGain  # noqa: Y015
 
 @_typing.final
 class Action(_message.Message):

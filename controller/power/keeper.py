@@ -77,7 +77,7 @@ class Keeper:
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = self._column("power_w")
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
-            self.loads.carry(self.meters.carried_w)
+            self.loads.carry(self.meters.carried_w, self.meters.gain)
         self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)

@@ -33,8 +33,10 @@ class Loads:
         """The domain's own limit carries its budget."""
         return [*(level.ratings_w for level in self.tree.levels[:-1]), np.array([self.budget_w])]
 
-    def carry(self, more_w: Sequence[Watts]) -> None:
-        """So much on each limit that neither nodes nor the declared base draw; one array a level."""
+    def carry(self, more_w: Sequence[Watts], gain: Watts) -> None:
+        """So much on each limit that neither nodes nor the declared base draw, one array a level; and `gain` watts of each node for one of limit."""
+        if not np.array_equal(gain, self.bare.members.gain):
+            self.bare = self.bare.drawing(gain)
         self.tree = self.bare.carrying(more_w)
 
     def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = ()) -> None:

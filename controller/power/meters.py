@@ -3,11 +3,12 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from gpuwarden.controller.power.calibrations import CALM_RATIO, Calibrations
 from gpuwarden.controller.power.foreign import Foreign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.level import Flags, Watts
@@ -36,6 +37,8 @@ class _Second:
     number: int
     most_w: Watts
     least_w: Watts
+    gpus_w: Watts
+    """Of each node, as its sensors showed it last; NaN where it was not in contact."""
 
 
 class Meters:
@@ -58,6 +61,10 @@ class Meters:
         self._base_w = tree.members.base_w
         self._places = np.array([tree.limit_names.index(name) if name in tree.limit_names else -1 for name in self.by_limit], np.intp)
         self._ends = np.cumsum([len(level.names) for level in tree.levels])
+        metered = [meter.limit for meter in self.by_limit.values()]
+        self.calibrations = Calibrations(metered, shares, base_w, classes)
+        self.gain = tree.members.gain
+        """Watts drawn at worst for one of limit, of each node: as its class has it, more where its sensors surely read lower still."""
         self._past = deque[_Second]()
         self._kept_s = max((m.config.window_s + m.config.stale_s for m in self.by_limit.values()), default=0.0) + SENSORS_LATE_S + 2.0
 
@@ -84,16 +91,21 @@ class Meters:
         return meter is not None and bool(self._given) and meter.foreign_w > self._given[self._numbers[limit]] + URGENT_RATIO * meter.limit.rating_w
 
     def measure(self, now_s: float, gpus_w: Watts, live: Flags) -> bool:
-        """What each node's GPUs draw as its sensors tell; of a node that is not in contact the best guess. True if `carried_w` has changed."""
+        """What each node's GPUs draw as its sensors tell; of a node that is not in contact the best guess.
+
+        True if `carried_w` or `gain` has changed.
+        """
         if not self.by_limit:
             return False
+        gain = self.gain
         most_w = self._under(self._base_w + self._slope * gpus_w)
-        self._note(int(now_s), most_w, self._under(np.where(live, (1.0 - self._gain_error) * gpus_w, 0.0)))
+        least_w = self._under(np.where(live, (1.0 - self._gain_error) * gpus_w, 0.0))
+        self._note(_Second(int(now_s), most_w, least_w, np.where(live, gpus_w, np.nan)))
         for meter in self.by_limit.values():
             while meter.pending and meter.pending[0].told_s + SENSORS_LATE_S <= now_s:
                 self._settle(meter)
         given = tuple(meter.foreign_w for meter in self.by_limit.values())
-        if given == self._given:
+        if given == self._given and self.gain is gain:
             return False
         self._given = given
         self.carried_w = self._foreign.carried_w(dict(zip(self.by_limit, given, strict=True)))
@@ -114,26 +126,33 @@ class Meters:
         )
 
     def _settle(self, meter: Meter) -> None:
-        reading = meter.pending.popleft()
+        reading, number = meter.pending.popleft(), self._numbers[meter.limit.name]
         meter.settle(reading, *self._sums(meter, reading.told_s))
+        seconds = self._seconds(meter, reading.told_s)
+        sums_w, seen_w = [float(second.most_w[number]) for second in seconds], [second.gpus_w for second in seconds]
+        calm = len(sums_w) > 1 and max(sums_w) - min(sums_w) <= CALM_RATIO * max(sums_w)
+        if calm and self.calibrations.learn(meter.limit.name, reading.told_s, reading.power_w, seen_w):
+            self.gain = self._slope * np.maximum(1.0 + self._gain_error, self.calibrations.counts(len(self.gain)))
 
     def _sums(self, meter: Meter, told_s: float) -> tuple[float, float]:
         """(highest sum of our nodes, lowest of their GPUs) in the time that a reading of `told_s` may tell of, as far as it is known.
 
         Where nothing is, it explains any reading: nothing is foreign that nobody has compared.
         """
-        first, last = int(told_s - meter.config.window_s), int(told_s + SENSORS_LATE_S)
-        number = self._numbers[meter.limit.name]
-        seconds = [second for second in self._past if first <= second.number <= last]
+        seconds, number = self._seconds(meter, told_s), self._numbers[meter.limit.name]
         most_w = max((float(second.most_w[number]) for second in seconds), default=math.inf)
         return most_w, min((float(second.least_w[number]) for second in seconds), default=0.0)
 
-    def _note(self, number: int, most_w: Watts, least_w: Watts) -> None:
-        if self._past and self._past[-1].number == number:
+    def _seconds(self, meter: Meter, told_s: float) -> list[_Second]:
+        first, last = int(told_s - meter.config.window_s), int(told_s + SENSORS_LATE_S)
+        return [second for second in self._past if first <= second.number <= last]
+
+    def _note(self, second: _Second) -> None:
+        if self._past and self._past[-1].number == second.number:
             before = self._past.pop()
-            most_w, least_w = np.maximum(most_w, before.most_w), np.minimum(least_w, before.least_w)
-        self._past.append(_Second(number, most_w, least_w))
-        while self._past[0].number < number - self._kept_s:
+            second = replace(second, most_w=np.maximum(second.most_w, before.most_w), least_w=np.minimum(second.least_w, before.least_w))
+        self._past.append(second)
+        while self._past[0].number < second.number - self._kept_s:
             self._past.popleft()
 
     def _under(self, of_nodes: Watts) -> Watts:

@@ -58,6 +58,14 @@ class Tree:
         levels = tuple(replace(level, other_w=level.other_w + on_level_w) for level, on_level_w in zip(self.levels, more_w, strict=True))
         return replace(self, levels=levels)
 
+    def drawing(self, gain: Watts) -> "Tree":
+        """The same with so many watts drawn at worst for one of limit, one entry a node."""
+        ratio, levels = gain / self.members.gain, []
+        for level in self.levels:
+            members = replace(level.members, gain=level.members.gain * ratio[level.nodes])
+            levels.append(replace(level, members=members))
+        return replace(self, members=replace(self.members, gain=gain), levels=tuple(levels))
+
     def under(self, limit: int) -> Places:
         """The nodes under a limit, by its place in `limit_names`."""
         number, place = self.places[limit]

@@ -53,6 +53,14 @@ class Exporter:
     asked: int = 0
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever has waited enough goes away."""
+
+
 @pytest.fixture
 def exporter() -> Iterator[Exporter]:
     made = Exporter()
@@ -72,9 +80,7 @@ def exporter() -> Iterator[Exporter]:
                 self.end_headers()
                 self.wfile.write(made.body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = Server(("127.0.0.1", 0), Answer)
     made.url = f"http://127.0.0.1:{server.server_port}/metrics"
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

@@ -191,6 +191,16 @@ def test_heat_counts_the_larger_of_meter_and_sensors() -> None:
     assert float(keeper.loads.heats[0][0]) > cool + 1.0
 
 
+def test_explain_suggests_what_the_meter_has_taught() -> None:
+    gains = [pb.SensorGain(of="n0", mean=1.06, sd=0.004, known=True, counted=1.07), pb.SensorGain(of="n1", mean=0.97, sd=0.004, known=True, counted=1.0)]
+    meter = pb.Meter(kind="grpc", power_w=20e3, age_s=1.0, nodes_w=18e3, gains=[*gains, pb.SensorGain(of="n2", mean=1.0, sd=0.05)], rest_w=9e3)
+    domain = pb.PowerDomain(name="row", limits=[pb.PowerLimit(name="row", rating_w=60e3, meter=meter)])
+    said = "\n".join(explained(pb.Node(name="n0", domain="row", gpu_count=8), domain))
+    assert "the sensors of n0 read 5.7 % low (a gain of 1.060, deviation 0.004); counts as 1.070 in every sum" in said
+    assert "the sensors of n1 read 3.1 % high (a gain of 0.970, deviation 0.004); frees nothing" in said
+    assert "n2" not in said and "beside the GPUs it carries 9.0 kW" in said
+
+
 # Over gRPC.
 
 
