@@ -137,10 +137,20 @@ class ReportMeter:
     age_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfBandDone:
+    """What came of an order to a node's BMC."""
+
+    node: str
+    kind: str
+    ok: bool
+    said: str
+
+
 MeterEvent: TypeAlias = MeterRead | MeterFailed | ReportMeter
 Event: TypeAlias = (
     Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
-    | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter
+    | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter | OutOfBandDone
 )
 
 
@@ -236,6 +246,15 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfBand:
+    """An order to a node's BMC, answered by one OutOfBandDone: limit (the whole node, in W), lift (that limit) or off."""
+
+    node: str
+    kind: str
+    limit_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """The cluster as it now is, for the API, the page and the terminal."""
 
@@ -243,5 +262,6 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish
+    | OutOfBand | Say
 )

@@ -18,6 +18,7 @@ from gpuwarden.controller.events import (
     MeterFailed,
     MeterRead,
     OpenMaintenance,
+    OutOfBandDone,
     Publish,
     RememberEpoch,
     RememberHeat,
@@ -33,6 +34,8 @@ from gpuwarden.controller.events import (
 from gpuwarden.controller.grants import Authority, give
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.metering import Metering
+from gpuwarden.controller.out_of_band import OutOfBandOrders
+from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
@@ -60,6 +63,7 @@ class ControllerSetup:
     timing: Timing
     alerts: AlertSetup = field(default_factory=AlertSetup)
     heats: tuple[LimitHeat, ...] = ()
+    out_of_band: OutOfBandConfig | None = None
 
 
 class Controller:
@@ -79,6 +83,7 @@ class Controller:
         self._alerts = Alerts(setup.alerts, list(self.keepers.values()))
         self._requests = Requests(self.keepers, self._lines)
         self._metering = Metering(self.keepers)
+        self._out_of_band = OutOfBandOrders(setup.out_of_band, list(self.keepers.values()), self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
         self._published_s = -PUBLISH_S
 
@@ -118,12 +123,15 @@ class Controller:
                 return self._people.answer(event)
             case MeterRead() | MeterFailed() | ReportMeter():
                 return list(self._metered(now_s, event))
+            case OutOfBandDone():
+                return self._out_of_band.done(event)
 
     def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
             keeper.urgent_left = URGENT_DECISIONS
             yield from self._decide(now_s, keeper)
         yield from self._alerts.tick(now_s, self._lines)
+        yield from self._out_of_band.tick(now_s)
         if now_s - self._published_s >= PUBLISH_S:
             self._published_s = now_s
             yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))

@@ -47,7 +47,9 @@ class Calls:
         self._headers, self._call_s, self._most_bytes = dict(headers), call_s, most_bytes
         self._cut = self._stopped = False
 
-    def call(self, method: str, path: str, until_s: float, body: bytes | None = None) -> tuple[int, bytes]:
+    def call(
+        self, method: str, path: str, until_s: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """(status, body) by `until_s` of the monotonic clock, or CallFailed. One byte more than may be tells that there is more."""
         left_s = until_s - time.monotonic()
         late = f"no answer within {self._call_s:g} s" if self._call_s <= left_s else "the reading as a whole took too long"
@@ -58,7 +60,7 @@ class Calls:
             self._connection.close()  # one that the device has just closed would leave us in doubt whether it has heard
         try:
             with self._deadline(min(self._call_s, left_s)):
-                return self._exchange(method, path, body)
+                return self._exchange(method, path, body, {**self._headers, **(headers or {})})
         except (OSError, http.client.HTTPException) as why:
             self._connection.close()
             raise CallFailed(late if self._cut or isinstance(why, TimeoutError) else _said(why)) from None
@@ -90,19 +92,19 @@ class Calls:
             with suppress(OSError):  # it is not connected
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own takes its TLS away under the reader
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """A device closes a connection that was idle: then the call is made again, once."""
         reused = self._connection.sock is not None
         try:
-            return self._ask(method, path, body)
+            return self._ask(method, path, body, headers)
         except _STALE:
             if not reused or self._cut:
                 raise
         self._connection.close()
-        return self._ask(method, path, body)
+        return self._ask(method, path, body, headers)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        self._connection.request(method, path, body, self._headers)
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, headers)
         with self._connection.getresponse() as response:
             answer = response.read(self._most_bytes + 1)
             if self._cut:

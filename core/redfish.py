@@ -1,4 +1,4 @@
-"""Reads one service over Redfish (DMTF DSP0266), a BMC's or a PDU's: JSON objects, and nothing taken on trust.
+"""Speaks with one service over Redfish (DMTF DSP0266), a BMC's or a PDU's: JSON objects, and nothing taken on trust.
 
 Basic authentication, because a session takes one of the few that a BMC has, and is left behind by a process that is killed.
 """
@@ -51,13 +51,26 @@ class Redfish:
 
     def get(self, path: str, until_s: float) -> Json:
         """The resource's JSON object, by `until_s` of the monotonic clock or RedfishFailed."""
+        return _object(path, *self._call("GET", path, until_s))
+
+    def change(self, method: str, path: str, wish: Json, until_s: float, etag: str = "") -> None:
+        """PATCH or POST, sent once. RedfishFailed if it was refused, or if nobody knows what came of it. `etag`: of the resource as it was read."""
+        headers = {"Content-Type": "application/json", **({"If-Match": etag} if etag else {})}
+        status, _ = self._call(method, path, until_s, json.dumps(wish).encode(), headers)
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise LoginRefused(f"{path}: 401, user or password is refused")
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise NotTold(f"{method} {path}: answered {status}")
+
+    def _call(
+        self, method: str, path: str, until_s: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         if not _PATH.fullmatch(path):
             raise NotTold(f"{path[:80]!r} is not a path of Redfish")
         try:
-            status, body = self._calls.call("GET", path, until_s)
+            return self._calls.call(method, path, until_s, body, headers)
         except CallFailed as why:
             raise RedfishFailed(f"{path}: {why}") from None
-        return _object(path, status, body)
 
     def stop(self) -> None:
         """A call that is under way fails, and every later one. Any thread may call it."""

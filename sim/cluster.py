@@ -219,8 +219,8 @@ class Cluster:
                 self._outside.ledger.remember_heats(heats)
             case controller_events.RememberDomain(domain, budget_w, mode):
                 self._outside.ledger.remember_domain(domain, budget_w, mode)
-            case controller_events.Reply():
-                raise AssertionError("nobody asks in the simulation")
+            case controller_events.Reply() | controller_events.OutOfBand():
+                raise AssertionError("nobody asks in the simulation, and it has no BMCs")
             case Say():
                 self._outside.said("controller", action)
             case _:

@@ -112,7 +112,12 @@ class Meters:
         return True
 
     def shown_w(self, now_s: float) -> list[Watts]:
-        """What the meters show now, one array a level of the tree; 0 for limits without a fresh one, and for all after a contingency."""
+        """What the meters show now, one array a level of the tree; 0 for limits without a fresh one, and for all after a contingency.
+
+        Nothing where there is no meter at all.
+        """
+        if not self.by_limit:
+            return []
         shown_w = np.zeros(self._ends[-1])
         for place, meter in zip(self._places.tolist(), self.by_limit.values(), strict=True):
             if place >= 0 and not meter.silent(now_s):
