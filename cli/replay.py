@@ -96,6 +96,7 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.maintenance import Window
     from gpuwarden.controller.out_of_band_config import OutOfBandConfig
     from gpuwarden.controller.power.domain import DomainConfig
+    from gpuwarden.controller.power.foreign_kept import LimitForeign
     from gpuwarden.controller.power.hostlist import expand
     from gpuwarden.controller.power.keeper import Timing
     from gpuwarden.controller.power.limit import LimitConfig
@@ -108,7 +109,7 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.telling import TellTiming
 
     people = (AlertSetup, TellTiming, RackConfig, Window)
-    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat)
+    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat, LimitForeign)
     reader = Reader((ControllerSetup, OutOfBandConfig, *power, Timing, Remembered, *people, *get_args(events.Event)))
     setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]

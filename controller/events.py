@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.control_pb2 import WatchResponse
@@ -185,6 +186,13 @@ class RememberHeat:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberForeign:
+    """Durable before the grants that follow it leave: a successor counts it until the meters tell less."""
+
+    foreign: tuple[LimitForeign, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RememberMaintenance:
     """A window (a serialised `Maintenance`) that a restart still knows; None: it is over."""
 
@@ -262,6 +270,6 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish
-    | OutOfBand | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberMaintenance | SendGrant | Reply | Notify | Beat
+    | Publish | OutOfBand | Say
 )

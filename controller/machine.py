@@ -21,6 +21,7 @@ from gpuwarden.controller.events import (
     OutOfBandDone,
     Publish,
     RememberEpoch,
+    RememberForeign,
     RememberHeat,
     ReportArrived,
     ReportMeter,
@@ -38,6 +39,7 @@ from gpuwarden.controller.out_of_band import OutOfBandOrders
 from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
@@ -64,6 +66,7 @@ class ControllerSetup:
     alerts: AlertSetup = field(default_factory=AlertSetup)
     heats: tuple[LimitHeat, ...] = ()
     out_of_band: OutOfBandConfig | None = None
+    foreign: tuple[LimitForeign, ...] = ()
 
 
 class Controller:
@@ -74,7 +77,7 @@ class Controller:
         self._opening: list[Action] = []
         for config in setup.domains:
             (budget_w, mode), said = recall(config, setup.remembered)
-            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats)
+            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign)
             self._opening += said
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
         self._sessions: dict[int, NodeRecord] = {}
@@ -138,6 +141,8 @@ class Controller:
 
     def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
         decision = keeper.decide(now_s)
+        if keeper.foreign_changes:
+            yield RememberForeign(keeper.foreign_changes)
         if not decision.learning and (heats := keeper.heat_changes()):
             yield RememberHeat(heats)
         yield from give(now_s, keeper, decision, self._authority, self._lines)

@@ -26,6 +26,7 @@ from gpuwarden.controller.events import (
     Publish,
     RememberDomain,
     RememberEpoch,
+    RememberForeign,
     RememberHeat,
     RememberMaintenance,
     Reply,
@@ -124,6 +125,7 @@ class ControllerShell:
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
             config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(), config.out_of_band,
+            self._ledger.foreign(),
         )
         self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
         opened.callback(self._webhooks.close)
@@ -231,6 +233,8 @@ class ControllerShell:
                 self._epoch_is_durable = True
             case RememberHeat():
                 self._ledger.remember_heats(action.heats)
+            case RememberForeign():
+                self._ledger.remember_foreign(action.foreign)
             case RememberDomain():
                 self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
             case Say():

@@ -13,6 +13,7 @@ from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.allocator import NOBODY, Situation, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.level import ROUNDING, SETTLING_S, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
@@ -63,6 +64,9 @@ class Keeper:
     nodes: tuple[NodeRecord, ...]
     loads: Loads
     meters: Meters
+    foreign_kept: ForeignKept
+    foreign_changes: tuple[LimitForeign, ...] = ()
+    """What of foreign load must be durable before the newest decision's grants leave."""
     started_s: float | None = None
     decided_s: float = -math.inf
     urgent_left: int = 0  # decisions that need not wait for the next tick
@@ -76,8 +80,10 @@ class Keeper:
         granted_w = self._column("granted_w")
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = self._column("power_w")
+        self.foreign_changes = ()
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
+            self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
         self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
@@ -223,7 +229,8 @@ class Keeper:
 
 
 def keeper_of(
-    config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType", heats: Sequence[LimitHeat] = ()
+    config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType",
+    heats: Sequence[LimitHeat] = (), foreign: Sequence[LimitForeign] = (),
 ) -> Keeper:
     """A domain at the start: nothing known of its nodes, and of its limits' history what is remembered."""
     nodes = []
@@ -235,7 +242,11 @@ def keeper_of(
     topology, tree = config.topology(), config.tree()
     loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
-    return Keeper(config, timing, mode, tuple(nodes), loads, Meters(topology, tree, config.classes))
+    ours, meters = [one for one in foreign if one.domain == config.name], Meters(topology, tree, config.classes)
+    for one in ours:
+        if one.limit in meters.by_limit:
+            meters.by_limit[one.limit].remember(one.foreign_w)
+    return Keeper(config, timing, mode, tuple(nodes), loads, meters, ForeignKept(config.name, ours))
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

@@ -54,6 +54,10 @@ class Meter:
         """Taken from the grants: at once, and given back slowly. A meter that falls silent leaves it as it is."""
         return max([self._held_w, *(reading.surplus_w for reading in self.pending)])
 
+    def remember(self, foreign_w: float) -> None:
+        """As counted before this controller's time. No reading has settled since, so the next one gives nothing back."""
+        self._held_w = foreign_w
+
     def silent(self, now_s: float) -> bool:
         return now_s - self.heard_s > self.config.stale_s
 

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from gpuwarden.cli.explain import explained
 from gpuwarden.controller.config import ControllerConfig
-from gpuwarden.controller.events import MeterFailed, MeterRead, Notify, Publish, Refuse, Reply, ReportMeter
+from gpuwarden.controller.events import (
+    MeterFailed,
+    MeterRead,
+    Notify,
+    Publish,
+    Refuse,
+    RememberForeign,
+    Reply,
+    ReportMeter,
+    Tick,
+)
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
@@ -134,6 +144,20 @@ def test_whatever_comes_and_goes_the_rack_carries_the_worst_once_a_cut_has_arriv
         worst_w = np.maximum(decision.counted_limits_w, decision.limits_w)
         true_gain = bare.members.gain / 1.05 / np.array(gains)
         assert float((bare.members.base_w + true_gain * worst_w)[level.nodes].sum()) + foreign_w <= RACK.rating_w * 1.001
+
+
+def test_what_was_foreign_still_counts_after_a_restart_though_the_meter_says_nothing() -> None:
+    measured = Measured()
+    measured.run(20.0, 6e3)
+    kept = {one.limit: one for action in measured.row.done if isinstance(action, RememberForeign) for one in action.foreign}
+    counted_w = measured.made.keepers["row"].meters.by_limit["rack"].foreign_w
+    assert 6e3 * 0.99 <= counted_w <= kept["rack"].foreign_w <= counted_w + 0.07 * RACK.rating_w
+    written = sum(isinstance(action, RememberForeign) for action in measured.row.done)
+    measured.run(20.0, 6e3)
+    assert sum(isinstance(action, RememberForeign) for action in measured.row.done) == written, "a calm row writes nothing again and again"
+    again = Controller(ControllerSetup("c1", 9, (ROW,), (), Timing(LEASE_S, 3.0, 2.5), foreign=tuple(kept.values())), dict.fromkeys(NODES, KEY))
+    again.step(0.0, Tick(0))
+    assert again.keepers["row"].loads.foreign_w(0) == kept["rack"].foreign_w
 
 
 def test_people_are_told_of_foreign_load_with_the_numbers_and_when_it_is_over() -> None:
