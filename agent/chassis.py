@@ -2,23 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from gpuwarden.agent.redfish import Json
+from gpuwarden.core.redfish import Found, Json, linked, number, target
 
 MAX_MEMBERS: Final = 64  # of one collection: no node has more supplies, fans or chassis
 MAX_PAGES: Final = 32  # that a collection is told in
-HIGHEST: Final = 1e6  # no supply, fan or thermometer of a node reads more
 
 Get = Callable[[str], Json]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A reading of one supply, fan or sensor, or why it has none."""
-
-    value: float | None
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +66,10 @@ class Chassis:
         return number(path, self.fresh(path), *keys)
 
 
-def number(where: str, document: Json, *keys: str) -> Found:
-    """The number that the keys lead to."""
-    value: Any = document
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    if value is None:
-        return Found(None, f"{where}: {'.'.join(keys)} is null or absent")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= HIGHEST:
-        return Found(None, f"{where}: {'.'.join(keys)} is {str(value)[:40]!r}, no number that it can be")
-    return Found(float(value))
-
-
 def present(document: Json) -> bool:
     """An empty bay has an entry too, whose state is Absent."""
     status = document.get("Status")
     return not (isinstance(status, Mapping) and status.get("State") == "Absent")
-
-
-def linked(document: Json, name: str) -> str:
-    """Where the document's link of this name leads, '' where it has none."""
-    return _target(document.get(name))
 
 
 def members(get: Get, collection: str, most: int = MAX_MEMBERS) -> Listed:
@@ -105,11 +79,6 @@ def members(get: Get, collection: str, most: int = MAX_MEMBERS) -> Listed:
         asked.add(page)
         document = get(page)
         listed, following = document.get("Members"), document.get("Members@odata.nextLink")
-        paths |= dict.fromkeys(filter(None, map(_target, listed if isinstance(listed, list) else ())))
+        paths |= dict.fromkeys(filter(None, map(target, listed if isinstance(listed, list) else ())))
         page = following if isinstance(following, str) else ""
     return Listed(tuple(paths)[:most], whole=len(paths) <= most and (not page or page in asked))
-
-
-def _target(link: Any) -> str:
-    to = link.get("@odata.id") if isinstance(link, Mapping) else None
-    return to if isinstance(to, str) else ""

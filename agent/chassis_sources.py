@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from gpuwarden.agent.chassis import Chassis, Found, Get, linked, members, number, present
-from gpuwarden.agent.redfish import Json, NotTold, RedfishFailed
+from gpuwarden.agent.chassis import Chassis, Get, members, present
+from gpuwarden.core.redfish import Found, Json, NotTold, RedfishFailed, linked, number
 
 _ROOT: Final = "/redfish/v1/"
 _SUPPLIED: Final = 3

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from gpuwarden.proto.lease_pb2 import Mode
 if TYPE_CHECKING:
     import grpc
 
-_TITLE = ("LIMIT", "CARRIES", "DRAWS UP TO", "WORST CASE", "HEAT")
+_TITLE = ("LIMIT", "CARRIES", "DRAWS UP TO", "FOREIGN", "WORST CASE", "HEAT")
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -57,7 +58,12 @@ def explained(node: pb.Node, domain: pb.PowerDomain) -> Iterator[str]:
         yield f"refused:  {node.refusal}"
     yield f"draws:    {words.watts(node.gpu_power_w)} on its GPUs, {words.watts(node.power_w)} in all; counted with limits of {words.watts(node.counted_w)} in every sum"
     yield ""
-    yield from aligned([_TITLE, *map(_cells, _limits(node, domain))], range(1, len(_TITLE)))
+    limits = _limits(node, domain)
+    yield from aligned([_TITLE, *map(_cells, limits)], range(1, len(_TITLE)))
+    for limit in limits:
+        if limit.HasField("meter"):
+            yield _metered(limit)
+            yield from _learnt(limit.meter)
 
 
 def _in_force(node: pb.Node) -> str:
@@ -73,4 +79,29 @@ def _limits(node: pb.Node, domain: pb.PowerDomain) -> list[pb.PowerLimit]:
 
 
 def _cells(limit: pb.PowerLimit) -> tuple[str, ...]:
-    return limit.name, words.watts(limit.rating_w), words.watts(limit.power_w), words.watts(limit.counted_w), words.percent(limit.heat_ratio)
+    watts = (limit.rating_w, limit.power_w, limit.foreign_w, limit.counted_w)
+    return limit.name, *map(words.watts, watts), words.percent(limit.heat_ratio)
+
+
+def _learnt(meter: pb.Meter) -> Iterator[str]:
+    """What it suggests to write of the nodes, where it is sure."""
+    for gain in meter.gains:
+        if gain.known:
+            off, way = abs(1.0 - 1.0 / gain.mean), "low" if gain.mean >= 1.0 else "high"
+            counted = f"; counts as {gain.counted:.3f} in every sum" if gain.counted > 1.0 else "; frees nothing unless gain_error is written so"
+            yield f"  the sensors of {gain.of} read {off * 100:.1f} % {way} (a gain of {gain.mean:.3f}, deviation {gain.sd:.3f}){counted}"
+    if any(gain.known for gain in meter.gains):
+        yield f"  beside the GPUs it carries {words.watts(meter.rest_w)}: nodes' base_w, declared base and what is foreign"
+
+
+def _metered(limit: pb.PowerLimit) -> str:
+    """What its meter shows, and what of it is ours."""
+    meter = limit.meter
+    if not 0 <= meter.age_s < float("inf"):
+        return f"meter of {limit.name} ({meter.kind}): no reading yet{f': {meter.failure}' if meter.failure else ''}"
+    said = f"meter of {limit.name} ({meter.kind}): {words.watts(meter.power_w)}, {meter.age_s:.1f} s ago"
+    if math.isfinite(meter.nodes_w):
+        said += f"; {words.watts(meter.nodes_w)} were its nodes' by their sensors, {words.watts(meter.base_w)} are declared as base load"
+    if meter.lacks_w > 0:
+        said += f"; {words.watts(meter.lacks_w)} less than the GPUs alone: it loosens nothing"
+    return f"{said}; silent: {meter.failure or 'nobody reports it'}" if meter.silent else said

@@ -94,11 +94,14 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.alerts import AlertSetup
     from gpuwarden.controller.machine import Controller, ControllerSetup
     from gpuwarden.controller.maintenance import Window
+    from gpuwarden.controller.out_of_band_config import OutOfBandConfig
     from gpuwarden.controller.power.domain import DomainConfig
+    from gpuwarden.controller.power.foreign_kept import LimitForeign
     from gpuwarden.controller.power.hostlist import expand
     from gpuwarden.controller.power.keeper import Timing
     from gpuwarden.controller.power.limit import LimitConfig
     from gpuwarden.controller.power.limit_heat import LimitHeat
+    from gpuwarden.controller.power.meter_config import MeterConfig
     from gpuwarden.controller.power.node_class import NodeClass
     from gpuwarden.controller.power.topology import Contingency, ReplacedLimit
     from gpuwarden.controller.racks import RackConfig
@@ -106,8 +109,8 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.telling import TellTiming
 
     people = (AlertSetup, TellTiming, RackConfig, Window)
-    power = (DomainConfig, NodeClass, LimitConfig, Contingency, ReplacedLimit, LimitHeat)
-    reader = Reader((ControllerSetup, *power, Timing, Remembered, *people, *get_args(events.Event)))
+    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat, LimitForeign)
+    reader = Reader((ControllerSetup, OutOfBandConfig, *power, Timing, Remembered, *people, *get_args(events.Event)))
     setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]
     keys = {node: _node_key(node, args, only=False) for nodes in patterns for node in expand(nodes)}

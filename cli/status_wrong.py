@@ -53,6 +53,10 @@ def _domain(domain: PowerDomain) -> Iterator[Trouble]:
         if limit.name != name and not limit.contingency and limit.power_w > limit.rating_w:
             yield Trouble(True, f"{limit.name} in {name} may draw {words.watts(limit.power_w)}, it carries {words.watts(limit.rating_w)}",
                           "gpuwarden status --json")
+        if limit.meter.silent:
+            yield Trouble(True, f"the meter of {limit.name} in {name} is silent: {limit.meter.failure or 'nobody reports it'}", "gpuwarden alerts")
+        if limit.meter.lacks_w > 0:
+            yield Trouble(False, f"the meter of {limit.name} in {name} shows {words.watts(limit.meter.lacks_w)} less than its nodes' GPUs draw", "gpuwarden alerts")
     if domain.HasField("decided_age_s") and domain.decided_age_s > LATE_S:
         yield Trouble(True, f"{name} was decided {domain.decided_age_s:.0f} s ago, ten times a second is usual",
                       "journalctl -u gpuwarden-controller -n 50")

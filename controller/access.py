@@ -45,6 +45,7 @@ LEAST: Final[Mapping[str, Role]] = {
     "EndMaintenance": Role.OPERATOR,
     "SetBudget": Role.OPERATOR,
     "SetMode": Role.OPERATOR,
+    "ReportMeter": Role.OPERATOR,
 }
 FORCE: Final = Role.ADMIN
 """To do what the controller has just refused as unsafe."""

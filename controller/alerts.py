@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from gpuwarden.controller.events import Action, Beat, RememberMaintenance, WriteLedger
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.maintenance import Window, Windows
+from gpuwarden.controller.meter_alerts import meter_conditions, meter_text
 from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
 from gpuwarden.controller.power.level import Flags
@@ -167,15 +168,23 @@ class Alerts:
             condition = self._conditions.setdefault(f"{keeper.config.name}/{kind}", Condition())
             if condition.turned(now_s, true):
                 yield from self._condition(keeper.config.name, kind, severity, text, condition.firing, lines)
+        for kind, meter, true in meter_conditions(now_s, keeper):
+            condition = self._conditions.setdefault(f"{keeper.config.name}/{kind}/{meter.limit.name}", Condition())
+            if condition.turned(now_s, true):
+                yield from self._condition(keeper.config.name, kind, "warning", meter_text(kind, meter), condition.firing, lines, meter.limit.name)
 
-    def _condition(self, where: str, kind: str, severity: str, text: str, firing: bool, lines: Lines) -> Iterator[Action]:
-        alert = Alert(f"{where}/{kind}", kind, where, "", severity, f"{where}: {kind}", text, where, lines.unix_ns)
+    def _condition(
+        self, where: str, kind: str, severity: str, text: str, firing: bool, lines: Lines, limit: str = ""
+    ) -> Iterator[Action]:
+        """`limit`: below the domain, if it is of one."""
+        key, subject = (f"{where}/{kind}/{limit}", limit) if limit else (f"{where}/{kind}", where)
+        alert = Alert(key, kind, where, "", severity, f"{subject}: {kind}", text, subject, lines.unix_ns)
         if firing:
             self.telling.fires(alert)
         else:
             self.telling.resolved(alert.group, alert.key)
         reason = text if firing else f"{alert.title} is over"
-        yield WriteLedger((lines.line("notify", where, f"{severity}: {reason}"),))
+        yield WriteLedger((lines.line("notify", subject, f"{severity}: {reason}"),))
 
 
 def _conditions(keeper: Keeper, decision: Decision, unexplained: Flags) -> Iterator[tuple[str, str, bool, str]]:

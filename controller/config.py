@@ -13,6 +13,7 @@ from gpuwarden.controller.actuators import FORMS
 from gpuwarden.controller.actuators.severity import SEVERITIES
 from gpuwarden.controller.alerts import AlertSetup
 from gpuwarden.controller.maintenance import Window
+from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.keeper import Timing
@@ -95,6 +96,7 @@ class ControllerConfig:
     stale_s: float = option("a node that has been silent for so long is stale", default=3.0)
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
     webhooks: tuple[WebhookConfig, ...] = option("who is told of alerts", default=())
+    out_of_band: OutOfBandConfig | None = option("nodes' BMCs, for nodes that no limiter answers for; without it they are left alone", default=None)
     heartbeat: HeartbeatConfig | None = option("who hears from us as long as decisions are made; without it nobody", default=None)
     racks: tuple[RackConfig, ...] = option("nodes that go down together: then that is one alert", default=())
     group_wait_s: float = option("alerts of one kind that begin within it are told as one", default=5.0)
@@ -120,15 +122,20 @@ class ControllerConfig:
             if not least_s <= seconds <= most_s:
                 yield f"{key}: is {seconds:g}, should be {least_s} to {most_s:,}"
         yield from self._racks()
+        if self.out_of_band is not None:
+            yield from self._strangers("out_of_band.nodes", expand(self.out_of_band.nodes))
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
 
     def _racks(self) -> Iterator[str]:
         yield from _twice("racks.name", "rack", (rack.name for rack in self.racks))
         yield from _twice("racks.nodes", "node", (node for rack in self.racks for node in expand(rack.nodes)))
-        known = set(self.nodes())
         for number, rack in enumerate(self.racks):
-            if strange := [node for node in expand(rack.nodes) if node not in known]:
-                yield f"racks[{number}].nodes: {', '.join(strange[:5])} in no power domain"
+            yield from self._strangers(f"racks[{number}].nodes", expand(rack.nodes))
+
+    def _strangers(self, key: str, nodes: Iterable[str]) -> Iterator[str]:
+        known = set(self.nodes())
+        if strange := [node for node in nodes if node not in known]:
+            yield f"{key}: {', '.join(strange[:5])} in no power domain"
 
     def _listening(self) -> Iterator[str]:
         for key, address in (("listen", self.listen), ("metrics_listen", self.metrics_listen)):

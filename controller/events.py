@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.control_pb2 import WatchResponse
@@ -105,9 +106,52 @@ class EndMaintenance:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class MeterRead:
+    """A limit's meter was read: so much, `age_s` ago at most."""
+
+    domain: str
+    limit: str
+    power_w: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFailed:
+    """It cannot be read now."""
+
+    domain: str
+    limit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMeter:
+    """Somebody has read a meter of kind grpc. Answered by one Reply with the same token."""
+
+    token: int
+    actor: str
+    request_id: str
+    domain: str
+    limit: str
+    power_w: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfBandDone:
+    """What came of an order to a node's BMC."""
+
+    node: str
+    kind: str
+    ok: bool
+    said: str
+
+
+MeterEvent: TypeAlias = MeterRead | MeterFailed | ReportMeter
 Event: TypeAlias = (
     Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
-    | Acknowledge | OpenMaintenance | EndMaintenance
+    | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter | OutOfBandDone
 )
 
 
@@ -139,6 +183,13 @@ class RememberHeat:
     """Durable before the grants that follow it leave: a successor begins with it."""
 
     heats: tuple[LimitHeat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RememberForeign:
+    """Durable before the grants that follow it leave: a successor counts it until the meters tell less."""
+
+    foreign: tuple[LimitForeign, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +254,15 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfBand:
+    """An order to a node's BMC, answered by one OutOfBandDone: limit (the whole node, in W), lift (that limit) or off."""
+
+    node: str
+    kind: str
+    limit_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """The cluster as it now is, for the API, the page and the terminal."""
 
@@ -210,5 +270,6 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberMaintenance | SendGrant | Reply | Notify | Beat | Publish | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberMaintenance | SendGrant | Reply | Notify | Beat
+    | Publish | OutOfBand | Say
 )

@@ -18,6 +18,7 @@ from typing import IO, Final
 
 from prometheus_client import Counter, Histogram
 
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.core.config import ConfigError
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS heat (
     domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL,
     epoch INTEGER NOT NULL, PRIMARY KEY (domain, "limit")
 ) STRICT;
+CREATE TABLE IF NOT EXISTS foreign_load (domain TEXT NOT NULL, "limit" TEXT NOT NULL, foreign_w REAL NOT NULL, PRIMARY KEY (domain, "limit")) STRICT;
 """
 
 
@@ -114,6 +116,17 @@ class Ledger:
         with self._read_lock:
             rows = self._reading.execute(query).fetchall()
         return tuple(LimitHeat(*row) for row in rows)
+
+    def remember_foreign(self, foreign: Sequence[LimitForeign]) -> None:
+        with self._write_lock, self._writing as transaction:
+            rows = [(one.domain, one.limit, one.foreign_w) for one in foreign]
+            transaction.executemany("INSERT OR REPLACE INTO foreign_load VALUES (?, ?, ?)", rows)
+
+    def foreign(self) -> tuple[LimitForeign, ...]:
+        """What meters had shown, whoever was the controller then."""
+        with self._read_lock:
+            rows = self._reading.execute('SELECT domain, "limit", foreign_w FROM foreign_load ORDER BY domain, "limit"').fetchall()
+        return tuple(LimitForeign(*row) for row in rows)
 
     def remember_maintenance(self, id: str, payload: bytes | None) -> None:
         """None: it is over."""

@@ -14,11 +14,17 @@ from gpuwarden.controller.events import (
     EndMaintenance,
     Event,
     FindingArrived,
+    MeterEvent,
+    MeterFailed,
+    MeterRead,
     OpenMaintenance,
+    OutOfBandDone,
     Publish,
     RememberEpoch,
+    RememberForeign,
     RememberHeat,
     ReportArrived,
+    ReportMeter,
     SessionClosed,
     SessionOpened,
     SetBudget,
@@ -28,8 +34,12 @@ from gpuwarden.controller.events import (
 )
 from gpuwarden.controller.grants import Authority, give
 from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.metering import Metering
+from gpuwarden.controller.out_of_band import OutOfBandOrders
+from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.people import PeopleRequests
 from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
@@ -55,6 +65,8 @@ class ControllerSetup:
     timing: Timing
     alerts: AlertSetup = field(default_factory=AlertSetup)
     heats: tuple[LimitHeat, ...] = ()
+    out_of_band: OutOfBandConfig | None = None
+    foreign: tuple[LimitForeign, ...] = ()
 
 
 class Controller:
@@ -65,7 +77,7 @@ class Controller:
         self._opening: list[Action] = []
         for config in setup.domains:
             (budget_w, mode), said = recall(config, setup.remembered)
-            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats)
+            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign)
             self._opening += said
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
         self._sessions: dict[int, NodeRecord] = {}
@@ -73,6 +85,8 @@ class Controller:
         self._lines = Lines()
         self._alerts = Alerts(setup.alerts, list(self.keepers.values()))
         self._requests = Requests(self.keepers, self._lines)
+        self._metering = Metering(self.keepers)
+        self._out_of_band = OutOfBandOrders(setup.out_of_band, list(self.keepers.values()), self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
         self._published_s = -PUBLISH_S
 
@@ -110,18 +124,25 @@ class Controller:
                 return self._requests.set_mode(now_s, event)
             case Acknowledge() | OpenMaintenance() | EndMaintenance():
                 return self._people.answer(event)
+            case MeterRead() | MeterFailed() | ReportMeter():
+                return list(self._metered(now_s, event))
+            case OutOfBandDone():
+                return self._out_of_band.done(event)
 
     def _tick(self, now_s: float) -> Iterator[Action]:
         for keeper in self.keepers.values():
             keeper.urgent_left = URGENT_DECISIONS
             yield from self._decide(now_s, keeper)
         yield from self._alerts.tick(now_s, self._lines)
+        yield from self._out_of_band.tick(now_s)
         if now_s - self._published_s >= PUBLISH_S:
             self._published_s = now_s
             yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))
 
     def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
         decision = keeper.decide(now_s)
+        if keeper.foreign_changes:
+            yield RememberForeign(keeper.foreign_changes)
         if not decision.learning and (heats := keeper.heat_changes()):
             yield RememberHeat(heats)
         yield from give(now_s, keeper, decision, self._authority, self._lines)
@@ -138,8 +159,17 @@ class Controller:
                 yield Say(f"{node.name}: report refused, {node.refused} by now: {why}", Level.WARNING)
             return
         yield from self._overtaken(node)
-        keeper = self._nodes[node.name][0]
-        if urgent and keeper.urgent_left > 0:
+        if urgent:
+            yield from self._decide_at_once(now_s, self._nodes[node.name][0])
+
+    def _metered(self, now_s: float, event: MeterEvent) -> Iterator[Action]:
+        yield from self._metering.take(now_s, event)
+        keeper = self.keepers.get(event.domain)
+        if keeper is not None and keeper.meters.risen(event.limit):
+            yield from self._decide_at_once(now_s, keeper)
+
+    def _decide_at_once(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
+        if keeper.urgent_left > 0:
             keeper.urgent_left -= 1
             yield from self._decide(now_s, keeper)
 

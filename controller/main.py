@@ -14,6 +14,7 @@ from typing import Final, Self, assert_never
 from gpuwarden.controller import metrics
 from gpuwarden.controller.actuators.heartbeat import Heartbeat
 from gpuwarden.controller.actuators.mirror import Mirror
+from gpuwarden.controller.actuators.redfish import BmcOrders
 from gpuwarden.controller.actuators.webhook import Webhooks
 from gpuwarden.controller.config import ControllerConfig, read_keys
 from gpuwarden.controller.events import (
@@ -21,9 +22,11 @@ from gpuwarden.controller.events import (
     Beat,
     Event,
     Notify,
+    OutOfBand,
     Publish,
     RememberDomain,
     RememberEpoch,
+    RememberForeign,
     RememberHeat,
     RememberMaintenance,
     Reply,
@@ -34,6 +37,7 @@ from gpuwarden.controller.events import (
 from gpuwarden.controller.findings import Connect, Findings, Through
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.meters.polling import Polling
 from gpuwarden.controller.people import window_of
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
@@ -120,7 +124,8 @@ class ControllerShell:
         opened.callback(self._ledger.close)
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
-            config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(),
+            config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(), config.out_of_band,
+            self._ledger.foreign(),
         )
         self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
         opened.callback(self._webhooks.close)
@@ -131,6 +136,9 @@ class ControllerShell:
         if log is not None:
             opened.callback(log.close)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
+        self._bmcs = BmcOrders(config.out_of_band, inbox.offer) if config.out_of_band is not None else None
+        if self._bmcs is not None:
+            opened.callback(self._bmcs.close)
         tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
         self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer)
         opened.callback(self._rpc.close)
@@ -150,6 +158,7 @@ class ControllerShell:
     def _open_edges(
         self, config: ControllerConfig, connect_bus: Connect | None, inbox: Inbox[Event], opened: ExitStack
     ) -> None:
+        opened.callback(Polling(config.domains, inbox.offer).close)
         opened.callback(Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic).close)
         if connect_bus is not None:
             opened.callback(Mirror(connect_bus, self._ledger, self.stop).join)
@@ -214,6 +223,9 @@ class ControllerShell:
             case Beat():
                 if self._heartbeat is not None:
                     self._heartbeat.beat(action.unix_ns)
+            case OutOfBand():
+                assert self._bmcs is not None, "ordered only where it is configured"
+                self._bmcs.order(action)
             case RememberMaintenance():
                 self._ledger.remember_maintenance(action.id, action.payload)
             case RememberEpoch():
@@ -221,6 +233,8 @@ class ControllerShell:
                 self._epoch_is_durable = True
             case RememberHeat():
                 self._ledger.remember_heats(action.heats)
+            case RememberForeign():
+                self._ledger.remember_foreign(action.foreign)
             case RememberDomain():
                 self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
             case Say():

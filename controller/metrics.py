@@ -22,6 +22,11 @@ LIMIT_POWER: Final = Gauge("gpuwarden_limit_power_watts", "Upper estimate of wha
 LIMIT_COUNTED: Final = Gauge("gpuwarden_limit_counted_watts", "Worst draw of all that is granted under a limit, dead nodes included", _LIMIT)
 LIMIT_RATING: Final = Gauge("gpuwarden_limit_rating_watts", "What a limit carries for ever; of the domain's own its budget", _LIMIT)
 LIMIT_HEAT: Final = Gauge("gpuwarden_limit_heat_ratio", "A limit's heat, 0 cold to 1 trip", _LIMIT)
+LIMIT_FOREIGN: Final = Gauge("gpuwarden_limit_foreign_watts", "What a limit carries beside nodes and declared base, as meters tell", _LIMIT)
+METERED: Final = Gauge("gpuwarden_meter_power_watts", "What a limit's meter shows", _LIMIT)
+METER_AGE: Final = Gauge("gpuwarden_meter_age_seconds", "How old that is", _LIMIT)
+METER_SURPLUS: Final = Gauge("gpuwarden_meter_surplus_watts", "What a meter shows beyond its nodes' sensors and the declared base", _LIMIT)
+GAIN: Final = Gauge("gpuwarden_sensor_gain_ratio", "True watts for one that the sensors of a node, or class, show, where a meter has taught it", [*_LIMIT, "of"])
 NODES: Final = Gauge("gpuwarden_nodes", "Nodes by state", ["state"])
 FIRING: Final = Gauge("gpuwarden_findings_firing", "Findings that fire now")
 EPOCH: Final = Gauge("gpuwarden_controller_epoch", "Epoch of this controller's grants")
@@ -76,5 +81,12 @@ def _show_domain(domain: PowerDomain) -> None:
     for limit in domain.limits:
         for gauge, value in (
             (LIMIT_POWER, limit.power_w), (LIMIT_COUNTED, limit.counted_w), (LIMIT_RATING, limit.rating_w), (LIMIT_HEAT, limit.heat_ratio),
+            (LIMIT_FOREIGN, limit.foreign_w),
         ):
             gauge.labels(domain.name, limit.name).set(value)
+        if limit.HasField("meter"):
+            for gauge, value in ((METERED, limit.meter.power_w), (METER_AGE, limit.meter.age_s), (METER_SURPLUS, limit.meter.surplus_w)):
+                gauge.labels(domain.name, limit.name).set(value)
+            for gain in limit.meter.gains:
+                if gain.known:
+                    GAIN.labels(domain.name, limit.name, gain.of).set(gain.mean)

@@ -28,14 +28,8 @@ class Requests:
     def set_mode(self, now_s: float, request: SetMode) -> list[Action]:
         return self._answered.answer(request, self._mode(now_s, request))
 
-    def _keeper(self, name: str) -> Keeper:
-        if name not in self._keepers:
-            known = ", ".join(self._keepers)
-            raise Refusal("NOT_FOUND", "UNKNOWN_DOMAIN", "domain", f"there is no power domain {name!r}; there are {known}")
-        return self._keepers[name]
-
     def _budget(self, now_s: float, request: SetBudget) -> Iterator[Action]:
-        keeper = self._keeper(request.domain)
+        keeper = keeper_named(self._keepers, request.domain)
         if problem := budget_problem(keeper.config, request.budget_w):
             impossible = not (math.isfinite(request.budget_w) and request.budget_w > 0)
             code, reason = ("INVALID_ARGUMENT", "BAD_BUDGET") if impossible else ("FAILED_PRECONDITION", "BUDGET_CANNOT_HOLD")
@@ -50,7 +44,7 @@ class Requests:
         yield Reply(request.token, SetBudgetResponse(domain=shown).SerializeToString())
 
     def _mode(self, now_s: float, request: SetMode) -> Iterator[Action]:
-        keeper = self._keeper(request.domain)
+        keeper = keeper_named(self._keepers, request.domain)
         _known_mode(request.mode)
         warning = _leaving(keeper, request.mode)
         if warning and not request.force:
@@ -63,6 +57,13 @@ class Requests:
         shown = power_domain(now_s, keeper)
         shown.mode = request.mode
         yield Reply(request.token, SetModeResponse(domain=shown, warning=warning).SerializeToString())
+
+
+def keeper_named(keepers: Mapping[str, Keeper], name: str) -> Keeper:
+    """Refusal if there is none."""
+    if name not in keepers:
+        raise Refusal("NOT_FOUND", "UNKNOWN_DOMAIN", "domain", f"there is no power domain {name!r}; there are {', '.join(keepers)}")
+    return keepers[name]
 
 
 def _known_mode(mode: int) -> None:

@@ -31,6 +31,15 @@ def mode_event(request: pb.SetModeRequest, actor: str) -> Callable[[int], events
     )
 
 
+def meter_event(request: pb.ReportMeterRequest, actor: str) -> Callable[[int], events.ReportMeter]:
+    """As above."""
+    _check_lengths(domain=request.domain, limit=request.limit, request_id=request.request_id)
+    return partial(
+        events.ReportMeter, actor=actor, request_id=request.request_id, domain=request.domain, limit=request.limit,
+        power_w=request.power_w, age_s=request.age_s,
+    )
+
+
 def acknowledge_event(request: pb.AcknowledgeAlertRequest, actor: str) -> Callable[[int], events.Acknowledge]:
     """As above."""
     _check_lengths(key=request.key, request_id=request.request_id)

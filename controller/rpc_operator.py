@@ -14,6 +14,7 @@ from gpuwarden.controller.rpc_change import (
     acknowledge_event,
     budget_event,
     end_maintenance_event,
+    meter_event,
     mode_event,
     open_maintenance_event,
 )
@@ -98,6 +99,11 @@ class Operators(ControlServiceServicer):
         self.access.check(context, "SetMode", force=request.force)
         event = mode_event(request, self.access.caller(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def ReportMeter(self, request: pb.ReportMeterRequest, context: Context) -> pb.ReportMeterResponse:
+        event = meter_event(request, self.access.caller(context).told)
+        return pb.ReportMeterResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:

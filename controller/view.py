@@ -12,10 +12,12 @@ from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.control_pb2 import (
     GetClusterResponse,
     LimiterCounts,
+    Meter,
     Node,
     NodeState,
     PowerDomain,
     PowerLimit,
+    SensorGain,
     WatchResponse,
 )
 from gpuwarden.proto.lease_pb2 import Mode
@@ -54,11 +56,11 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
-        limits=_limits(keeper),
+        limits=_limits(now_s, keeper),
     )
 
 
-def _limits(keeper: Keeper) -> Iterator[PowerLimit]:
+def _limits(now_s: float, keeper: Keeper) -> Iterator[PowerLimit]:
     """None before the first decision."""
     decision, loads, number = keeper.decision, keeper.loads, 0
     for level, heat, ratings_w, drawn_w in zip(keeper.tree.levels, loads.heats, loads.ratings_w, loads.measured_w, strict=False):
@@ -68,9 +70,22 @@ def _limits(keeper: Keeper) -> Iterator[PowerLimit]:
             yield PowerLimit(
                 name=name, rating_w=ratings_w[place], power_w=drawn_w[place], counted_w=counted_w[place], floors_w=floors_w[place],
                 heat_ratio=heat[place] / level.breakers.trip_heat[place], node_count=int(level.counts[place]),
-                contingency=level.cases[place], holds=number not in decision.failing,
+                contingency=level.cases[place], holds=number not in decision.failing, foreign_w=loads.foreign_w(number),
+                meter=_meter(now_s, keeper, name),
             )
             number += 1
+
+
+def _meter(now_s: float, keeper: Keeper, limit: str) -> Meter | None:
+    if (meter := keeper.meters.by_limit.get(limit)) is None:
+        return None
+    learnt = keeper.meters.calibrations.by_limit.get(limit)
+    return Meter(
+        kind=meter.config.kind, power_w=meter.power_w, age_s=now_s - meter.told_s, nodes_w=meter.ours_w, base_w=meter.base_w,
+        surplus_w=meter.surplus_w, lacks_w=meter.lacks_w, silent=meter.silent(now_s), failure=meter.failure,
+        rest_w=learnt.rest_w if learnt else math.nan,
+        gains=[SensorGain(of=one.of, mean=one.mean, sd=one.sd, known=one.known, counted=one.counts) for one in learnt.gains] if learnt else (),
+    )
 
 
 def _power_w(now_s: float, keeper: Keeper, node: NodeRecord, index: int) -> float:

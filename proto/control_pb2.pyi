@@ -369,6 +369,8 @@ class PowerLimit(_message.Message):
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     CONTINGENCY_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    FOREIGN_W_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     rating_w: _builtins.float
     power_w: _builtins.float
@@ -383,6 +385,12 @@ class PowerLimit(_message.Message):
     """The contingency after which it is so; empty: as it usually is."""
     holds: _builtins.bool
     """False: it may not carry what may be drawn, and all that is reached under it is at the floor."""
+    foreign_w: _builtins.float
+    """What is counted there beside nodes and declared base, because a meter has shown it."""
+    @_builtins.property
+    def meter(self) -> Global___Meter:
+        """Absent: it has none, or this is after a contingency."""
+
     def __init__(
         self,
         *,
@@ -395,14 +403,113 @@ class PowerLimit(_message.Message):
         node_count: _builtins.int = ...,
         contingency: _builtins.str = ...,
         holds: _builtins.bool = ...,
+        foreign_w: _builtins.float = ...,
+        meter: Global___Meter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contingency", b"contingency", "counted_w", b"counted_w", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "holds", b"holds", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contingency", b"contingency", "counted_w", b"counted_w", "floors_w", b"floors_w", "foreign_w", b"foreign_w", "heat_ratio", b"heat_ratio", "holds", b"holds", "meter", b"meter", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PowerLimit: _TypeAlias = PowerLimit  # noqa: Y015
+
+@_typing.final
+class Meter(_message.Message):
+    """What measures a limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    NODES_W_FIELD_NUMBER: _builtins.int
+    BASE_W_FIELD_NUMBER: _builtins.int
+    SURPLUS_W_FIELD_NUMBER: _builtins.int
+    LACKS_W_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    GAINS_FIELD_NUMBER: _builtins.int
+    REST_W_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    power_w: _builtins.float
+    """The newest reading and its age; NaN and infinite before the first."""
+    age_s: _builtins.float
+    nodes_w: _builtins.float
+    """What our nodes drew then, as their sensors tell; NaN before the first comparison."""
+    base_w: _builtins.float
+    surplus_w: _builtins.float
+    """Beyond both; negative: less than is declared."""
+    lacks_w: _builtins.float
+    """By how much it shows less than the GPUs alone draw."""
+    silent: _builtins.bool
+    """No reading for too long."""
+    failure: _builtins.str
+    """Why it cannot be read."""
+    rest_w: _builtins.float
+    """And of what draws beside the GPUs: nodes' base, declared base, foreign."""
+    @_builtins.property
+    def gains(self) -> _containers.RepeatedCompositeFieldContainer[Global___SensorGain]:
+        """What was learnt against it of the sensors under its limit."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        power_w: _builtins.float = ...,
+        age_s: _builtins.float = ...,
+        nodes_w: _builtins.float = ...,
+        base_w: _builtins.float = ...,
+        surplus_w: _builtins.float = ...,
+        lacks_w: _builtins.float = ...,
+        silent: _builtins.bool = ...,
+        failure: _builtins.str = ...,
+        gains: _abc.Iterable[Global___SensorGain] | None = ...,
+        rest_w: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "base_w", b"base_w", "failure", b"failure", "gains", b"gains", "kind", b"kind", "lacks_w", b"lacks_w", "nodes_w", b"nodes_w", "power_w", b"power_w", "rest_w", b"rest_w", "silent", b"silent", "surplus_w", b"surplus_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Meter: _TypeAlias = Meter  # noqa: Y015
+
+@_typing.final
+class SensorGain(_message.Message):
+    """True watts for one that the sensors of a node show, or of a class of nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OF_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    SD_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    of: _builtins.str
+    mean: _builtins.float
+    sd: _builtins.float
+    """Its standard deviation: 0.05 is nothing learnt."""
+    known: _builtins.bool
+    """It is sure enough to be shown as a suggestion."""
+    counted: _builtins.float
+    """Counted in every sum: above 1 + gain_error only where the sensors surely read low."""
+    def __init__(
+        self,
+        *,
+        of: _builtins.str = ...,
+        mean: _builtins.float = ...,
+        sd: _builtins.float = ...,
+        known: _builtins.bool = ...,
+        counted: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "known", b"known", "mean", b"mean", "of", b"of", "sd", b"sd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SensorGain: _TypeAlias = SensorGain  # noqa: Y015
 
 @_typing.final
 class Action(_message.Message):
@@ -790,6 +897,60 @@ class SetModeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetModeResponse: _TypeAlias = SetModeResponse  # noqa: Y015
+
+@_typing.final
+class ReportMeterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    domain: _builtins.str
+    limit: _builtins.str
+    """A limit whose meter is of kind grpc; the domain's own has the domain's name."""
+    power_w: _builtins.float
+    age_s: _builtins.float
+    """How old the reading is by now, at most."""
+    request_id: _builtins.str
+    """The same id twice has one effect."""
+    def __init__(
+        self,
+        *,
+        domain: _builtins.str = ...,
+        limit: _builtins.str = ...,
+        power_w: _builtins.float = ...,
+        age_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "domain", b"domain", "limit", b"limit", "power_w", b"power_w", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportMeterRequest: _TypeAlias = ReportMeterRequest  # noqa: Y015
+
+@_typing.final
+class ReportMeterResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOREIGN_W_FIELD_NUMBER: _builtins.int
+    foreign_w: _builtins.float
+    """What is foreign on this limit by now, as far as this meter tells."""
+    def __init__(
+        self,
+        *,
+        foreign_w: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["foreign_w", b"foreign_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportMeterResponse: _TypeAlias = ReportMeterResponse  # noqa: Y015
 
 @_typing.final
 class Alert(_message.Message):

@@ -146,6 +146,11 @@ class ControlServiceStub:
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.SerializeToString,
                 response_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.FromString,
                 _registered_method=True)
+        self.ReportMeter = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/ReportMeter',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.FromString,
+                _registered_method=True)
         self.ListAlerts = channel.unary_unary(
                 '/gpuwarden.v1.ControlService/ListAlerts',
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsRequest.SerializeToString,
@@ -215,6 +220,13 @@ class ControlServiceServicer:
 
     def SetMode(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportMeter(self, request, context):
+        """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -289,6 +301,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.SetMode,
                     request_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.FromString,
                     response_serializer=gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.SerializeToString,
+            ),
+            'ReportMeter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportMeter,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.SerializeToString,
             ),
             'ListAlerts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAlerts,
@@ -506,6 +523,33 @@ class ControlService:
             '/gpuwarden.v1.ControlService/SetMode',
             gpuwarden_dot_proto_dot_control__pb2.SetModeRequest.SerializeToString,
             gpuwarden_dot_proto_dot_control__pb2.SetModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportMeter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/ReportMeter',
+            gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.FromString,
             options,
             channel_credentials,
             insecure,

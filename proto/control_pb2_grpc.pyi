@@ -71,6 +71,8 @@ class ControlServiceStub:
     ListPowerDomains: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListPowerDomainsRequest, _control_pb2.ListPowerDomainsResponse]
     SetBudget: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.SetBudgetResponse]
     SetMode: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]
+    ReportMeter: _grpc.UnaryUnaryMultiCallable[_control_pb2.ReportMeterRequest, _control_pb2.ReportMeterResponse]
+    """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]
     """What people have been or will be told of, and the maintenance windows."""
     AcknowledgeAlert: _grpc.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]
@@ -92,6 +94,8 @@ class ControlServiceAsyncStub(ControlServiceStub):
     ListPowerDomains: _aio.UnaryUnaryMultiCallable[_control_pb2.ListPowerDomainsRequest, _control_pb2.ListPowerDomainsResponse]  # type: ignore[assignment]
     SetBudget: _aio.UnaryUnaryMultiCallable[_control_pb2.SetBudgetRequest, _control_pb2.SetBudgetResponse]  # type: ignore[assignment]
     SetMode: _aio.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]  # type: ignore[assignment]
+    ReportMeter: _aio.UnaryUnaryMultiCallable[_control_pb2.ReportMeterRequest, _control_pb2.ReportMeterResponse]  # type: ignore[assignment]
+    """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
     ListAlerts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]  # type: ignore[assignment]
     """What people have been or will be told of, and the maintenance windows."""
     AcknowledgeAlert: _aio.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
@@ -152,6 +156,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SetModeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.SetModeResponse, _abc.Awaitable[_control_pb2.SetModeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReportMeter(
+        self,
+        request: _control_pb2.ReportMeterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ReportMeterResponse, _abc.Awaitable[_control_pb2.ReportMeterResponse]]:
+        """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
 
     @_abc_1.abstractmethod
     def ListAlerts(

@@ -118,6 +118,10 @@ class Cluster:
         """From now on no grant reaches any node."""
         self._cut_off = True
 
+    def hear(self, event: controller_events.Event) -> None:
+        """The controller is told something from beside the row, as by a meter."""
+        self._to_controller(event)
+
     def settle(self) -> None:
         """Judges what the bus still holds."""
         self._poll()
@@ -213,10 +217,12 @@ class Cluster:
                 self._outside.ledger.remember_epoch(epoch)
             case controller_events.RememberHeat(heats):
                 self._outside.ledger.remember_heats(heats)
+            case controller_events.RememberForeign(foreign):
+                self._outside.ledger.remember_foreign(foreign)
             case controller_events.RememberDomain(domain, budget_w, mode):
                 self._outside.ledger.remember_domain(domain, budget_w, mode)
-            case controller_events.Reply():
-                raise AssertionError("nobody asks in the simulation")
+            case controller_events.Reply() | controller_events.OutOfBand():
+                raise AssertionError("nobody asks in the simulation, and it has no BMCs")
             case Say():
                 self._outside.said("controller", action)
             case _:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.agent.chassis import Chassis, Found, Get
+from gpuwarden.agent.chassis import Chassis, Get
 from gpuwarden.agent.chassis_sources import (
     FANS,
     INTAKE,
@@ -26,9 +26,10 @@ from gpuwarden.agent.chassis_sources import (
 )
 from gpuwarden.agent.config import AgentConfig, BmcConfig
 from gpuwarden.agent.reading import DeviceReading, Reading, Unsupported
-from gpuwarden.agent.redfish import LoginRefused, Redfish, RedfishFailed
+from gpuwarden.core.calls import trust
 from gpuwarden.core.config import ConfigError
 from gpuwarden.core.private import read_private
+from gpuwarden.core.redfish import Found, LoginRefused, Redfish, RedfishFailed
 from gpuwarden.proto.catalogue import BMC, Device
 
 Values = dict[str, float]
@@ -187,10 +188,6 @@ def _password(path: Path) -> str:
 
 def _tls(bmc: BmcConfig) -> ssl.SSLContext:
     try:
-        tls = ssl.create_default_context(cafile=bmc.ca_file)
+        return trust(bmc.ca_file, bmc.verify)
     except OSError as why:  # SSLError is one
         raise Unsupported(f"bmc.ca_file: {bmc.ca_file}: {why.strerror or 'holds no certificate'}") from None
-    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's default; what BMCs make for themselves seldom keeps all of RFC 5280
-    if not bmc.verify:
-        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    return tls

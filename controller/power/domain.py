@@ -9,6 +9,7 @@ import numpy as np
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.controller.power.limit import CEILING_RATIO, HOT_TRIP_HEAT_S, LimitConfig
+from gpuwarden.controller.power.meter_config import MeterConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.ranks import rank_problems
 from gpuwarden.controller.power.topology import Contingency, Topology, name_problems, tree_problems
@@ -32,6 +33,7 @@ class DomainConfig:
     ceiling_ratio: float = option("never more than this share of the budget, however short", default=CEILING_RATIO)
     dead_nodes: int | None = option("nodes always counted at the driver's default; default the larger of 1 and 2 %", default=None)
     base_w: float = option("what else hangs on it and cannot be shed, at its largest", default=0.0)
+    meter: MeterConfig | None = option("what measures it; without one, what hangs on it beside our nodes is base_w", default=None)
     limits: tuple[LimitConfig, ...] = option("limits below: racks, feeds, phases, a UPS", default=())
     contingencies: tuple[Contingency, ...] = option("what may happen without notice, and must trip nothing either: a feed lost, a UPS on battery", default=())
 
@@ -79,7 +81,7 @@ class DomainConfig:
     def topology(self) -> Topology:
         root = LimitConfig(
             self.name, self.rating_w, base_w=self.base_w, trip=((2.0, self.trip_heat / 3),), ceiling_ratio=self.ceiling_ratio,
-            dead_nodes=self.dead_count,
+            dead_nodes=self.dead_count, meter=self.meter,
         )
         return Topology(root, self.limits, self.contingencies, expand([piece for c in self.classes for piece in c.nodes]))
 

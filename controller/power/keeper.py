@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from gpuwarden.controller.power.allocator import NOBODY, RAISE_STEPS, STEP_W, Situation, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.meters import Meters
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.ranks import ranks_of
 from gpuwarden.controller.power.tree import Tree
@@ -69,6 +71,10 @@ class Keeper:
     nodes: tuple[NodeRecord, ...]
     loads: Loads
     wishing: Wishing
+    meters: Meters
+    foreign_kept: ForeignKept
+    foreign_changes: tuple[LimitForeign, ...] = ()
+    """What of foreign load must be durable before the newest decision's grants leave."""
     started_s: float | None = None
     decided_s: float = -math.inf
     urgent_left: int = 0  # decisions that need not wait for the next tick
@@ -82,7 +88,11 @@ class Keeper:
         granted_w = self._column("granted_w")
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = self._column("power_w")
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w))
+        self.foreign_changes = ()
+        if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
+            self.loads.carry(self.meters.carried_w, self.meters.gain)
+            self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s))
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
@@ -91,7 +101,7 @@ class Keeper:
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
             fresh=now_s - self._column("raised_s") < SETTLING_S,
-            may_raise=(self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts) == NOBODY) & (not learning),
+            may_raise=self._may_raise(now_s, live) & (not learning),
             lease_s=self._lapse_s,
         )
         wishes_w, bound_by = self._wishes(now_s, granted_w, situation, learning)
@@ -179,6 +189,23 @@ class Keeper:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
         return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
 
+    def _sensed_w(self, live: Flags, counted_w: Watts) -> Watts:
+        """What each node's GPUs draw as its sensors tell it: no more than that explains a meter's reading.
+
+        A silent node as it told last, or the worst that it may by now where that is less; one that has told nothing the worst that it may.
+        """
+        told_w = np.where(live, self.powers_w, np.minimum(self.powers_w, counted_w))
+        return np.where(np.isnan(self.powers_w), counted_w, told_w)
+
+    def _may_raise(self, now_s: float, live: Flags) -> Flags:
+        """Nodes under no limit without live sessions to more than half of its nodes, nor under one whose meter has yet to speak."""
+        barred = self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts)
+        assert self.started_s is not None
+        if awaited := self.meters.awaited(now_s, self.started_s):
+            barred = np.maximum(barred, self._under(lambda level: np.array([element in awaited for element in level.elements])))
+        free: Flags = barred == NOBODY
+        return free
+
     def _learning(self, now_s: float, unaccounted: Flags) -> bool:
         assert self.started_s is not None
         return bool(unaccounted.any()) and now_s - self.started_s < self.timing.learn_s
@@ -221,7 +248,8 @@ class Keeper:
 
 
 def keeper_of(
-    config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType", heats: Sequence[LimitHeat] = ()
+    config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType",
+    heats: Sequence[LimitHeat] = (), foreign: Sequence[LimitForeign] = (),
 ) -> Keeper:
     """A domain at the start: nothing known of its nodes, and of its limits' history what is remembered."""
     nodes = []
@@ -230,13 +258,17 @@ def keeper_of(
         nodes += [
             _node(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), mode) for name in expand(made.nodes)
         ]
-    tree = config.tree()
+    topology, tree = config.topology(), config.tree()
     loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
     ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
     lapse_s = timing.lease_s + float(tree.settle_s.max())
     wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s)
-    return Keeper(config, timing, mode, tuple(nodes), loads, wishing)
+    ours, meters = [one for one in foreign if one.domain == config.name], Meters(topology, tree, config.classes)
+    for one in ours:
+        if one.limit in meters.by_limit:
+            meters.by_limit[one.limit].remember(one.foreign_w)
+    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours))
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
+from gpuwarden.controller.power.meter_config import MeterConfig
 from gpuwarden.core.config import option
 
 KINDS: Final = ("thermal", "timed", "contract", "hard")
@@ -30,6 +31,7 @@ class LimitConfig:
     curve: str = option("whether `trip` is of a hot or a cold element; a cold thermal curve is divided by 5", default="hot")
     ceiling_ratio: float = option("never more than this share of the rating, however short; a timed limit ends with its table", default=CEILING_RATIO)
     dead_nodes: int | None = option("nodes always counted at the driver's default; default the larger of 1 and 2 %", default=None)
+    meter: MeterConfig | None = option("what measures it; without one, what hangs on it beside our nodes is base_w", default=None)
 
     def problems(self) -> Iterator[str]:
         """What cannot be, each with its key."""

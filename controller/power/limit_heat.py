@@ -33,22 +33,22 @@ class HeatKept:
     """What of one domain's heat is durable by now."""
 
     def __init__(self, domain: str, tree: Tree) -> None:
-        self._domain, self._tree = domain, tree
+        self._domain = domain
         self._kept = [np.full(len(level.names), np.nan) for level in tree.levels]
 
     def changes(
-        self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
+        self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
     ) -> tuple[LimitHeat, ...]:
-        """What must be kept before a grant leaves.
+        """What must be kept before a grant leaves. `tree`: the same limits, with what they carry now beside nodes.
 
         `worst_w`: the highest limit that each node may be obeying, that grant included; `for_ever_w`: the one that no lease ends.
         """
-        return tuple(self._changes(heats, ratings_w, worst_w, for_ever_w, lapse_s))
+        return tuple(self._changes(tree, heats, ratings_w, worst_w, for_ever_w, lapse_s))
 
     def _changes(
-        self, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
+        self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
     ) -> Iterator[LimitHeat]:
-        for number, (level, heat, rating_w) in enumerate(zip(self._tree.levels, heats, ratings_w, strict=True)):
+        for number, (level, heat, rating_w) in enumerate(zip(tree.levels, heats, ratings_w, strict=True)):
             unknown, kept = level.breakers.unknown, self._kept[number]
             rate = np.maximum(0.0, level.breakers.rate(level.totals_w(worst_w[level.nodes]) / rating_w))
             spike = np.maximum(0.0, level.breakers.rate(level.breakers.ceiling_ratio)) * SPIKE_S

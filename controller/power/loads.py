@@ -1,5 +1,6 @@
 """What a domain's limits carry now, and how warm they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,20 +22,33 @@ class Loads:
     measured_w: list[Watts] = field(default_factory=list)
     """Upper estimates; nothing before the first measurement."""
     measured_s: float | None = None
+    bare: Tree = field(init=False)
+    """Without foreign load."""
+
+    def __post_init__(self) -> None:
+        self.bare = self.tree
 
     @property
     def ratings_w(self) -> list[Watts]:
         """The domain's own limit carries its budget."""
         return [*(level.ratings_w for level in self.tree.levels[:-1]), np.array([self.budget_w])]
 
-    def measure(self, now_s: float, gpus_w: Watts) -> None:
-        """`gpus_w`: what each node's GPUs draw, at most.
+    def carry(self, more_w: Sequence[Watts], gain: Watts) -> None:
+        """So much on each limit that neither nodes nor the declared base draw, one array a level; and `gain` watts of each node for one of limit."""
+        if not np.array_equal(gain, self.bare.members.gain):
+            self.bare = self.bare.drawing(gain)
+        self.tree = self.bare.carrying(more_w)
+
+    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = ()) -> None:
+        """`gpus_w`: what each node's GPUs draw, at most. `shown_w`: what meters show, one array a level; of the two the larger counts.
 
         A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
         is never cooler than the same limit as things are.
         """
         passed_s = 0.0 if self.measured_s is None else now_s - self.measured_s
         self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
+        if shown_w:
+            self.measured_w = [np.maximum(sensed_w, metered_w) for sensed_w, metered_w in zip(self.measured_w, shown_w, strict=True)]
         self.heats = [
             np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
             for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)
@@ -64,7 +78,7 @@ class Loads:
 
     def heat_changes(self, worst_w: Watts, for_ever_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
         """What must be durable before grants leave that let each node be at `worst_w`, and at `for_ever_w` once all leases have ended."""
-        return self.kept.changes(self.heats, self.ratings_w, worst_w, for_ever_w, lapse_s)
+        return self.kept.changes(self.tree, self.heats, self.ratings_w, worst_w, for_ever_w, lapse_s)
 
     @property
     def heat_ratio(self) -> float:
@@ -88,4 +102,11 @@ class Loads:
         """What a limit carries now of what it may."""
         number, place = self.tree.places[limit]
         drawn_kw, rating_kw = self.measured_w[number][place] / 1e3, self.ratings_w[number][place] / 1e3
-        return f"{self.tree.limit_names[limit]} draws up to {drawn_kw:,.1f} of {rating_kw:,.1f} kW"
+        foreign_w = self.foreign_w(limit)
+        foreign = f" ({foreign_w / 1e3:,.1f} kW of it foreign)" if foreign_w > 0 else ""
+        return f"{self.tree.limit_names[limit]} draws up to {drawn_kw:,.1f} of {rating_kw:,.1f} kW{foreign}"
+
+    def foreign_w(self, limit: int) -> float:
+        """What is counted there beside nodes and declared base."""
+        number, place = self.tree.places[limit]
+        return float(self.tree.levels[number].other_w[place] - self.bare.levels[number].other_w[place])

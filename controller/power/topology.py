@@ -82,13 +82,21 @@ class Topology:
 
     def branches(self) -> list[Branch]:
         """Every limit that carries nodes, in every case that changes it, the smallest first; the root as it usually is comes last."""
-        usual, base_w = self._loads(self.attached(), frozenset()), self._base_w(frozenset())
+        usual, base_w = self.through(), self.base_w()
         made = [Branch(limit.name, limit, usual[limit.name], base_w[limit.name]) for limit in self.limits]
         for case in self.contingencies:
             made += self._after(case, usual)
         made = sorted((branch for branch in made if branch.shares.any()), key=lambda branch: np.count_nonzero(branch.shares))
         top = Branch(self.root.name, self.root, np.ones(len(self.names)), base_w[self.root.name])
         return [*made, top]
+
+    def through(self) -> dict[str, Shares]:
+        """The share of each node's draw that goes through each limit as it usually is, the root included."""
+        return self._loads(self.attached(), frozenset())
+
+    def base_w(self) -> dict[str, float]:
+        """What hangs on each limit, or on one below it, beside nodes, as declared."""
+        return self._base_w(frozenset())
 
     def attached(self) -> dict[str, Shares]:
         """The share of each node that hangs on each limit directly; on the root hangs whole what hangs nowhere else.
@@ -146,7 +154,6 @@ class Topology:
         return loads
 
     def _base_w(self, lost: frozenset[str]) -> dict[str, float]:
-        """What hangs on each limit, or on one below it, beside nodes."""
         base_w = {limit.name: 0.0 for limit in (self.root, *self.limits)}
         for limit in (self.root, *self.limits):
             for above in self.above[limit.name] if limit.name not in lost else ():

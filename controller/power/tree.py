@@ -1,7 +1,7 @@
 """A power domain as arrays: its nodes, and all limits above them in levels, so that thousands are reckoned at once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -52,6 +52,19 @@ class Tree:
         usual = {element: place for place, (element, case) in enumerate(elements) if not case}
         after = [(place, usual[element]) for place, (element, case) in enumerate(elements) if case and element in usual]
         return np.array([place for place, _ in after], np.intp), np.array([place for _, place in after], np.intp)
+
+    def carrying(self, more_w: Sequence[Watts]) -> "Tree":
+        """The same with so much more on each limit that no node draws: one array a level."""
+        levels = tuple(replace(level, other_w=level.other_w + on_level_w) for level, on_level_w in zip(self.levels, more_w, strict=True))
+        return replace(self, levels=levels)
+
+    def drawing(self, gain: Watts) -> "Tree":
+        """The same with so many watts drawn at worst for one of limit, one entry a node."""
+        ratio, levels = gain / self.members.gain, []
+        for level in self.levels:
+            members = replace(level.members, gain=level.members.gain * ratio[level.nodes])
+            levels.append(replace(level, members=members))
+        return replace(self, members=replace(self.members, gain=gain), levels=tuple(levels))
 
     def under(self, limit: int) -> Places:
         """The nodes under a limit, by its place in `limit_names`."""

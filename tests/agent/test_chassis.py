@@ -7,9 +7,8 @@ from fakes.redfish.tree import NODE, ROOT, SUPPLY_W, link, resource, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuwarden.agent.chassis import HIGHEST
 from gpuwarden.agent.chassis_sources import SOURCES, ask, choose, find_chassis
-from gpuwarden.agent.redfish import Json, NotTold, RedfishFailed
+from gpuwarden.core.redfish import HIGHEST, Json, NotTold, RedfishFailed
 
 BOTH = tree(present=True, before=True)
 LINKS = st.sampled_from(sorted(BOTH)).map(lambda path: {"@odata.id": path})

@@ -41,7 +41,7 @@ from gpuwarden.agent.events import Collected, CollectFailed
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.once import look
 from gpuwarden.agent.reading import Reading
-from gpuwarden.agent.redfish import Redfish
+from gpuwarden.core.redfish import Redfish
 from gpuwarden.proto.catalogue import BMC, COLUMNS, Device
 from gpuwarden.proto.decode import decode
 

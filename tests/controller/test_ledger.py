@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gpuwarden.controller.ledger import Ledger, LedgerError
+from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.proto.control_pb2 import Action
@@ -202,4 +203,15 @@ def test_heat_is_remembered_of_the_newest_epoch_only(file: Path) -> None:
     ledger.close()
     again = Ledger(file)
     assert again.heats() == (new,)
+    again.close()
+
+
+def test_foreign_load_outlives_its_epoch(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.remember_foreign((LimitForeign("row-a", "rack-1", 6e3), LimitForeign("row-a", "row-a", 1e3)))
+    ledger.remember_foreign((LimitForeign("row-a", "rack-1", 7e3),))
+    ledger.remember_epoch(9)
+    ledger.close()
+    again = Ledger(tmp_path / "ledger.sqlite")
+    assert again.foreign() == (LimitForeign("row-a", "rack-1", 7e3), LimitForeign("row-a", "row-a", 1e3))
     again.close()

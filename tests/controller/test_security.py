@@ -100,6 +100,7 @@ CHANGES: dict[str, Callable[[ControlServiceStub], object]] = {
     "AcknowledgeAlert": lambda stub: stub.AcknowledgeAlert(pb.AcknowledgeAlertRequest(key="none"), timeout=5),
     "OpenMaintenance": lambda stub: stub.OpenMaintenance(pb.OpenMaintenanceRequest(nodes=["n3"], duration_s=60, reason="fans"), timeout=5),
     "EndMaintenance": lambda stub: stub.EndMaintenance(pb.EndMaintenanceRequest(id="none"), timeout=5),
+    "ReportMeter": lambda stub: stub.ReportMeter(pb.ReportMeterRequest(domain="row-a", limit="none", power_w=9e3), timeout=5),
 }
 READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "GetCluster": lambda stub: stub.GetCluster(pb.GetClusterRequest(), timeout=5),
@@ -110,7 +111,7 @@ READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "ListAlerts": lambda stub: stub.ListAlerts(pb.ListAlertsRequest(), timeout=5),
     "Watch": lambda stub: next(iter(stub.Watch(pb.WatchRequest(), timeout=5))),
 }
-ABSENT = ("AcknowledgeAlert", "EndMaintenance")  # of what is not there
+ABSENT = ("AcknowledgeAlert", "EndMaintenance", "ReportMeter")  # of what is not there
 
 
 def test_every_method_for_people_is_tried_in_every_role() -> None:

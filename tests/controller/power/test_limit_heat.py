@@ -32,7 +32,7 @@ def test_a_successor_never_begins_cooler_than_the_breaker_may_be(ways: list[tupl
     kept, stored, heat = HeatKept("row", TREE), list[LimitHeat](), 0.0
     for granted, seconds in ways:
         worst_w = TREE.floor_w + granted * 0.6 * (TREE.default_w - TREE.floor_w)
-        changes = kept.changes([np.array([heat])], RATINGS_W, worst_w, TREE.floor_w, LAPSE_S)
+        changes = kept.changes(TREE, [np.array([heat])], RATINGS_W, worst_w, TREE.floor_w, LAPSE_S)
         stored = list(changes) or stored
         worst_ratio = TREE.total_w(worst_w) / 90e3
         lapsed = max(0.0, heat + max(0.0, worst_ratio**2 - 1.0) * LAPSE_S)
@@ -42,12 +42,12 @@ def test_a_successor_never_begins_cooler_than_the_breaker_may_be(ways: list[tupl
 
 def test_a_calm_row_writes_nothing_again_and_again() -> None:
     kept = HeatKept("row", TREE)
-    written = [kept.changes([np.zeros(1)], RATINGS_W, TREE.floor_w, TREE.floor_w, LAPSE_S) for _ in range(100)]
+    written = [kept.changes(TREE, [np.zeros(1)], RATINGS_W, TREE.floor_w, TREE.floor_w, LAPSE_S) for _ in range(100)]
     assert [len(changes) for changes in written] == [1] + [0] * 99
 
 
 def test_what_no_lease_ends_leaves_the_heat_unknown() -> None:
     """Outside auto, or under nodes that nobody vouches for: however long nobody looks."""
     kept = HeatKept("row", TREE)
-    (heat,) = kept.changes([np.zeros(1)], RATINGS_W, TREE.floor_w, TREE.default_w, LAPSE_S)
+    (heat,) = kept.changes(TREE, [np.zeros(1)], RATINGS_W, TREE.floor_w, TREE.default_w, LAPSE_S)
     assert heat.heat > 0.99 * TRIP_S

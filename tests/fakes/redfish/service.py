@@ -27,6 +27,7 @@ class FakeBmc:
     raw: dict[str, bytes] = field(default_factory=dict)  # a body to send as it is
     status: dict[str, int] = field(default_factory=dict)  # to answer with, and no more
     drips: bool = False  # a byte of every answer each 50 ms
+    ignores: bool = False  # says that a change is accepted, and makes none
     drops: bool = False  # closes the connection after every answer, without saying so
     asked: list[str] = field(default_factory=list)  # "GET /redfish/v1/", in order
     connections: int = 0
@@ -83,6 +84,20 @@ class _Conversation(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
+    def do_POST(self) -> None:
+        """A reset is the only action."""
+        wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        system, _, action = self.path.partition("/Actions/")
+        self.fake.asked.append(f"POST {self.path} {wish}")
+        if not self._is_known():
+            self._send(401, b"{}")
+        elif self.path in self.fake.status or system not in self.fake.tree or action != "ComputerSystem.Reset":
+            self._send(self.fake.status.get(self.path, 404), b"{}")
+        else:
+            if wish["ResetType"] == "ForceOff" and not self.fake.ignores:
+                self.fake.tree[system]["PowerState"] = "Off"
+            self._send(204, b"")
+
     def _answer(self, change: dict[str, Any] | None) -> None:
         fake, path = self.fake, self.path
         fake.asked.append(f"{self.command} {path}")
@@ -96,7 +111,8 @@ class _Conversation(BaseHTTPRequestHandler):
         elif path not in fake.tree:
             self._send(404, b"{}")
         else:
-            _merge(fake.tree[path], change or {})
+            if not fake.ignores:
+                _merge(fake.tree[path], change or {})
             self._send(200, json.dumps(fake.tree[path]).encode())
 
     def _is_known(self) -> bool:
@@ -118,7 +134,11 @@ class _Conversation(BaseHTTPRequestHandler):
 
 def _merge(document: dict[str, Any], change: dict[str, Any]) -> None:
     for key, value in change.items():
-        if isinstance(value, dict) and isinstance(document.get(key), dict):
-            _merge(document[key], value)
+        before = document.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            _merge(before, value)
+        elif isinstance(value, list) and isinstance(before, list):  # DSP0266: elements that are objects are changed by place
+            for element, changed in zip(before, value, strict=False):
+                _merge(element, changed)
         else:
             document[key] = value

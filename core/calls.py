@@ -1,40 +1,24 @@
-"""Reads one BMC over Redfish (DMTF DSP0266): JSON objects over one kept-alive connection, and nothing taken on trust.
+"""HTTP calls to one device that is not to be trusted with our time: over one kept-alive connection, with a deadline and a bound on every answer.
 
-Every call has a deadline that also holds against an answer that drips in, an answer is bounded, and no redirect is followed. Basic
-authentication, because a session takes one of the few that a BMC has, and is left behind by an agent that is killed.
+The deadline also holds against an answer that drips in. No redirect is followed. Only a GET is ever made twice.
 """
 
-import base64
 import http.client
-import json
-import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
-MAX_ANSWER_BYTES: Final = 1 << 20  # the largest of a real BMC, a Thermal page, has some 100 kB
-_PATH: Final = re.compile(r"/redfish/[!-~]{0,500}")  # it goes into a request line and into logs
-_STALE: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a connection that the BMC has closed says
-
-Json = Mapping[str, Any]
+_STALE: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a connection that the device has closed says
 
 
-class RedfishFailed(Exception):
-    """The BMC cannot be read now. The text says where and why."""
-
-
-class LoginRefused(RedfishFailed):
-    """User or password is wrong: whoever asks often gets the account locked."""
-
-
-class NotTold(RedfishFailed):
-    """This one resource cannot be read; others may."""
+class CallFailed(Exception):
+    """There is no answer. The text says why."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -53,34 +37,33 @@ class _Connection(http.client.HTTPConnection):
             wrapped.do_handshake()
 
 
-class Redfish:
-    """One thread at a time may call. `tls` is for an https `url`, which has a host and perhaps a port."""
+class Calls:
+    """One thread at a time may call. `tls` is for an https `url`, of which scheme, host and port are used. `most_bytes` of an answer are taken in."""
 
-    def __init__(self, url: str, user: str, password: str, tls: ssl.SSLContext, call_s: float) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext, call_s: float, most_bytes: int) -> None:
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._connection = _Connection(parts.hostname or "", parts.port or (443 if secure else 80), tls if secure else None)
-        login = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._headers = {"Accept": "application/json", "OData-Version": "4.0", "Authorization": f"Basic {login}"}
-        self._call_s = call_s
+        self._headers, self._call_s, self._most_bytes = dict(headers), call_s, most_bytes
         self._cut = self._stopped = False
 
-    def get(self, path: str, until_s: float) -> Json:
-        """The resource's JSON object, by `until_s` of the monotonic clock or RedfishFailed."""
-        if not _PATH.fullmatch(path):
-            raise NotTold(f"{path[:80]!r} is not a path of Redfish")
+    def call(
+        self, method: str, path: str, until_s: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """(status, body) by `until_s` of the monotonic clock, or CallFailed. One byte more than may be tells that there is more."""
         left_s = until_s - time.monotonic()
         late = f"no answer within {self._call_s:g} s" if self._call_s <= left_s else "the reading as a whole took too long"
         if left_s <= 0.0 or self._stopped:
             self._connection.close()
-            raise RedfishFailed(f"{path}: {late}")
+            raise CallFailed(late)
+        if method != "GET":
+            self._connection.close()  # one that the device has just closed would leave us in doubt whether it has heard
         try:
             with self._deadline(min(self._call_s, left_s)):
-                status, body = self._exchange(path)
+                return self._exchange(method, path, body, {**self._headers, **(headers or {})})
         except (OSError, http.client.HTTPException) as why:
             self._connection.close()
-            raise RedfishFailed(f"{path}: {late if self._cut or isinstance(why, TimeoutError) else _said(why)}") from None
-        return _object(path, status, body)
+            raise CallFailed(late if self._cut or isinstance(why, TimeoutError) else _said(why)) from None
 
     def stop(self) -> None:
         """A call that is under way fails, and every later one. Any thread may call it."""
@@ -109,26 +92,35 @@ class Redfish:
             with suppress(OSError):  # it is not connected
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own takes its TLS away under the reader
 
-    def _exchange(self, path: str) -> tuple[int, bytes]:
-        """A BMC closes a connection that was idle: then the call is made again, once."""
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """A device closes a connection that was idle: then the call is made again, once."""
         reused = self._connection.sock is not None
         try:
-            return self._ask(path)
+            return self._ask(method, path, body, headers)
         except _STALE:
             if not reused or self._cut:
                 raise
         self._connection.close()
-        return self._ask(path)
+        return self._ask(method, path, body, headers)
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        self._connection.request("GET", path, headers=self._headers)
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, headers)
         with self._connection.getresponse() as response:
-            body = response.read(MAX_ANSWER_BYTES + 1)
+            answer = response.read(self._most_bytes + 1)
             if self._cut:
                 raise TimeoutError
-            if len(body) > MAX_ANSWER_BYTES:
+            if len(answer) > self._most_bytes:
                 self._connection.close()  # the rest is not wanted
-            return response.status, body
+            return response.status, answer
+
+
+def trust(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
+    """Whom to believe; OSError if `ca_file` cannot be read or holds no certificate."""
+    tls = ssl.create_default_context(cafile=ca_file)
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's default; what devices make for themselves seldom keeps all of RFC 5280
+    if not verify:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return tls
 
 
 def _said(why: OSError | http.client.HTTPException) -> str:
@@ -141,19 +133,3 @@ def _said(why: OSError | http.client.HTTPException) -> str:
             return why.strerror
         case _:
             return f"not HTTP: {type(why).__name__}"
-
-
-def _object(path: str, status: int, body: bytes) -> Json:
-    if status == HTTPStatus.UNAUTHORIZED:
-        raise LoginRefused(f"{path}: 401, user or password is refused")
-    if status != HTTPStatus.OK:
-        raise NotTold(f"{path}: answered {status}")
-    if len(body) > MAX_ANSWER_BYTES:
-        raise NotTold(f"{path}: has more than {MAX_ANSWER_BYTES} bytes")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise NotTold(f"{path}: is not JSON") from None
-    if not isinstance(document, dict):
-        raise NotTold(f"{path}: is not a JSON object")
-    return document
