@@ -1,0 +1,84 @@
+"""Every grant that any controller ever sent, and what each node may therefore still obey: judged without asking limiter or controller."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gpuwarden.proto.lease_pb2 import Grant, Sealed
+from gpuwarden.sim.safety.server import Limits, Server
+
+KEPT: Final = 64
+SAME_W: Final = 0.5
+CLOCK_S: Final = 0.05  # a clock that changes its rate, over a lease
+FLOOR_S: Final = 1.0  # within it after the end of its lease a node is at its floor (ARCHITECTURE: what happens when)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Limits are W of the whole node; `ends_s` in true time, by the clock of the limiter start that it answers."""
+
+    limit_w: float
+    ends_s: float
+    start: str
+    controller: str
+    order: tuple[int, int]
+
+
+class Leases:
+    """`late_s`: how much later than ten times a second a limiter looks."""
+
+    def __init__(self, servers: Sequence[Server], late_s: float) -> None:
+        self._servers, self._late_s = servers, late_s
+        self.sent = [deque[Sent](maxlen=KEPT) for _ in servers]
+        self.obeyed: list[Sent | None] = [None] * len(servers)
+        self._count = 0
+
+    def grant(self, node: int, sealed: bytes) -> Sent:
+        """One was sent just now."""
+        grant = Grant.FromString(Sealed.FromString(sealed).payload)
+        ends_s = self._servers[node].clock.true_s(grant.echo_stamp_s + grant.lease_s)
+        made = Sent(sum(grant.limits_w), ends_s, grant.echo_limiter_start, grant.controller_id, (grant.epoch, grant.sequence))
+        self.sent[node].append(made)
+        return made
+
+    def ordered(self, node: int, limits_w: Limits, floor_w: float, now_s: float) -> str:
+        """A limiter orders its driver to set this: what is wrong with that, or ''."""
+        limit_w, server = sum(limits_w), self._servers[node]
+        if limit_w <= floor_w + SAME_W:
+            return ""
+        for sent in reversed(self.sent[node]):
+            if abs(sent.limit_w - limit_w) <= SAME_W and sent.start == server.start and sent.ends_s + CLOCK_S > now_s:
+                return self._in_order(node, sent, now_s)
+        return f"{server.name} sets {limit_w:.0f} W, which no running grant allows"
+
+    def _in_order(self, node: int, sent: Sent, now_s: float) -> str:
+        last, self.obeyed[node] = self.obeyed[node], sent
+        if last is None or last.start != sent.start:
+            return ""
+        if sent.order < last.order:
+            return f"{self._servers[node].name} obeys grant {sent.order} after {last.order}"
+        if sent.controller != last.controller and now_s < last.ends_s - CLOCK_S:
+            return f"{self._servers[node].name} obeys {sent.controller} while a lease of {last.controller} runs"
+        return ""
+
+    def still_s(self, node: int, limit_w: float) -> float:
+        """Until when any grant sent allows this limit, true time."""
+        start = self._servers[node].start
+        allowing = [sent.ends_s for sent in self.sent[node] if sent.limit_w >= limit_w - SAME_W and sent.start == start]
+        return max(allowing, default=float("-inf"))
+
+    def held_too_long(self, node: int, limit_w: float, now_s: float) -> str:
+        """What is wrong with a limit above the floor in an obedient node's driver, or ''."""
+        past_s = now_s - self.still_s(node, limit_w)
+        if past_s > FLOOR_S + self._late_s + CLOCK_S:
+            return f"{self._servers[node].name} is at {limit_w:.0f} W, {past_s:.2f} s after the last lease that allowed it"
+        return ""
+
+    def on_the_way(self, node: int, now_s: float) -> list[Sent]:
+        """Grants that may yet arrive and be obeyed."""
+        server, last = self._servers[node], self.obeyed[node]
+        if server.limiter is None:
+            return []
+        newest = last.order if last is not None and last.start == server.start else (0, 0)
+        return [sent for sent in self.sent[node] if sent.start == server.start and sent.order > newest and sent.ends_s > now_s]
