@@ -14,6 +14,7 @@ from gpuwarden.sim.safety.site import Values
 
 SPIKE: Final = (1.5, 0.249)
 TAIL: Final = (1.1, 0.999)
+HOLDS: Final = 16  # limits that a card may not have left yet
 QUICKEST_S: Final = 0.1  # a card obeys a new limit no sooner
 IDLE_SHARE: Final = 0.1
 
@@ -39,7 +40,8 @@ class Cards:
         self.limit_w = self.floor_w.copy()
         self.demand_w = IDLE_SHARE * self.default_w
         self.off = np.zeros(len(classes), bool)
-        self._held_w, self._held_until_s = self.limit_w.copy(), np.zeros(cards)
+        self._held_w, self._held_until_s = np.zeros((HOLDS, cards)), np.zeros((HOLDS, cards))
+        self._turn = [0] * len(classes)
         self._spike_until_s, self._tail_until_s = np.zeros(cards), np.zeros(cards)
         self._changing_until_s = 0.0
         self.power_w = self.demand_w.copy()
@@ -48,13 +50,12 @@ class Cards:
         """The driver has them; the cards follow in their own time."""
         part = slice(int(self.at[node]), int(self.at[node + 1]))
         new_w, old_w = np.asarray(limits_w, float), self.limit_w[part].copy()
-        size = len(new_w)
-        bound_w = np.where(now_s < self._held_until_s[part], np.maximum(self._held_w[part], old_w), old_w)
-        raised, lowered = new_w > old_w, new_w < bound_w
+        size, raised, lowered = len(new_w), new_w > old_w, new_w < old_w
         slow = self._chance.random() < 0.5
         settle_s = np.full(size, self.settle_s) if slow else self._chance.uniform(QUICKEST_S, self.settle_s, size)
-        self._held_w[part] = bound_w
-        self._held_until_s[part] = np.where(lowered, np.maximum(self._held_until_s[part], now_s + settle_s), self._held_until_s[part])
+        if lowered.any():
+            turn = self._turn[node] = (self._turn[node] + 1) % HOLDS
+            self._held_w[turn, part], self._held_until_s[turn, part] = old_w, np.where(lowered, now_s + settle_s, 0.0)
         for until_s, (_, longest_s) in ((self._spike_until_s, SPIKE), (self._tail_until_s, TAIL)):
             lasts_s = longest_s if slow else self._chance.uniform(0.0, longest_s, size)
             until_s[part] = np.where(raised, now_s + lasts_s, until_s[part])
@@ -75,10 +76,8 @@ class Cards:
 
     def held_w(self, now_s: float) -> Values:
         """The limit that each card may yet be obeying."""
-        return np.where(now_s < self._held_until_s, np.maximum(self._held_w, self.limit_w), self.limit_w)
-
-    def changing(self, now_s: float) -> bool:
-        return now_s < self._changing_until_s
+        held_w: Values = np.where(now_s < self._held_until_s, self._held_w, 0.0).max(axis=0)
+        return np.maximum(held_w, self.limit_w)
 
     def fresh(self, now_s: float) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         """Nodes that may yet overshoot a raise."""

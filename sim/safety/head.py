@@ -1,5 +1,6 @@
 """A host with the real controller on it: it may be killed between two actions, stopped and continued, and started anew from its memory."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -49,7 +50,11 @@ class Head:
         self._waiting: list[Event] | None = None  # while it is stopped
         self._dies_after: int | None = None
         self.wall_ns = 10**18
-        self.starts = 0
+        self.since_s = 0.0
+
+    @property
+    def answers(self) -> bool:
+        return self.up and self._waiting is None
 
     @property
     def up(self) -> bool:
@@ -60,7 +65,7 @@ class Head:
         setup = ControllerSetup(self.id, self.memory.epoch(), (site.domain,), (), site.timing, heats=self.memory.heats())
         self._clock = Clock(self._around.chance, self._around.time.now_s)
         self._controller = Controller(setup, self._around.keys)
-        self.starts += 1
+        self.since_s = self._around.time.now_s
 
     def kill(self, after_actions: int = 0) -> None:
         """At once, or in between: after so many more things that last."""
@@ -73,12 +78,12 @@ class Head:
         self._sessions.clear()
 
     def stop(self) -> None:
-        if self.up and self._waiting is None:
-            self._waiting = []
+        if self.up:
+            self._waiting, self.since_s = [], math.inf
 
     def go_on(self) -> None:
         """What came meanwhile is taken in now, in order."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self._waiting, self.since_s = self._waiting, None, self._around.time.now_s
         for event in waiting or ():
             self._step(event)
 

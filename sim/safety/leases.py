@@ -32,7 +32,6 @@ class Leases:
         self._servers, self._late_s = servers, late_s
         self.sent = [deque[Sent](maxlen=KEPT) for _ in servers]
         self.obeyed: list[Sent | None] = [None] * len(servers)
-        self._count = 0
 
     def grant(self, node: int, sealed: bytes) -> Sent:
         """One was sent just now."""
@@ -77,8 +76,9 @@ class Leases:
 
     def on_the_way(self, node: int, now_s: float) -> list[Sent]:
         """Grants that may yet arrive and be obeyed."""
-        server, last = self._servers[node], self.obeyed[node]
+        server = self._servers[node]
         if server.limiter is None:
             return []
-        newest = last.order if last is not None and last.start == server.start else (0, 0)
+        lease = server.limiter.lease
+        newest = (lease.grant.epoch, lease.grant.sequence) if lease is not None else (0, 0)
         return [sent for sent in self.sent[node] if sent.start == server.start and sent.order > newest and sent.ends_s > now_s]

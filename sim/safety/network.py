@@ -72,6 +72,9 @@ class Network:
         if self._chance.random() < 0.5:
             self._send(way, *self._chance.choice(way.kept), late_s=0.0)
 
+    def clear_up(self) -> None:
+        self.weather = Weather()
+
     def heal(self, node: int) -> None:
         """What was held back comes now."""
         way = self.ways[node]

@@ -21,7 +21,10 @@ from gpuwarden.sim.safety.site import USUAL, Site, Values
 from gpuwarden.sim.timeline import Timeline
 
 RECONNECT_S: Final = 1.0
+FINDING_S: Final = 20.0
 CHECK_S: Final = 1.0  # about, between two questions of what would be if all fell silent
+SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
+RECOVERS_S: Final = 4.0
 KNOWN_HUNG_S: Final = 2.5  # in contact, its controller has surely heard by then that its driver hangs
 
 
@@ -32,10 +35,11 @@ class Pace:
     read_s: float
     tick_s: float
     step_s: float
+    settle_s: float  # declared of a class: what a card takes, and how late a limiter may look
 
 
-TEN_HZ: Final = Pace(0.1, 0.1, 0.1)
-ONE_HZ: Final = Pace(1.002, 0.999, 0.25)
+TEN_HZ: Final = Pace(0.1, 0.1, 0.1, 1.0)
+ONE_HZ: Final = Pace(1.002, 0.999, 0.25, 2.5)
 
 
 class Broken(Exception):
@@ -68,22 +72,25 @@ class Row:
     def __init__(self, site: Site, pace: Pace, seed: int) -> None:
         self.site, self.pace, self.time = site, pace, Timeline()
         self.chance, numbers = Random(seed), np.random.default_rng(seed)
-        self.cards = Cards(site.classes, min(1.0, site.classes[0].settle_s), numbers)
+        self.cards = Cards(site.classes, SETTLE_S, numbers)
         self.demand = Demand(self.cards, numbers)
         self.breakers = Breakers(site.elements, numbers)
         self.silence = Silence(site)
         self.told = Told()
         self.lost = USUAL
         self.foreign = 1.0  # of the base load of limits
+        self.findings = True
         self.excused = np.zeros(len(site.names), bool)
+        self.troubled = set[int]()
         keys = {name: self.chance.randbytes(32) for name in site.names}
         self.network = Network(len(site.names), self.time, self.chance)
-        place = Place(self.cards, self.time, self.chance, 1.0, self._report, self._ordered)
+        place = Place(self.cards, self.time, self.chance, self._report, self._ordered)
         self.servers = [Server(n, i, c, keys[n], place) for i, (n, c) in enumerate(zip(site.names, site.classes, strict=True))]
         self.leases = Leases(self.servers, pace.read_s - 0.1)
         self._around = Around(site, keys, self.time, self.chance, self._grant)
         self.head = Head(self._around, "a", Memory())
-        self.heads = [self.head]
+        self.other = Head(self._around, "b", Memory())
+        self.older_memory: Memory | None = None  # as it was before the last start
         self.links = [Link(self.head) for _ in site.names]
         self._floor_w = np.array([made.gpus * made.floor_w for made in site.classes])
         self._check_s = 0.0
@@ -96,16 +103,13 @@ class Row:
             self.time.every(self.pace.read_s, server.read, self.chance.uniform(0.0, self.pace.read_s))
             self.connect_soon(server.number)
         self.time.every(self.pace.step_s, self._advance)
-        self._tick(self.head)
+        for head in (self.head, self.other):
+            self.time.every(self.pace.tick_s, head.tick, self.chance.uniform(0.0, self.pace.tick_s))
+        self.time.every(FINDING_S, self._finding)
 
-    def _tick(self, head: Head) -> None:
-        self.time.every(self.pace.tick_s, head.tick, self.time.now_s + self.chance.uniform(0.0, self.pace.tick_s))
-
-    def second_head(self, memory: Memory) -> Head:
-        head = Head(self._around, "b", memory)
-        self.heads.append(head)
-        self._tick(head)
-        return head
+    def _finding(self) -> None:
+        if self.findings:
+            self.head.hear(FindingArrived(b""))
 
     def _advance(self) -> None:
         now_s, seconds = self.time.now_s, self.pace.step_s
@@ -129,8 +133,9 @@ class Row:
         self.told.checks += 1
         now_s = self.time.now_s
         limits_w = self.cards.sums(self.cards.limit_w)
-        for node in np.flatnonzero((limits_w > self._floor_w + 1.0) & ~self.excused).tolist():
-            if why := self.leases.held_too_long(node, float(limits_w[node]), now_s):
+        obedient = ~self.excused & ~self.cards.off & ~self.demand.parked
+        for node in np.flatnonzero((limits_w > self._floor_w + 1.0) & obedient).tolist():
+            if node not in self.troubled and (why := self.leases.held_too_long(node, float(limits_w[node]), now_s)):
                 self._broken(why)
         if why := self.silence.broken(self.breakers, self.outlook(), self.lost):
             self._broken(why)
@@ -201,14 +206,70 @@ class Row:
             link.session = None
             self.connect_soon(node)
 
-    def kill(self, head: Head, after_actions: int = 0) -> None:
-        head.kill(after_actions)
-        if not head.up:
-            self.orphans(head)
+    def turn_to(self, node: int, head: Head) -> None:
+        """From now on its agent looks for this controller."""
+        self.disconnect(node)
+        self.links[node].head = head
 
-    def orphans(self, head: Head) -> None:
+    def start_head(self) -> None:
+        if not self.head.up:
+            self.older_memory = self.head.memory.copy()
+            self.head.start()
+
+    def kill(self, after_actions: int) -> None:
+        """Soon, if not at once."""
+        self.head.kill(after_actions)
+        if self.head.up:
+            self.time.after(self.pace.tick_s, lambda: self._kill(self.head))
+        else:
+            self._orphans(self.head)
+
+    def kill_other(self) -> None:
+        self._kill(self.other)
+
+    def _kill(self, head: Head) -> None:
+        head.kill()
+        self._orphans(head)
+
+    def _orphans(self, head: Head) -> None:
         """Sessions end with the controller."""
         for node, link in enumerate(self.links):
             if link.head is head and link.session is not None:
                 link.session = None
                 self.connect_soon(node)
+
+    def victim(self, dead: bool = False) -> int | None:
+        """A node that nothing befalls now; `dead`: and that may stop obeying, since no limit has as many of those as were declared."""
+        nodes = [node for node in range(len(self.servers)) if node not in self.troubled and (not dead or self._spare(node))]
+        if not nodes:
+            return None
+        node = self.chance.choice(nodes)
+        self.troubled.add(node)
+        self.excused[node] |= dead
+        return node
+
+    def _spare(self, node: int) -> bool:
+        under = (self.site.shares[USUAL] > 0) & self.excused
+        spare = under.sum(axis=1) < np.array([one.dead_count for one in self.site.elements])
+        return bool(spare[self.site.shares[USUAL][:, node] > 0].all())
+
+    def recovers(self, node: int) -> None:
+        """It obeys again, once limits have been read back, set anew and have settled."""
+        self.time.after(RECOVERS_S + 2 * self.pace.read_s, lambda: self._recovered(node))
+
+    def _recovered(self, node: int) -> None:
+        self.excused[node] = False
+        self.troubled.discard(node)
+
+    def soon_known(self, node: int) -> None:
+        """A node that does not obey is counted apart from the dead once its controller has surely heard."""
+        def look() -> None:
+            if self.servers[node].hung_since_s is not None and self._heard(node):
+                self.excused[node] = False
+
+        self.time.after(KNOWN_HUNG_S + 2 * self.pace.read_s, look)
+
+    def _heard(self, node: int) -> bool:
+        way, link, weather = self.network.ways[node], self.links[node], self.network.weather
+        clear = not (way.cut or way.agent or weather.loss or weather.late_s)
+        return clear and link.session is not None and link.head is self.head and self.head.answers and self.head.since_s < self.time.now_s - KNOWN_HUNG_S

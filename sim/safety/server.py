@@ -40,7 +40,6 @@ class Place:
     cards: Cards
     time: Timeline
     chance: Random
-    settle_s: float
     report: Callable[[int, bytes], None]
     ordered: Callable[[int, Limits], None]
 
