@@ -1,5 +1,6 @@
 """A decision becomes sealed grants, and for each limit that changes a ledger line before them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ def _grant(now_s: float, keeper: Keeper, node: NodeRecord, limit_w: float, autho
     assert report is not None and session is not None, "only a live node is granted anything"
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
     if limit_w > node.standing_w(now_s):
-        node.raised_s = now_s
+        node.overshoots_until_s = math.inf
     node.sequence += 1
     if keeper.mode == Mode.MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)

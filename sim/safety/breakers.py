@@ -1,6 +1,6 @@
 """The true breakers of a site: how warm each is, whether one has tripped, and how long each bore more than its rating."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -9,6 +9,7 @@ from gpuwarden.sim.safety.site import Element, Values
 
 ROUNDING: Final = 1.0 + 1e-6
 BANDS: Final = (1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5)  # load ratios from which seconds over the rating are told
+SETTLED_S: Final = 120.0
 HOT_SHARE: Final = 0.95  # of the trip: nobody knows at the start how warm a breaker is
 
 
@@ -23,6 +24,8 @@ class Breakers:
         self._contract = np.array([one.kind == "contract" for one in elements])
         thermal = np.array([one.kind == "thermal" for one in elements])
         self.heat: Values = np.where(thermal, chance.uniform(0.0, HOT_SHARE, len(elements)) * np.where(thermal, self.trip, 0.0), 0.0)
+        self.hottest = 0.0
+        self._settled_s = 0.0
         self.over_s = np.zeros((len(BANDS), len(elements)))
         self.longest_s = np.zeros((len(BANDS), len(elements)))
         self._stretch_s = np.zeros((len(BANDS), len(elements)))
@@ -36,12 +39,19 @@ class Breakers:
         """What the load of `seconds` has broken, or ''."""
         ratio = load_w / self.rating_w
         self.heat = self.after(self.heat, ratio, seconds)
+        self._warm(seconds)
         over = ratio > 1.0
         if over.any():
             self._tally(ratio, seconds)
         elif self._stretch_s.any():
             self._stretch_s[:] = 0.0
         return self.broken(self.heat, ratio)
+
+    def _warm(self, seconds: float) -> None:
+        """How near to a trip any came, once what all began with has had time to go."""
+        self._settled_s += seconds
+        if self._settled_s > SETTLED_S:
+            self.hottest = max(self.hottest, float((self.heat / self.trip).max()))
 
     def broken(self, heat: Values, ratio: Values) -> str:
         past = (heat >= self.trip) | (ratio > self.ceiling * ROUNDING)
@@ -58,8 +68,3 @@ class Breakers:
         self.over_s += above * seconds
         self._stretch_s = (self._stretch_s + seconds) * above
         np.maximum(self.longest_s, self._stretch_s, out=self.longest_s)
-
-    def curve(self) -> Mapping[float, float]:
-        """Load ratio to the shortest time in which a thermal one of these would trip from hot, s; those that it never trips are left out."""
-        thermal = [one for one in self.elements if one.kind == "thermal"]
-        return {band: min((one.trip / (band * band - 1.0) for one in thermal), default=np.inf) for band in BANDS if band > 1.0}

@@ -8,7 +8,7 @@ from typing import Final
 from gpuwarden.proto.lease_pb2 import Grant, Sealed
 from gpuwarden.sim.safety.server import Limits, Server
 
-KEPT: Final = 64
+KEPT: Final = 200
 SAME_W: Final = 0.5
 CLOCK_S: Final = 0.05  # a clock that changes its rate, over a lease
 FLOOR_S: Final = 1.0  # within it after the end of its lease a node is at its floor (ARCHITECTURE: what happens when)
@@ -41,25 +41,40 @@ class Leases:
         self.sent[node].append(made)
         return made
 
-    def ordered(self, node: int, limits_w: Limits, floor_w: float, now_s: float) -> str:
-        """A limiter orders its driver to set this: what is wrong with that, or ''."""
-        limit_w, server = sum(limits_w), self._servers[node]
-        if limit_w <= floor_w + SAME_W:
+    def heard(self, node: int, now_s: float) -> str:
+        """A limiter has been told something: what is wrong with the lease that it has now, or ''."""
+        sent, last, server = self._in_force(node), self.obeyed[node], self._servers[node]
+        if sent is None:
+            return f"{server.name} obeys what nobody granted" if server.limiter is not None and server.limiter.lease is not None else ""
+        self.obeyed[node] = sent
+        if sent is last:
             return ""
-        for sent in reversed(self.sent[node]):
-            if abs(sent.limit_w - limit_w) <= SAME_W and sent.start == server.start and sent.ends_s + CLOCK_S > now_s:
-                return self._in_order(node, sent, now_s)
-        return f"{server.name} sets {limit_w:.0f} W, which no running grant allows"
-
-    def _in_order(self, node: int, sent: Sent, now_s: float) -> str:
-        last, self.obeyed[node] = self.obeyed[node], sent
+        if sent.ends_s + CLOCK_S < now_s:
+            return f"{server.name} takes a grant {now_s - sent.ends_s:.2f} s after its lease has ended"
         if last is None or last.start != sent.start:
             return ""
         if sent.order < last.order:
-            return f"{self._servers[node].name} obeys grant {sent.order} after {last.order}"
+            return f"{server.name} obeys grant {sent.order} after {last.order}"
         if sent.controller != last.controller and now_s < last.ends_s - CLOCK_S:
-            return f"{self._servers[node].name} obeys {sent.controller} while a lease of {last.controller} runs"
+            return f"{server.name} obeys {sent.controller} while a lease of {last.controller} runs"
         return ""
+
+    def ordered(self, node: int, limits_w: Limits, floor_w: float) -> str:
+        """A limiter orders its driver to set this: what is wrong with that, or ''."""
+        limit_w, sent = sum(limits_w), self._in_force(node)
+        if limit_w <= floor_w + SAME_W or (sent is not None and limit_w <= sent.limit_w + SAME_W):
+            return ""
+        return f"{self._servers[node].name} sets {limit_w:.0f} W, which its grant does not allow"
+
+    def _in_force(self, node: int) -> Sent | None:
+        """The grant that a limiter last obeyed, as it was sent; None if it was not."""
+        limiter = self._servers[node].limiter
+        if limiter is None or limiter.lease is None:
+            return None
+        grant = limiter.lease.grant
+        order, start = (grant.epoch, grant.sequence), self._servers[node].start
+        of_it = (s for s in reversed(self.sent[node]) if s.order == order and s.controller == grant.controller_id and s.start == start)
+        return next(of_it, None)
 
     def still_s(self, node: int, limit_w: float) -> float:
         """Until when any grant sent allows this limit, true time."""

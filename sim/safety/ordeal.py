@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.sim.safety.faults import FAULTS
+from gpuwarden.sim.safety import wishes
+from gpuwarden.sim.safety.faults import FAULTS, Heal
 from gpuwarden.sim.safety.row import Broken, Pace, Row
 from gpuwarden.sim.safety.site import site_of
 
@@ -22,6 +23,7 @@ class Outcome:
 
     seed: int
     policy: str
+    pace: str
     broken: str = ""
     passed_s: float = 0.0
     above_s: float = 0.0
@@ -33,7 +35,10 @@ class Outcome:
     checks: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     over_s: tuple[float, ...] = ()
+    """Of all limits, above each of `breakers.BANDS`; `longest_s`: at most in one go."""
     longest_s: tuple[float, ...] = ()
+    hottest: float = 0.0
+    """How near to its trip any breaker came, in a share of it."""
 
 
 class _Deck:
@@ -61,7 +66,7 @@ class _Deck:
                 break
         row.time.after(row.chance.uniform(*NEXT_S), self._next)
 
-    def _healer(self, place: str, heal: "object") -> "object":
+    def _healer(self, place: str, heal: Heal) -> Heal:
         def healed() -> None:
             self._busy.discard(place)
             heal()
@@ -70,18 +75,20 @@ class _Deck:
 
 
 def undergo(seed: int, policy: str, pace: Pace, seconds: float, faults: Sequence[str] = tuple(FAULTS)) -> Outcome:
-    """Of one seed."""
-    row = Row(site_of(np.random.default_rng(seed), policy, pace.settle_s), pace, seed)
-    outcome = Outcome(seed, policy, servers=len(row.servers), levels=row.site.levels)
-    _Deck(row, faults, outcome)
-    began_s = time.process_time()
-    try:
-        row.time.run(seconds)
-    except Broken as why:
-        outcome.broken = str(why)
+    """Of one seed, which decides on everything that is left to chance."""
+    outcome, began_s = Outcome(seed, policy, pace.name), time.process_time()
+    with wishes.known(seed):
+        row = Row(site_of(np.random.default_rng(seed), policy, pace.settle_s), pace, seed)
+        outcome.servers, outcome.levels = len(row.servers), row.site.levels
+        _Deck(row, faults, outcome)
+        try:
+            row.time.run(seconds)
+        except Broken as why:
+            outcome.broken = str(why)
     outcome.cpu_s = time.process_time() - began_s
     told, breakers = row.told, row.breakers
     outcome.passed_s, outcome.above_s = told.passed_s, told.above_s
     outcome.reports, outcome.grants, outcome.checks = told.reports, told.grants, told.checks
+    outcome.hottest = breakers.hottest
     outcome.over_s, outcome.longest_s = tuple(breakers.over_s.sum(axis=1).tolist()), tuple(breakers.longest_s.max(axis=1).tolist())
     return outcome

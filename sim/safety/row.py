@@ -1,7 +1,6 @@
 """A site in virtual time: real limiters, real controllers, the network between them, and what truly is drawn; stops at the first broken word."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -17,13 +16,14 @@ from gpuwarden.sim.safety.memory import Memory
 from gpuwarden.sim.safety.network import Network
 from gpuwarden.sim.safety.server import SET_S, Limits, Place, Server
 from gpuwarden.sim.safety.silence import Outlook, Silence
-from gpuwarden.sim.safety.site import USUAL, Site, Values
+from gpuwarden.sim.safety.site import USUAL, Site
 from gpuwarden.sim.timeline import Timeline
 
 RECONNECT_S: Final = 1.0
 FINDING_S: Final = 20.0
 CHECK_S: Final = 1.0  # about, between two questions of what would be if all fell silent
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
+DIES_S: Final = 0.15  # if it has not done so much by then
 RECOVERS_S: Final = 4.0
 KNOWN_HUNG_S: Final = 2.5  # in contact, its controller has surely heard by then that its driver hangs
 
@@ -32,14 +32,15 @@ KNOWN_HUNG_S: Final = 2.5  # in contact, its controller has surely heard by then
 class Pace:
     """How often things happen, s. Limiters are late rather than early, the controller early rather than late."""
 
+    name: str
     read_s: float
     tick_s: float
     step_s: float
     settle_s: float  # declared of a class: what a card takes, and how late a limiter may look
 
 
-TEN_HZ: Final = Pace(0.1, 0.1, 0.1, 1.0)
-ONE_HZ: Final = Pace(1.002, 0.999, 0.25, 2.5)
+TEN_HZ: Final = Pace("10 Hz", 0.1, 0.1, 0.1, 1.0)
+ONE_HZ: Final = Pace("1 Hz", 1.002, 0.999, 0.25, 2.5)
 
 
 class Broken(Exception):
@@ -52,7 +53,6 @@ class Told:
 
     passed_s: float = 0.0
     above_s: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
     grants: int = 0
     reports: int = 0
     checks: int = 0
@@ -121,7 +121,7 @@ class Row:
             self._broken(why)
         wanted_w = bases_w[-1] + float(shares[-1] @ self.cards.wanted_w())
         self.told.passed_s += seconds
-        self.told.above_s += seconds * (wanted_w > self.breakers.rating_w[-1])
+        self.told.above_s += seconds if wanted_w > self.breakers.rating_w[-1] else 0.0
         if now_s >= self._check_s:
             self._check_s = now_s + self.chance.uniform(0.0, 2 * CHECK_S)
             self._check()
@@ -168,7 +168,7 @@ class Row:
         return server.hung_since_s is not None and not self.excused[server.number]
 
     def _ordered(self, node: int, limits_w: Limits) -> None:
-        if why := self.leases.ordered(node, limits_w, float(self._floor_w[node]), self.time.now_s):
+        if why := self.leases.ordered(node, limits_w, float(self._floor_w[node])):
             self._broken(why)
 
     def _report(self, node: int, sealed: bytes) -> None:
@@ -182,8 +182,12 @@ class Row:
     def _grant(self, node: int, head: Head, session: int, sealed: bytes) -> None:
         self.told.grants += 1
         self.leases.grant(node, sealed)
-        server = self.servers[node]
-        self.network.carry(node, server.hear, sealed)
+        self.network.carry(node, lambda message: self._hear(node, message), sealed)
+
+    def _hear(self, node: int, sealed: bytes) -> None:
+        self.servers[node].hear(sealed)
+        if why := self.leases.heard(node, self.time.now_s):
+            self._broken(why)
 
     def connect_soon(self, node: int) -> None:
         self.time.after(self.chance.uniform(0.0, RECONNECT_S), lambda: self._connect(node))
@@ -193,7 +197,7 @@ class Row:
         link, way = self.links[node], self.network.ways[node]
         if link.session is not None:
             return
-        if link.head.up and not way.cut and way.agent != "hung":
+        if link.head.up and not way.cut and way.agent != "hung" and not self.cards.off[node]:
             link.session = link.head.open(node)
         else:
             self.connect_soon(node)
@@ -220,7 +224,7 @@ class Row:
         """Soon, if not at once."""
         self.head.kill(after_actions)
         if self.head.up:
-            self.time.after(self.pace.tick_s, lambda: self._kill(self.head))
+            self.time.after(DIES_S, lambda: self._kill(self.head))
         else:
             self._orphans(self.head)
 

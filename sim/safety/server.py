@@ -51,7 +51,7 @@ class Server:
         self.name, self.number, self._made, self._key, self._place = name, number, made, key, place
         self._cards = tuple(Card(f"{name}-{gpu}", made.default_w, made.floor_w / 2, made.default_w) for gpu in range(made.gpus))
         self.clock = Clock(place.chance, place.time.now_s)
-        self._remembered: tuple[int, "Mode.ValueType"] = 0, Mode.MODE_AUTO
+        self._remembered: tuple[int, Mode.ValueType] = 0, Mode.MODE_AUTO
         self.limiter: Limiter | None = None
         self.start = ""
         self.hung_since_s: float | None = None

@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 
 ROOT: Final = "row"
 USUAL: Final = ""
+TRIPS: Final = (6.0, 11.0, 25.0)
 OVERLOADS: Final = (1.2, 1.35, 1.6, 2.0)  # points of the curve that the maker prints
 ENDLESS_S: Final = 1e9  # a time constant so long that nothing cools by itself
 TIME_CONSTANTS_S: Final = (120.0, 248.0, 900.0, ENDLESS_S)
@@ -225,7 +226,7 @@ def _default_w(made: NodeClass) -> float:
 
 def _element(chance: np.random.Generator, limit: LimitConfig, dead: int) -> tuple[Element, LimitConfig]:
     """What stands there, and the limit as it is written: the curve of the thing itself, which is the lower edge of a maker's band."""
-    trip, tau_s = float(chance.choice([6.0, 11.0, 25.0])), float(chance.choice(TIME_CONSTANTS_S))
+    trip, tau_s = float(chance.choice(TRIPS)), float(chance.choice(TIME_CONSTANTS_S))
     ceiling = float(chance.choice([1.25, 1.4, 1.6]))
     if limit.kind == "hard":
         return Element(limit.name, "hard", limit.rating_w, ENDLESS_S, math.inf, 1.0, dead), limit

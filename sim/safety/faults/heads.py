@@ -43,11 +43,15 @@ def crash_loop(row: Row) -> Heal | None:
 
 
 def two(row: Row) -> Heal | None:
-    """A second controller on a copy of the ledger, or on none, and some or all of the agents go over to it."""
+    """A second controller on a copy of the ledger, or on none, and some or all of the agents go over to it. The first may start anew at the
+    same time."""
     row.other.memory = row.chance.choice([row.head.memory.copy, Memory])()
+    if row.chance.random() < 0.4:
+        row.kill(0)
+        row.start_head()
     row.other.start()
-    nodes = range(len(row.servers))
-    gone = [node for node in nodes if row.chance.random() < row.chance.choice([0.4, 0.6, 1.0])]
+    share = row.chance.choice([0.4, 0.6, 1.0])
+    gone = [node for node in range(len(row.servers)) if row.chance.random() < share]
     for node in gone:
         row.turn_to(node, row.other)
 

@@ -62,8 +62,8 @@ def limits_reset(row: Row) -> Heal | None:
 
 
 def limits_lowered(row: Row) -> Heal | None:
-    """Which the limiter undoes as well."""
-    node = row.victim()
+    """Which the limiter undoes as well: a raise of which no controller knows."""
+    node = row.victim(dead=True)
     if node is None:
         return None
     row.servers[node].set_by_others(row.site.classes[node].floor_w / 2)
