@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.sim.safety.site import Values
@@ -79,9 +80,9 @@ class Cards:
         held_w: Values = np.where(now_s < self._held_until_s, self._held_w, 0.0).max(axis=0)
         return np.maximum(held_w, self.limit_w)
 
-    def fresh(self, now_s: float) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def fresh(self, now_s: float) -> NDArray[np.bool_]:
         """Nodes that may yet overshoot a raise."""
-        flags: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.logical_or.reduceat(now_s < self._tail_until_s, self.at[:-1])
+        flags: NDArray[np.bool_] = np.logical_or.reduceat(now_s < self._tail_until_s, self.at[:-1])
         return flags
 
     def sensors_w(self) -> Values:

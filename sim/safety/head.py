@@ -29,13 +29,13 @@ DURABLE: Final = (RememberEpoch, RememberHeat, SendGrant, WriteLedger)
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """`grant(node, session, sealed)`: sent by a head."""
+    """`grant(node, sealed)`: a head has sent one."""
 
     site: Site
     keys: Mapping[str, bytes]
     time: Timeline
     chance: Random
-    grant: Callable[[int, "Head", int, bytes], None]
+    grant: Callable[[int, bytes], None]
 
 
 class Head:
@@ -119,7 +119,7 @@ class Head:
             case RememberHeat(heats):
                 self.memory.remember_heats(heats)
             case SendGrant(session, sealed) if session in self._sessions:
-                self._around.grant(self._sessions[session], self, session, sealed)
+                self._around.grant(self._sessions[session], sealed)
         if self._dies_after is not None and isinstance(action, DURABLE):
             self._dies_after -= 1
             if self._dies_after <= 0:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.sim.safety.breakers import Breakers
 from gpuwarden.sim.safety.site import USUAL, Site, Values
+
+Flags = NDArray[np.bool_]
 
 STEP_S: Final = 0.25
 SPIKE: Final = (1.5, 0.25)
@@ -19,11 +22,11 @@ TAIL: Final = (1.1, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """`pieces`: (limit of each node in W, until when from now) that it may be obeying; inf: for ever. `fresh`: may overshoot. `off`: draws nothing."""
+    """`pieces`: (limit of each node in W, until when from now) that it may be obeying; inf: for ever. `fresh`: may overshoot. On `idle` ones nothing works."""
 
     pieces: tuple[tuple[Values, Values], ...]
-    fresh: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-    off: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    fresh: Flags
+    idle: Flags
 
 
 class Silence:
@@ -54,17 +57,17 @@ class Silence:
             for piece_w, piece_ends_s in outlook.pieces:
                 limit_w = np.maximum(limit_w, np.where(piece_ends_s > from_s, piece_w, 0.0))
             over = SPIKE[0] if from_s < SPIKE[1] else TAIL[0] if from_s < TAIL[1] else 1.0
-            load_w = self._load_w(limit_w, np.where(outlook.fresh, over, 1.0), outlook.off, case)
+            load_w = self._load_w(limit_w, np.where(outlook.fresh, over, 1.0), outlook.idle, case)
             heat = breakers.after(heat, load_w / breakers.rating_w, min(until_s - from_s, 1e6))
             if why := breakers.broken(heat, load_w / breakers.rating_w):
                 return f"{from_s:.2f} s on {why}"
         return ""
 
-    def _load_w(self, limit_w: Values, over: Values, off: "np.ndarray[tuple[int], np.dtype[np.bool_]]", case: str) -> Values:
+    def _load_w(self, limit_w: Values, over: Values, idle: Flags, case: str) -> Values:
         shares = self._shares[case]
-        steady_w = self._base_w + self._gain * np.where(off, self._floor_w, limit_w)
+        steady_w = self._base_w + self._gain * np.where(idle, self._floor_w, limit_w)
         extra_w = shares * np.maximum(self._base_w + self._gain * self._default_w - steady_w, 0.0)
-        overshoot_w = self._gain * (over - 1.0) * np.where(off, 0.0, limit_w)
+        overshoot_w = self._gain * (over - 1.0) * np.where(idle, 0.0, limit_w)
         load_w: Values = self._bases_w[case] + shares @ (steady_w + overshoot_w) + self._dearest(extra_w)
         return load_w
 

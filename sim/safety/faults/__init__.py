@@ -1,7 +1,7 @@
 """What befalls a simulated row: a new fault is one function in one of these files, and one line in the table.
 
 A function strikes and returns how to heal it, or None where it cannot strike now. No fault goes beyond what the operator declares: nodes
-that do not obey are excused first, of which `Row.excuse` allows no more under any limit than are declared dead.
+that do not obey are excused first, of which `Excuses` allows no more under any limit than are declared dead.
 """
 
 from collections.abc import Callable, Mapping

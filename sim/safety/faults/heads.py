@@ -53,12 +53,12 @@ def two(row: Row) -> Heal | None:
     share = row.chance.choice([0.4, 0.6, 1.0])
     gone = [node for node in range(len(row.servers)) if row.chance.random() < share]
     for node in gone:
-        row.turn_to(node, row.other)
+        row.sessions.turn_to(node, row.other)
 
     def heal() -> None:
-        row.kill_other()
+        row.end_head(row.other)
         for node in gone:
-            row.turn_to(node, row.head)
+            row.sessions.turn_to(node, row.head)
 
     return heal
 

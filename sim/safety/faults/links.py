@@ -21,7 +21,7 @@ def _join(row: Row, nodes: list[int], ends: bool) -> None:
     for node in nodes:
         row.network.heal(node)
         if ends:
-            row.disconnect(node)
+            row.sessions.end(node)
 
 
 def lost(row: Row) -> Heal | None:

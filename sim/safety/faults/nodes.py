@@ -22,7 +22,7 @@ def _nothing() -> None:
 
 def limiter_killed(row: Row) -> Heal | None:
     """Its unit sets the floor within a second or so, and starts it again."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     server = row.servers[node]
@@ -33,7 +33,7 @@ def limiter_killed(row: Row) -> Heal | None:
 
 def limiter_dead(row: Row) -> Heal | None:
     """Nothing like its unit runs there: the last limits stay."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     server = row.servers[node]
@@ -43,7 +43,7 @@ def limiter_dead(row: Row) -> Heal | None:
 
 def limits_reset(row: Row) -> Heal | None:
     """To the default, behind the limiter's back, again and again."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     over = [False]
@@ -63,7 +63,7 @@ def limits_reset(row: Row) -> Heal | None:
 
 def limits_lowered(row: Row) -> Heal | None:
     """Which the limiter undoes as well: a raise of which no controller knows."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     row.servers[node].set_by_others(row.site.classes[node].floor_w / 2)
@@ -72,7 +72,7 @@ def limits_lowered(row: Row) -> Heal | None:
 
 def rack_reboots(row: Row) -> Heal | None:
     """All at once. Each comes up with the driver's default, and is given work once its limiter has set the floor."""
-    nodes = [node for node in row.chance.choice(row.site.racks) if node not in row.troubled]
+    nodes = [node for node in row.chance.choice(row.site.racks) if node not in row.excuses.troubled]
     for node in nodes:
         _down(row, node)
     return lambda: [_up(row, node, row.chance.uniform(1.5, 8.0)) for node in nodes] and None
@@ -80,7 +80,7 @@ def rack_reboots(row: Row) -> Heal | None:
 
 def reboots_into_work(row: Row) -> Heal | None:
     """One node that works at the driver's default before its limiter runs."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     _down(row, node)
@@ -88,12 +88,12 @@ def reboots_into_work(row: Row) -> Heal | None:
 
 
 def _down(row: Row, node: int) -> None:
-    row.troubled.add(node)
+    row.excuses.troubled.add(node)
     row.servers[node].end()
     row.servers[node].hung_since_s = None
     row.cards.off[node] = True
     row.demand.park(node, True)
-    row.disconnect(node)
+    row.sessions.end(node)
 
 
 def _up(row: Row, node: int, idle_s: float) -> None:
@@ -105,7 +105,7 @@ def _up(row: Row, node: int, idle_s: float) -> None:
 
 def driver_reloaded(row: Row) -> Heal | None:
     """Nothing works on its cards meanwhile; its limits are back at the default."""
-    node = row.victim()
+    node = row.excuses.victim()
     if node is None:
         return None
     row.demand.park(node, True)
@@ -115,7 +115,7 @@ def driver_reloaded(row: Row) -> Heal | None:
 
 def driver_hung(row: Row) -> Heal | None:
     """It is one of the dead nodes until its controller has surely heard."""
-    node = row.victim(dead=True)
+    node = row.excuses.victim(dead=True)
     if node is None:
         return None
     row.servers[node].hang()
