@@ -75,7 +75,7 @@ class NodeRecord:
         self._follow_rise(now_s, power_w)
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         requested_w = math.fsum(card.requested_w for card in report.cards)
-        self._follow_raise(now_s, requested_w)
+        self._follow_raise(now_s, report, requested_w)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False
@@ -125,11 +125,13 @@ class NodeRecord:
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
 
-    def _follow_raise(self, now_s: float, requested_w: float) -> None:
-        """However late a raise arrives, it overshoots from then on. Outside auto nothing of ours is requested."""
-        if self.exposure.known and requested_w < self.granted_w - SAME_W:
+    def _follow_raise(self, now_s: float, report: PowerReport, requested_w: float) -> None:
+        """However late a raise arrives, it overshoots from then on; and whoever has no lease is raised by the next grant. Outside auto nothing of
+        ours is requested."""
+        arrived = requested_w >= self.granted_w - SAME_W and report.HasField("grant")
+        if self.exposure.known and not arrived:
             self.overshoots_until_s = math.inf
-        elif self.overshoots_until_s == math.inf and requested_w >= self.granted_w - SAME_W:
+        elif self.overshoots_until_s == math.inf and arrived and report.HasField("confirmed_for_s"):
             self.overshoots_until_s = now_s + SETTLING_S
 
     def _follow_peak(self, now_s: float, power_w: float) -> None:

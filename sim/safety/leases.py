@@ -23,6 +23,7 @@ class Sent:
     start: str
     controller: str
     order: tuple[int, int]
+    stamp_s: float  # of the report that it answers, on the limiter's clock
 
 
 class Leases:
@@ -37,7 +38,7 @@ class Leases:
         """One was sent just now."""
         grant = Grant.FromString(Sealed.FromString(sealed).payload)
         ends_s = self._servers[node].clock.true_s(grant.echo_stamp_s + grant.lease_s)
-        made = Sent(sum(grant.limits_w), ends_s, grant.echo_limiter_start, grant.controller_id, (grant.epoch, grant.sequence))
+        made = Sent(sum(grant.limits_w), ends_s, grant.echo_limiter_start, grant.controller_id, (grant.epoch, grant.sequence), grant.echo_stamp_s)
         self.sent[node].append(made)
         return made
 
@@ -90,10 +91,13 @@ class Leases:
         return ""
 
     def on_the_way(self, node: int, now_s: float) -> list[Sent]:
-        """Grants that may yet arrive and be obeyed."""
+        """Grants that may yet arrive and be obeyed. Who has gone to its floor obeys none that was given by one who had not heard of that."""
         server = self._servers[node]
         if server.limiter is None:
             return []
-        lease = server.limiter.lease
-        newest = (lease.grant.epoch, lease.grant.sequence) if lease is not None else (0, 0)
-        return [sent for sent in self.sent[node] if sent.start == server.start and sent.order > newest and sent.ends_s > now_s]
+        lease, newest, since_s = server.limiter.lease, (0, 0), 0.0
+        if lease is not None:
+            newest = lease.grant.epoch, lease.grant.sequence
+            since_s = lease.ends_s if server.clock.local_s(now_s) >= lease.ends_s else 0.0
+        mine = (sent for sent in self.sent[node] if sent.start == server.start and sent.ends_s > now_s)
+        return [sent for sent in mine if sent.order > newest and sent.stamp_s >= since_s]
