@@ -32,10 +32,11 @@ class Cards:
         self.floor_w = np.array([made.floor_w for made in classes])[self.node_of]
         error = np.array([made.gain_error for made in classes])[self.node_of]
         cards = len(self.default_w)
-        # Half of all sensors are as far off as was declared, which is what adds up; the rest anywhere.
-        worst = chance.random(cards) < 0.5
+        # Of every other site all is as far off as was declared, which is what adds up; of the others some of it.
+        edge = bool(chance.random() < 0.5)
+        worst = edge | (chance.random(cards) < 0.3)
         self.gain: Values = np.where(worst, 1 / (1 + error), chance.uniform(1 / (1 + error), 1 + error))
-        self.slope = np.array([made.slope for made in classes]) * np.where(chance.random(len(classes)) < 0.5, 1.0, 0.97)
+        self.slope = np.array([made.slope for made in classes]) * np.where(edge | (chance.random(len(classes)) < 0.3), 1.0, 0.97)
         self.base_w = np.array([made.base_w for made in classes])
         self.host_share = np.ones(len(classes))
         self.limit_w = self.floor_w.copy()

@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 ROOT: Final = "row"
 USUAL: Final = ""
-TRIPS: Final = (6.0, 11.0, 25.0)
+TRIPS: Final = (4.0, 7.0, 11.0)  # seconds, from hot: 11 is what the product takes where nothing is written
 OVERLOADS: Final = (1.2, 1.35, 1.6, 2.0)  # points of the curve that the maker prints
 ENDLESS_S: Final = 1e9  # a time constant so long that nothing cools by itself
 TIME_CONSTANTS_S: Final = (120.0, 248.0, 900.0, ENDLESS_S)
@@ -208,7 +208,7 @@ def _rated(
             extra_w = np.sort(of_case[place] * (defaults_w - floors_w))[-dead:].sum()
             least_w = max(least_w, float(of_case[place] @ floors_w + extra_w + bases_w[case][place]))
             most_w = max(most_w, float(of_case[place] @ defaults_w + bases_w[case][place]))
-        part = chance.uniform(0.1, 0.4) if limit.name == ROOT else chance.uniform(0.1, 0.8)
+        part = chance.uniform(0.1, 0.4) if limit.name == ROOT else chance.uniform(0.2, 1.0)
         rating_w = 1.001 * least_w + float(part) * max(0.0, most_w - least_w)
         ratings_w[limit.name] = min(rating_w, ratings_w[parents[limit.name]]) if limit.name != ROOT else rating_w
         made.append(_element(chance, replace(limit, rating_w=ratings_w[limit.name], dead_nodes=None), dead))
@@ -227,7 +227,7 @@ def _default_w(made: NodeClass) -> float:
 def _element(chance: np.random.Generator, limit: LimitConfig, dead: int) -> tuple[Element, LimitConfig]:
     """What stands there, and the limit as it is written: the curve of the thing itself, which is the lower edge of a maker's band."""
     trip, tau_s = float(chance.choice(TRIPS)), float(chance.choice(TIME_CONSTANTS_S))
-    ceiling = float(chance.choice([1.25, 1.4, 1.6]))
+    ceiling = float(chance.choice([1.3, 1.6, 2.0]))
     if limit.kind == "hard":
         return Element(limit.name, "hard", limit.rating_w, ENDLESS_S, math.inf, 1.0, dead), limit
     if limit.kind == "contract":

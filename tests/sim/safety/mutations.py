@@ -21,7 +21,7 @@ from gpuwarden.controller.power.topology import Branch
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, unseal
-from gpuwarden.proto.lease_pb2 import Grant
+from gpuwarden.proto.lease_pb2 import Grant, PowerReport
 
 
 def raise_before_cut(patch: pytest.MonkeyPatch) -> None:
@@ -101,8 +101,8 @@ def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
     """A raise that has not arrived within a second does not overshoot any more."""
     follow = NodeRecord._follow_raise
 
-    def soon_over(self: NodeRecord, now_s: float, requested_w: float) -> None:
-        follow(self, now_s, requested_w)
+    def soon_over(self: NodeRecord, now_s: float, report: PowerReport, requested_w: float) -> None:
+        follow(self, now_s, report, requested_w)
         self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
 
     patch.setattr(NodeRecord, "_follow_raise", soon_over)
