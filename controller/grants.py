@@ -1,5 +1,6 @@
 """A decision becomes sealed grants, and for each limit that changes a ledger line before them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -64,7 +65,7 @@ def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) 
     assert report is not None and session is not None, "only a live node is granted anything"
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
     if limit_w > node.standing_w(now_s):
-        node.raised_s = now_s
+        node.overshoots_until_s = math.inf
     node.sequence += 1
     if limit_w != node.granted_w:
         node.asks(now_s)

@@ -49,6 +49,7 @@ from gpuwarden.controller.view import snapshot
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.control_pb2 import GetClusterResponse
+from gpuwarden.proto.lease_pb2 import PowerReport
 
 URGENT_DECISIONS = 2  # of a domain from one tick to the next, so that a row whose power jumps everywhere costs no more than three times the usual
 PUBLISH_S = 0.95  # snapshots are this far apart
@@ -174,13 +175,18 @@ class Controller:
             yield from self._decide(now_s, keeper)
 
     def _overtaken(self, node: NodeRecord) -> list[Action]:
-        """A limiter that has obeyed a higher epoch than ours would refuse us for ever."""
+        """Somebody else has granted meanwhile. A limiter that has obeyed a higher epoch than ours would refuse us for ever; one that has
+        obeyed ours from another tells that two began at once, or that we began from an older ledger."""
         assert node.report is not None
-        if node.report.epoch <= self._authority.epoch:
+        if node.report.epoch < self._authority.epoch or (node.report.epoch == self._authority.epoch and self._ours(node, node.report)):
             return []
         for keeper in self.keepers.values():
             keeper.loads.forget_heat()
         return self._new_epoch(node.report.epoch, f"{node.name} has obeyed epoch {node.report.epoch}")
+
+    def _ours(self, node: NodeRecord, report: PowerReport) -> bool:
+        """A limiter that has obeyed our epoch has it from us."""
+        return node.sequence > 0 and not (report.HasField("grant") and report.grant.controller_id != self._authority.controller_id)
 
     def _new_epoch(self, past: int, reason: str) -> list[Action]:
         self._authority.epoch = past + 1

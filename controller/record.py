@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 
 from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
 from gpuwarden.proto.lease_pb2 import PowerReport
@@ -44,7 +45,7 @@ class NodeRecord:
     clock_hz: float = 0.0  # that its clocks are granted to run at; 0: they are not locked
     clock_max_hz: float = 0.0  # that they can be locked to; 0: they cannot
     sequence: int = 0
-    raised_s: float = -math.inf  # when a raise was last under way
+    overshoots_until_s: float = -math.inf  # after a raise; inf: it may yet arrive
     peak_w: float = math.nan
     power_w: float = math.nan  # newest reading; NaN if a card does not answer
     limit_w: float = math.nan  # as read back
@@ -87,8 +88,7 @@ class NodeRecord:
         self.clock_max_hz = report.clock_max_hz
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         requested_w = math.fsum(card.requested_w for card in report.cards)
-        if self.exposure.known and requested_w < self.granted_w - SAME_W:  # outside auto nothing of ours is requested
-            self.raised_s = now_s  # a raise has yet to arrive, and to overshoot
+        self._follow_raise(now_s, report, requested_w)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.answered = report, now_s, False
@@ -138,6 +138,15 @@ class NodeRecord:
         rise_w = power_w - min(self._just_before_w(now_s))
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
+
+    def _follow_raise(self, now_s: float, report: PowerReport, requested_w: float) -> None:
+        """However late a raise arrives, it overshoots from then on; and whoever has no lease is raised by the next grant. Outside auto nothing of
+        ours is requested."""
+        arrived = requested_w >= self.granted_w - SAME_W and report.HasField("grant")
+        if self.exposure.known and not arrived:
+            self.overshoots_until_s = math.inf
+        elif self.overshoots_until_s == math.inf and arrived and report.HasField("confirmed_for_s"):
+            self.overshoots_until_s = now_s + SETTLING_S
 
     def _follow_peak(self, now_s: float, power_w: float) -> None:
         faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)

@@ -37,7 +37,7 @@ class Past:
     epoch: int
     newest: Lease | None  # obeyed last, whether or not it still runs
     cards: int
-    first_stamp_s: float  # of the oldest report that may be answered
+    first_stamp_s: float  # of the oldest report that may be answered: of this start, and since a lease last ended
     last_stamp_s: float  # of the newest report sent
 
 
@@ -78,10 +78,10 @@ def _check_form(grant: Grant, past: Past) -> None:
 def _check_order(grant: Grant, past: Past, now_s: float) -> None:
     if grant.echo_limiter_start != past.limiter_start:
         raise Refused(f"echo_limiter_start: answers a report of {grant.echo_limiter_start!r}, this start is {past.limiter_start!r}")
+    if now_s >= (ends_s := grant.echo_stamp_s + grant.lease_s):  # in any mode: what is kept back and told later orders nothing
+        raise Refused(f"lease_s: the grant's {grant.lease_s:g} s ended {now_s - ends_s:.3f} s ago")
     if not past.first_stamp_s <= grant.echo_stamp_s <= past.last_stamp_s:
-        raise Refused(f"echo_stamp_s: {grant.echo_stamp_s:.3f} is no report of this limiter")
-    if (late_s := now_s - grant.echo_stamp_s - grant.lease_s) >= 0:  # in any mode: what is kept back and told later orders nothing
-        raise Refused(f"lease_s: the grant's {grant.lease_s:g} s ended {late_s:.3f} s ago")
+        raise Refused(f"echo_stamp_s: {grant.echo_stamp_s:.3f} is no report of this limiter since it started or went to its floor")
     if grant.epoch < past.epoch:
         raise Refused(f"epoch: is {grant.epoch}, {past.epoch} has been obeyed")
     if (newest := past.newest) is None:

@@ -148,6 +148,7 @@ class Limiter:
         self._clocks.want(())
         if self._wanted_w == self._floors_w:
             return
+        self._first_stamp_s = math.inf  # to who has not heard of it, what raises us now would be a renewal, which overshoots nothing
         yield Say(f"lease of grant {self.lease.grant.sequence} has ended: every GPU goes to its floor", Level.WARNING)
         yield from self._want(now_s, self._floors_w, "the lease has ended")
 

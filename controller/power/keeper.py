@@ -13,7 +13,7 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.level import SETTLING_S, Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.meters import Meters
@@ -100,7 +100,7 @@ class Keeper:
             ratings_w=self.loads.ratings_w, heats=self.loads.heats, counted_w=counted_w, held_s=held_s,
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
-            fresh=now_s - self._column("raised_s") < SETTLING_S,
+            fresh=(now_s < self._column("overshoots_until_s")) & (counted_w > self.tree.floor_w),
             may_raise=self._may_raise(now_s, live) & (not learning),
             lease_s=self._lapse_s,
         )

@@ -78,7 +78,7 @@ def test_renewed_in_time_a_limit_stays_and_is_set_only_once() -> None:
         ({"lease_s": float("nan")}, "lease_s: is nan"),
         ({"echo_limiter_start": "start-0"}, "echo_limiter_start: answers a report of 'start-0'"),
         ({"echo_stamp_s": 1e9}, "echo_stamp_s: 1000000000.000 is no report"),
-        ({"echo_stamp_s": 1.0}, "echo_stamp_s: 1.000 is no report"),
+        ({"echo_stamp_s": 1.0}, "lease_s: the grant's 5 s ended"),
         ({"epoch": 4}, "epoch: is 4, 5 has been obeyed"),
         ({"epoch": 1 << 63}, "epoch: is 9223372036854775808, above"),
         ({"controller_id": "c2", "epoch": 9}, "controller_id: a lease of 'c1' runs"),
@@ -279,3 +279,18 @@ def test_whatever_happens_a_limit_above_the_floor_has_a_lease_that_runs(script: 
         assert lease is not None
         allowed_w = max(lease.limits_w) if node.now_s < lease.ends_s else FLOOR_W
         assert max(node.limits_w) <= allowed_w + SAME_W
+
+
+def test_at_its_floor_it_obeys_no_answer_to_a_report_from_before_its_lease_ended() -> None:
+    """To whoever gives that, it is a renewal, which overshoots nothing; to the cards it would be a raise."""
+    node = reporting()
+    node.grant(600.0)
+    node.run(LEASE_S - 1.0)
+    before_s = node.reports()[-1].stamp_s
+    node.run(1.5)
+    assert node.limits_w == (FLOOR_W, FLOOR_W)
+    node.grant(600.0, echo_stamp_s=before_s)
+    assert node.limits_w == (FLOOR_W, FLOOR_W)
+    assert "since it started or went to its floor" in node.said()[-1]
+    node.grant(600.0)
+    assert node.limits_w == (600.0, 600.0)

@@ -1,0 +1,86 @@
+"""Runs the safety simulation and says what it came to. Ends with 1 if anything that must hold was broken, or hours that were asked were not run."""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from gpuwarden.sim.safety import wishes
+from gpuwarden.sim.safety.ordeal import Outcome, undergo
+from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ, Pace
+from gpuwarden.sim.safety.told import HOUR_S, figures, lines
+
+RUN_S: Final = {TEN_HZ.name: 1200.0, ONE_HZ.name: 3600.0}  # of one tree; then another is tried
+PROGRESS_S: Final = 30.0
+
+Task = tuple[int, str, Pace, float]
+
+
+def main() -> int:
+    args = _arguments()
+    asked_h = {TEN_HZ.name: args.hours_10hz, ONE_HZ.name: args.hours_1hz}
+    tasks = list(_tasks(args.seed, args.policy or list(wishes.NAMES), asked_h))
+    outcomes = []
+    if not tasks:
+        sys.exit("--hours-10hz, --hours-1hz: nothing is asked")
+    for outcome in _run(tasks, args.jobs, args.stop_after_s):
+        outcomes.append(outcome)
+        if outcome.broken:
+            print(f"seed {outcome.seed}, {outcome.policy}, {outcome.pace}: {outcome.broken}", file=sys.stderr, flush=True)
+    told = figures(outcomes, asked_h)
+    print(json.dumps(told) if args.json else "\n".join(lines(told)))
+    return 1 if told["broken"] or len(outcomes) < len(tasks) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gpuwarden.sim.safety", description=__doc__)
+    parser.add_argument("--hours-10hz", type=float, default=200.0, help="simulated hours at ten readings and decisions a second")
+    parser.add_argument("--hours-1hz", type=float, default=2000.0, help="simulated hours at one a second")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; each further run has the next")
+    parser.add_argument("--policy", action="append", choices=wishes.NAMES, help="only this one; may be given again")
+    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--stop-after-s", type=float, default=float("inf"), help="begin no further run after so many real seconds")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _tasks(seed: int, policies: list[str], asked_h: dict[str, float]) -> Iterator[Task]:
+    """Both paces in turn, so that a run that is stopped has had its share of both."""
+    left_s = {pace: hours * HOUR_S for pace, hours in asked_h.items()}
+    whole_s = dict(left_s)
+    while any(seconds > 0 for seconds in left_s.values()):
+        pace = max((TEN_HZ, ONE_HZ), key=lambda one: left_s[one.name] / (whole_s[one.name] or 1.0))
+        seconds = min(left_s[pace.name], RUN_S[pace.name])
+        left_s[pace.name] -= seconds
+        yield seed, policies[seed % len(policies)], pace, seconds
+        seed += 1
+
+
+def _undergo(task: Task) -> Outcome:
+    return undergo(*task)
+
+
+def _run(tasks: list[Task], jobs: int, stop_after_s: float) -> Iterator[Outcome]:
+    began_s = told_s = time.monotonic()
+    with multiprocessing.Pool(jobs) as pool:
+        due = iter(tasks)
+        under_way = [pool.apply_async(_undergo, (task,)) for task, _ in zip(due, range(jobs), strict=False)]
+        done = 0
+        while under_way:
+            under_way[0].wait(1.0)
+            ready, under_way = [one for one in under_way if one.ready()], [one for one in under_way if not one.ready()]
+            for one in ready:
+                done += 1
+                yield one.get()
+                if time.monotonic() - began_s < stop_after_s and (task := next(due, None)) is not None:
+                    under_way.append(pool.apply_async(_undergo, (task,)))
+            if time.monotonic() - told_s > PROGRESS_S:
+                told_s = time.monotonic()
+                print(f"{done} of {len(tasks)} runs ({done / len(tasks):.1%}) in {told_s - began_s:,.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The cards of a site and what they truly draw. One entry a card, a node's cards side by side; W.
+
+A card draws what its load wants, held to its limit by a sensor that is off by a gain of its own. A new limit below the old one is obeyed
+only once it has settled; one above it is overshot: by half for less than 250 ms, by a tenth for up to a second (reference of H100 fleets).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.sim.safety.site import Values
+
+SPIKE: Final = (1.5, 0.249)
+TAIL: Final = (1.1, 0.999)
+HOLDS: Final = 16  # limits that a card may not have left yet
+QUICKEST_S: Final = 0.1  # a card obeys a new limit no sooner
+IDLE_SHARE: Final = 0.1
+
+
+class Cards:
+    """`at`: of node k the cards are `at[k]` to `at[k + 1]`. `settle_s`: no card takes longer. `off`: nodes whose cards draw nothing."""
+
+    def __init__(self, classes: Sequence[NodeClass], settle_s: float, chance: np.random.Generator) -> None:
+        self._chance, self.settle_s = chance, settle_s
+        gpus = np.array([made.gpus for made in classes])
+        self.at = np.concatenate(([0], np.cumsum(gpus)))
+        self.node_of = np.repeat(np.arange(len(classes)), gpus)
+        self.default_w = np.array([made.default_w for made in classes])[self.node_of]
+        self.floor_w = np.array([made.floor_w for made in classes])[self.node_of]
+        error = np.array([made.gain_error for made in classes])[self.node_of]
+        cards = len(self.default_w)
+        # Of every other site all is as far off as was declared, which is what adds up; of the others some of it.
+        edge = bool(chance.random() < 0.5)
+        worst = edge | (chance.random(cards) < 0.3)
+        self.gain: Values = np.where(worst, 1 / (1 + error), chance.uniform(1 / (1 + error), 1 + error))
+        self.slope = np.array([made.slope for made in classes]) * np.where(edge | (chance.random(len(classes)) < 0.3), 1.0, 0.97)
+        self.base_w = np.array([made.base_w for made in classes])
+        self.host_share = np.ones(len(classes))
+        self.limit_w = self.floor_w.copy()
+        self.demand_w = IDLE_SHARE * self.default_w
+        self.off = np.zeros(len(classes), bool)
+        self._held_w, self._held_until_s = np.zeros((HOLDS, cards)), np.zeros((HOLDS, cards))
+        self._turn = [0] * len(classes)
+        self._spike_until_s, self._tail_until_s = np.zeros(cards), np.zeros(cards)
+        self._changing_until_s = 0.0
+        self.power_w = self.demand_w.copy()
+
+    def set_limits(self, node: int, limits_w: Sequence[float] | Values, now_s: float) -> None:
+        """The driver has them; the cards follow in their own time."""
+        part = slice(int(self.at[node]), int(self.at[node + 1]))
+        new_w, old_w = np.asarray(limits_w, float), self.limit_w[part].copy()
+        size, raised, lowered = len(new_w), new_w > old_w, new_w < old_w
+        slow = self._chance.random() < 0.5
+        settle_s = np.full(size, self.settle_s) if slow else self._chance.uniform(QUICKEST_S, self.settle_s, size)
+        if lowered.any():
+            turn = self._turn[node] = (self._turn[node] + 1) % HOLDS
+            self._held_w[turn, part], self._held_until_s[turn, part] = old_w, np.where(lowered, now_s + settle_s, 0.0)
+        for until_s, (_, longest_s) in ((self._spike_until_s, SPIKE), (self._tail_until_s, TAIL)):
+            lasts_s = longest_s if slow else self._chance.uniform(0.0, longest_s, size)
+            until_s[part] = np.where(raised, now_s + lasts_s, until_s[part])
+        self.limit_w[part] = new_w
+        self._changing_until_s = now_s + max(TAIL[1], self.settle_s)
+
+    def advance(self, now_s: float) -> None:
+        """What each card draws from now on."""
+        held_w = self.limit_w
+        wanted_w: Values = self.demand_w
+        if now_s < self._changing_until_s:
+            held_w = self.held_w(now_s)
+            over = np.where(now_s < self._spike_until_s, SPIKE[0], np.where(now_s < self._tail_until_s, TAIL[0], 1.0))
+            held_w, wanted_w = held_w * over, np.where(wanted_w > self.limit_w, wanted_w * over, wanted_w)
+        self.power_w = np.minimum(wanted_w, held_w / self.gain)
+        if self.off.any():
+            self.power_w = np.where(self.off[self.node_of], 0.0, self.power_w)
+
+    def held_w(self, now_s: float) -> Values:
+        """The limit that each card may yet be obeying."""
+        held_w: Values = np.where(now_s < self._held_until_s, self._held_w, 0.0).max(axis=0)
+        return np.maximum(held_w, self.limit_w)
+
+    def fresh(self, now_s: float) -> NDArray[np.bool_]:
+        """Nodes that may yet overshoot a raise."""
+        flags: NDArray[np.bool_] = np.logical_or.reduceat(now_s < self._tail_until_s, self.at[:-1])
+        return flags
+
+    def sensors_w(self) -> Values:
+        return self.power_w * self.gain
+
+    def sums(self, of_cards: Values) -> Values:
+        """Of each node."""
+        return np.add.reduceat(of_cards, self.at[:-1])
+
+    def draws_w(self) -> Values:
+        """Of each node, at its supply."""
+        drawn_w: Values = self.host_share * self.base_w + self.slope * self.sums(self.power_w)
+        return drawn_w
+
+    def wanted_w(self) -> Values:
+        """What each node would draw if nothing held it back."""
+        wanted_w: Values = self.host_share * self.base_w + self.slope * self.sums(np.minimum(self.demand_w, self.default_w))
+        return wanted_w

@@ -1,0 +1,77 @@
+"""What would happen if every message were lost from now on, in each listed case: reckoned from what truly is in drivers and on the way.
+
+Every node then draws the worst that its class declares of the limit that it obeys, until its lease has ended and it has settled; of its
+floor from then on. `dead_count` nodes of each limit, the dearest, draw the worst of the driver's default all along.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.sim.safety.breakers import Breakers
+from gpuwarden.sim.safety.site import USUAL, Site, Values
+
+Flags = NDArray[np.bool_]
+
+STEP_S: Final = 0.25
+SPIKE: Final = (1.5, 0.25)
+TAIL: Final = (1.1, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """`pieces`: (limit of each node in W, until when from now) that it may be obeying; inf: for ever. `fresh`: may overshoot. On `idle` ones nothing works."""
+
+    pieces: tuple[tuple[Values, Values], ...]
+    fresh: Flags
+    idle: Flags
+
+
+class Silence:
+    """Asked again and again of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._floor_w, self._default_w, self._base_w, self._gain = np.array([
+            (made.gpus * made.floor_w, made.gpus * made.default_w, made.base_w, made.slope * (1 + made.gain_error)) for made in site.classes
+        ]).T
+        self._cases = tuple(site.shares)
+        self._shares = {case: site.shares[case] for case in site.shares}
+        self._bases_w = site.bases_w
+        self._dead = np.array([one.dead_count for one in site.elements])
+
+    def broken(self, breakers: Breakers, outlook: Outlook, lost: str) -> str:
+        """The first limit that would not bear it, or ''. `lost`: the case that has come already."""
+        for case in self._cases if lost == USUAL else (lost,):
+            if why := self._after(breakers, outlook, case):
+                return f"if all fell silent now{', and ' + case if case and not lost else ''}: {why}"
+        return ""
+
+    def _after(self, breakers: Breakers, outlook: Outlook, case: str) -> str:
+        heat = breakers.heat
+        ends_s = np.unique(np.concatenate([ends for _, ends in outlook.pieces]))
+        times_s = sorted({0.0, SPIKE[1], TAIL[1], *(np.ceil(ends_s[(ends_s > 0) & np.isfinite(ends_s)] / STEP_S) * STEP_S).tolist()})
+        for from_s, until_s in zip(times_s, [*times_s[1:], np.inf], strict=True):
+            limit_w = self._floor_w
+            for piece_w, piece_ends_s in outlook.pieces:
+                limit_w = np.maximum(limit_w, np.where(piece_ends_s > from_s, piece_w, 0.0))
+            over = SPIKE[0] if from_s < SPIKE[1] else TAIL[0] if from_s < TAIL[1] else 1.0
+            load_w = self._load_w(limit_w, np.where(outlook.fresh, over, 1.0), outlook.idle, case)
+            heat = breakers.after(heat, load_w / breakers.rating_w, min(until_s - from_s, 1e6))
+            if why := breakers.broken(heat, load_w / breakers.rating_w):
+                return f"{from_s:.2f} s on {why}"
+        return ""
+
+    def _load_w(self, limit_w: Values, over: Values, idle: Flags, case: str) -> Values:
+        shares = self._shares[case]
+        steady_w = self._base_w + self._gain * np.where(idle, self._floor_w, limit_w)
+        extra_w = shares * np.maximum(self._base_w + self._gain * self._default_w - steady_w, 0.0)
+        overshoot_w = self._gain * (over - 1.0) * np.where(idle, 0.0, limit_w)
+        load_w: Values = self._bases_w[case] + shares @ (steady_w + overshoot_w) + self._dearest(extra_w)
+        return load_w
+
+    def _dearest(self, extra_w: Values) -> Values:
+        if (self._dead == 1).all():
+            return extra_w.max(axis=1)
+        return np.array([np.sort(row)[-dead:].sum() for row, dead in zip(extra_w, self._dead.tolist(), strict=True)])

@@ -1,0 +1,121 @@
+"""The product with one thing left out, for the checkers to find. Each is a small patch of the real code."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import pytest
+
+from gpuwarden.agent.limiter import machine as limiter_machine
+from gpuwarden.agent.limiter.events import Directive
+from gpuwarden.agent.limiter.lease import Past, accept
+from gpuwarden.agent.limiter.machine import Limiter
+from gpuwarden.controller.power import allocator, exposure, keeper
+from gpuwarden.controller.power.allocator import Grants, Situation
+from gpuwarden.controller.power.keeper import Keeper
+from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.limit_heat import LimitHeat
+from gpuwarden.controller.power.topology import Branch
+from gpuwarden.controller.power.tree import Tree
+from gpuwarden.controller.record import NodeRecord
+from gpuwarden.core.seal import Way, unseal
+from gpuwarden.proto.lease_pb2 import Grant, PowerReport
+
+
+def raise_before_cut(patch: pytest.MonkeyPatch) -> None:
+    """What is outstanding is taken for gone as soon as the cut is decided."""
+    lower = allocator._lower
+
+    def only_steady(tree: Tree, situation: Situation, grants: Grants, low_w: Watts, steady: bool) -> list[int]:
+        return lower(tree, situation, grants, low_w, steady) if steady else []
+
+    patch.setattr(allocator, "_lower", only_steady)
+
+
+def forget_old_leases(patch: pytest.MonkeyPatch) -> None:
+    """Only the newest grant counts."""
+    granted = exposure.Exposure.granted
+
+    def newest(self: exposure.Exposure, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
+        self.grants = []
+        granted(self, sequence, limit_w, echo_received_s, lease_s)
+
+    patch.setattr(exposure.Exposure, "granted", newest)
+
+
+def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
+    """A silent node draws what it drew when it was last heard, and so does everybody while nobody looked."""
+
+    def last_heard_w(self: Keeper, now_s: float, live: "np.ndarray[tuple[int], np.dtype[np.bool_]]", counted_w: Watts) -> Watts:
+        return np.where(np.isnan(self.powers_w), counted_w, self.powers_w)
+
+    patch.setattr(Keeper, "_drawn_w", last_heard_w)
+
+
+def ignore_dead_nodes(patch: pytest.MonkeyPatch) -> None:
+    """Every node is taken for one that obeys."""
+    patch.setattr(Branch, "dead_count", 0)
+
+
+def ignore_settling(patch: pytest.MonkeyPatch) -> None:
+    """A limit that was read back is taken for one that is obeyed."""
+    patch.setattr(keeper, "Exposure", lambda floor_w, default_w, settle_s: exposure.Exposure(floor_w, default_w, 0.0))
+
+
+def lose_the_heat(patch: pytest.MonkeyPatch) -> None:
+    """Whoever starts takes every breaker for cold."""
+
+    def cold(tree: Tree, ratings_w: list[Watts], remembered: list[LimitHeat]) -> list[Watts]:
+        return [np.zeros(len(level.names)) for level in tree.levels]
+
+    patch.setattr(keeper, "begin", cold)
+
+
+def renew_by_keep_alive(patch: pytest.MonkeyPatch) -> None:
+    """Whatever comes from a controller renews the lease, refused or not."""
+    hear = Limiter._hear
+
+    def renewing(self: Limiter, now_s: float, event: object) -> list[object]:
+        if isinstance(event, Directive) and self.lease is not None:
+            self.lease = replace(self.lease, ends_s=now_s + self.lease.grant.lease_s)
+        return hear(self, now_s, event)  # type: ignore[arg-type,return-value]  # passed on as it came
+
+    patch.setattr(Limiter, "_hear", renewing)
+
+
+def accept_late_grants(patch: pytest.MonkeyPatch) -> None:
+    """A lease begins when its grant arrives."""
+
+    def whenever(sealed: bytes, key: bytes, past: Past, now_s: float) -> Grant:
+        grant = Grant.FromString(unseal(key, Way.DOWN, past.node, sealed))
+        accepted = accept(sealed, key, past, min(now_s, grant.echo_stamp_s))
+        accepted.lease_s += now_s - accepted.echo_stamp_s
+        return accepted
+
+    patch.setattr(limiter_machine, "accept", whenever)
+
+
+def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
+    """A raise that has not arrived within a second does not overshoot any more."""
+    follow = NodeRecord._follow_raise
+
+    def soon_over(self: NodeRecord, now_s: float, report: PowerReport, requested_w: float) -> None:
+        follow(self, now_s, report, requested_w)
+        self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
+
+    patch.setattr(NodeRecord, "_follow_raise", soon_over)
+
+
+MUTATIONS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = MappingProxyType({
+    "raise before cut": raise_before_cut,
+    "forget old leases": forget_old_leases,
+    "trust stale samples": trust_stale_samples,
+    "ignore dead nodes": ignore_dead_nodes,
+    "ignore settling": ignore_settling,
+    "lose the heat at a restart": lose_the_heat,
+    "renew by keep-alive": renew_by_keep_alive,
+    "accept late grants": accept_late_grants,
+    "forget raises on the way": forget_raises_on_the_way,
+})
