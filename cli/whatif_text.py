@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpuwarden.sim.whatif.question import CONFIDENCE, LEAST_BLOCKS, Answer, Figures, Question, Service
+from gpuwarden.sim.whatif.question import CONFIDENCE, LEAST_BLOCKS, MANY_BRAKES, Answer, Figures, Question, Service
 from gpuwarden.sim.whatif.recorded import RISE_S
 
 CAPPED_RATIO = 0.01  # above this share of time under our caps, what was recorded is not what was wanted
@@ -59,8 +59,9 @@ def table(answer: Answer, service: Service) -> list[str]:
 
 
 def _row(one: Figures) -> str:
+    brakes = f"{one.brakes:.0f}" if one.brakes <= MANY_BRAKES else f"> {MANY_BRAKES}"
     return (
-        f"{one.added:>5} {100 * one.fits_ratio:>8.0f} % {100 * one.peak:>5.1f} % {one.brakes:>7.0f} {one.over_s:>5.0f} s "
+        f"{one.added:>5} {100 * one.fits_ratio:>8.0f} % {100 * one.peak:>5.1f} % {brakes:>7} {one.over_s:>5.0f} s "
         f"{_percent(one.high_p50):>9} {_percent(one.high_p99):>7} {_percent(one.low_p50):>8} {_percent(one.low_p99):>7}"
     )
 

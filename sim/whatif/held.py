@@ -16,7 +16,7 @@ from gpuwarden.sim.whatif.load import Load
 Values = NDArray[np.float64]
 Clocks = tuple[float, float]
 
-LOOK: Final = 4096  # steps whose power is reckoned at once
+LOOK: Final = (16, 8192)  # steps whose power is reckoned at once: after a change few, and twice as many each time that nothing changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,45 @@ class Happened:
     @classmethod
     def nothing(cls, blocks: int) -> "Happened":
         return cls(np.zeros(blocks), np.zeros(blocks), np.zeros(blocks), np.zeros(blocks), ({}, {}))
+
+
+class _Row:
+    """What the load comes to under clocks, and the breaker that feels it."""
+
+    def __init__(self, load: Load, control: Control) -> None:
+        self._load, self._control = load, control
+        self._sums = [np.concatenate(([0.0], np.cumsum(wanted_w))) for wanted_w in (load.low_w, load.high_w)]
+        self._left: dict[Clocks, tuple[float, float]] = {}
+        self._heat = 0.0
+
+    def loads(self, begin: int, end: int, under: Clocks) -> Values:
+        """As shares of the limit."""
+        if under not in self._left:
+            low, high = self._control.relation.power(np.array(under)).tolist()
+            self._left[under] = low, high
+        of_low, of_high = self._left[under]
+        load = self._load
+        made: Values = (load.idle_w + of_high * load.high_w[begin:end] + of_low * load.low_w[begin:end]) / self._control.limit_w
+        return made
+
+    def note(self, made: Happened, block: int, loads: Values, at: int, under: Clocks) -> None:
+        """These steps have passed."""
+        step_s, end = self._load.step_s, at + len(loads)
+        for by_clock, clock, sums in zip(made.work, under, self._sums, strict=True):
+            if clock not in by_clock:
+                by_clock[clock] = np.zeros(len(made.brakes))
+            by_clock[clock][block] += step_s * (sums[end] - sums[at])
+        peak = float(loads.max())
+        if peak > made.peak[block]:
+            made.peak[block] = peak
+        if self._heat == 0.0 and peak <= 1.0:
+            return
+        made.over_s[block] += step_s * (loads > 1.0).sum()
+        for ratio in loads.tolist():
+            self._heat = thermal.after(self._heat, ratio, step_s)
+            if self._heat >= TRIP_S:
+                made.trips[block] += 1
+                self._heat = 0.0
 
 
 @dataclass(slots=True)
@@ -93,52 +132,32 @@ def _where(true: NDArray[np.bool_], begin: int) -> int:
     return begin + int(later.argmax()) if later.any() else len(true)
 
 
-def held(load: Load, control: Control, block_steps: int) -> Happened:
-    """From unlocked on; the load is read and may be answered at the end of every step."""
+def held(load: Load, control: Control, block_steps: int, weights: Values | None = None, most_brakes: float = inf) -> Happened:
+    """From unlocked on; the load is read and may be answered at the end of every step. Ends after `most_brakes`, each counted with its block's weight."""
     steps = len(load.high_w)
+    row = _Row(load, control)
     made = Happened.nothing(ceil(steps / block_steps))
     locks, brake = _Ladder(control.ladder, control.lock_s), _Ladder(BRAKE, control.brake_s)
-    heat, at = 0.0, 0
-    while at < steps:
+    braked, at, look = 0.0, 0, LOOK[0]
+    while at < steps and braked <= most_brakes:
+        block = at // block_steps
         for one in (locks, brake):
             one.arrive(at * load.step_s)
-        low, high = (min(a, b) for a, b in zip(locks.in_force, brake.in_force, strict=True))
-        end = min(at + LOOK, steps, *(_step_of(one.due_s, load.step_s, steps) for one in (locks, brake)))
-        end = min(end, (at // block_steps + 1) * block_steps)
-        loads = _loads(load, control, at, end, low, high)
+        under = (min(locks.in_force[0], brake.in_force[0]), min(locks.in_force[1], brake.in_force[1]))
+        end = min(at + look, steps, (block + 1) * block_steps, _step_of(min(locks.due_s, brake.due_s), load.step_s, steps))
+        loads = row.loads(at, end, under)
         moves = min(locks.first(loads, at, load.step_s), brake.first(loads, at, load.step_s))
         loads = loads[: moves + 1]
-        heat = _note(made, at // block_steps, load, loads, at, (low, high), heat)
-        at += len(loads)
-        if moves < end - (at - len(loads)):
+        row.note(made, block, loads, at, under)
+        at, moved = at + len(loads), moves < end - at
+        look = LOOK[0] if moved else min(2 * look, LOOK[1])
+        if moved:
             locks.decide(at * load.step_s, float(loads[-1]))
-            made.brakes[(at - 1) // block_steps] += brake.decide(at * load.step_s, float(loads[-1]))
+            if brake.decide(at * load.step_s, float(loads[-1])):
+                made.brakes[block] += 1
+                braked += 1.0 if weights is None else weights[block]
     return made
 
 
 def _step_of(due_s: float, step_s: float, steps: int) -> int:
     return steps if due_s == inf else ceil(due_s / step_s)
-
-
-def _loads(load: Load, control: Control, begin: int, end: int, low: float, high: float) -> Values:
-    """As shares of the limit."""
-    of_low, of_high = control.relation.power(np.array([low, high]))
-    made: Values = (load.idle_w + of_high * load.high_w[begin:end] + of_low * load.low_w[begin:end]) / control.limit_w
-    return made
-
-
-def _note(made: Happened, block: int, load: Load, loads: Values, at: int, under: Clocks, heat: float) -> float:
-    """The breaker's heat after these steps."""
-    end = at + len(loads)
-    for by_clock, clock, wanted_w in zip(made.work, under, (load.low_w, load.high_w), strict=True):
-        by_clock.setdefault(clock, np.zeros(len(made.brakes)))[block] += load.step_s * wanted_w[at:end].sum()
-    made.over_s[block] += load.step_s * (loads > 1.0).sum()
-    made.peak[block] = max(made.peak[block], loads.max())
-    if heat == 0.0 and loads.max() <= 1.0:
-        return heat
-    for ratio in loads.tolist():
-        heat = thermal.after(heat, ratio, load.step_s)
-        if heat >= TRIP_S:
-            made.trips[block] += 1
-            heat = 0.0
-    return heat

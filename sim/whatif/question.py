@@ -24,6 +24,7 @@ Values = NDArray[np.float64]
 DAY_S: Final = 86_400.0
 HOUR_S: Final = 3600.0
 LEAST_BLOCKS: Final = 4
+MANY_BRAKES: Final = 100  # after that many the rest of the time is not looked at
 CONFIDENCE: Final = (0.05, 0.5, 0.95)
 
 
@@ -92,7 +93,8 @@ class _Trial:
 
     def figures(self, added: int) -> dict[str, float]:
         if added not in self._known:
-            self._known[added] = self._told(held(self._row.with_added(added), self._question.control, self._block_steps))
+            many = max(MANY_BRAKES, self._question.service.brakes)
+            self._known[added] = self._told(held(self._row.with_added(added), self._question.control, self._block_steps, self._weights, many))
         return self._known[added]
 
     def broken(self, added: int) -> list[str]:

@@ -73,7 +73,7 @@ def test_it_goes_the_same_way_however_many_steps_it_looks_ahead(monkeypatch: pyt
     wave = 0.9 + 0.2 * np.sin(np.arange(1000) / 40.0)
     load = Load(STEP_S, 30.0, 40.0 * wave, 40.0 * wave)
     whole = held(load, control(), 500)
-    monkeypatch.setattr(quick, "LOOK", 3)
+    monkeypatch.setattr(quick, "LOOK", (3, 5))
     assert held(load, control(), 500).brakes.tolist() == whole.brakes.tolist()
     assert whole.brakes.sum() < inf and whole.peak.max() > 0.8
 
