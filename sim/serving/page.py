@@ -30,7 +30,10 @@ def write(file: Path, title: str, sentences: list[str], draw: Callable[[Any, Any
 
 
 def curve(axes: Any, load: NDArray[np.float64], end: float, colour: str, name: str) -> None:
-    parts = np.array_split(load, min(POINTS, len(load)))
+    if len(load) < 2 * POINTS:  # a stretch of one reading has no height
+        axes.plot(np.linspace(0.0, end, len(load)), load, color=colour, linewidth=0.8, label=name)
+        return
+    parts = np.array_split(load, POINTS)
     axes.fill_between(
         np.linspace(0.0, end, len(parts)), [p.min() for p in parts], [p.max() for p in parts], color=colour, alpha=0.7, linewidth=0, label=name
     )
