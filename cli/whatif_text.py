@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator
 
-from gpuwarden.sim.whatif.question import CONFIDENCE, LEAST_BLOCKS, MANY_BRAKES, Answer, Figures, Question, Service
+from gpuwarden.sim.whatif.question import (
+    CONFIDENCE,
+    LEAST_BLOCKS,
+    MANY_BRAKES,
+    Answer,
+    Figures,
+    Question,
+    Service,
+)
 from gpuwarden.sim.whatif.recorded import RISE_S
 
 CAPPED_RATIO = 0.01  # above this share of time under our caps, what was recorded is not what was wanted

@@ -78,8 +78,7 @@ class _Row:
                 by_clock[clock] = np.zeros(len(made.brakes))
             by_clock[clock][block] += step_s * (sums[end] - sums[at])
         peak = float(loads.max())
-        if peak > made.peak[block]:
-            made.peak[block] = peak
+        made.peak[block] = max(made.peak[block], peak)
         if self._heat == 0.0 and peak <= 1.0:
             return
         made.over_s[block] += step_s * (loads > 1.0).sum()
