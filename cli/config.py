@@ -56,7 +56,7 @@ def _check(args: argparse.Namespace) -> int:
         from gpuwarden.cli.limits_text import limits_lines
 
         print("\n".join(limits_lines(config)))
-        print("what undoes limits on a node (another setter, persistence off) is looked for there by `gpuwarden doctor`")
+        print("what undoes limits on a node (another setter, a Slurm prolog, --gpu-freq, persistence off) is looked for there by `gpuwarden doctor`")
     return 0
 
 

@@ -11,7 +11,7 @@ from gpuwarden.core.version import VERSION
 # Every verb is a module here with `add(subparsers)` and `run(args)`; what is heavy is imported in `run`.
 VERBS = (
     "up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "alerts", "doctor", "config", "topics", "record", "jobs",
-    "replay", "sim",
+    "replay", "sim", "whatif",
 )
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as why:
         if (why.name or "").startswith("gpuwarden"):
             raise
-        extra = args.verb if args.verb in ("up", "sim") else "detector,controller"
+        extra = args.verb if args.verb in ("up", "sim", "whatif") else "detector,controller"
         print(f"gpuwarden: {why.name} is not installed; pip install 'gpuwarden[{extra}]'", file=sys.stderr)
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         sys.stderr.close()

@@ -15,6 +15,7 @@ CHECKS: Final = {
     "limiter socket": "limiter_socket",
     "nvml": "nvml",
     "other setters": "other_setters",
+    "slurm": "slurm",
     "kafka": "kafka_topics",
     "controller": "controller_health",
     "metrics": "metrics_pages",

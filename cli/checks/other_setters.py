@@ -1,44 +1,32 @@
-"""Who else may set power limits on this node: cron tables, units, boot scripts, DCGM."""
+"""Who else may undo what the limiter sets on this node: cron tables, units, boot scripts, DCGM."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gpuwarden.cli.checks import setter_lines
 from gpuwarden.cli.checks.found import Found, absent, ok, warning
 from gpuwarden.cli.checks.place import Place
 
-_SETS: Final = re.compile(r"nvidia-smi\b.*\s(-pl|--power-limit)\b|dcgmi\s+config\b.*(-P|--powerlimit)\b")
 _WHERE: Final = (
     "etc/crontab", "etc/cron.*/*", "var/spool/cron/*", "var/spool/cron/crontabs/*", "etc/rc.local",
     "etc/systemd/system/*.service", "etc/systemd/system/*.timer", "usr/local/lib/systemd/system/*.service",
 )
-_LARGEST_BYTES: Final = 1 << 20
 _HOSTENGINE: Final = "nv-hostengine"  # DCGM's daemon: `dcgmi config --set -P` goes through it
 
 
 def check(place: Place) -> Iterator[Found]:
     files = [path for pattern in _WHERE for path in sorted(place.root.glob(pattern)) if path.is_file()]
-    found = [one for path in files for one in _setters(path)]
+    found = [one for path in files for one in setter_lines.found(path)]
     yield from found
     running = set(_running(place.root))
     if _HOSTENGINE in running:
         yield warning("nv-hostengine (DCGM) runs: a limit in its configuration would fight ours", "dcgmi config --get -g 0")
     if not found:
-        yield ok(f"none of {len(files)} cron tables, units and boot scripts sets a power limit")
+        yield ok(f"none of {len(files)} cron tables, units and boot scripts undoes a limit")
     if "nvidia-persistenced" not in running:
         yield absent("nvidia-persistenced does not run; persistence mode is told by the check of nvml")
-
-
-def _setters(path: Path) -> Iterator[Found]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")[:_LARGEST_BYTES]
-    except OSError:
-        return  # tables of other users, which root alone reads
-    for number, line in enumerate(text.splitlines(), 1):
-        if _SETS.search(line) and not line.lstrip().startswith("#"):
-            yield warning(f"{path}:{number} sets power limits: {line.strip()}", f"$EDITOR {path}")
 
 
 def _running(root: Path) -> Iterator[str]:
