@@ -23,6 +23,8 @@ _ANSWER: Final = struct.Struct("@IIqqII8s")  # nvmlFieldValue_t: field, scope, t
 _VALUES: Final = tuple(struct.Struct(f"@{code}") for code in "dILQqiH")  # the value, by nvmlValueType_t
 _FIELD_CALL: Final = "nvmlDeviceGetFieldValues"
 _MW_PER_W: Final = 1000
+_HZ_PER_MHZ: Final = 1_000_000
+_LOWEST_MHZ: Final = 0  # of a lock: the card may idle as it does
 _SHOWN_REASONS: Final = 3
 
 
@@ -70,13 +72,13 @@ class Nvml:
 
         Raises SessionOver.
         """
-        try:
-            pynvml.nvmlDeviceSetPowerManagementLimit(gpu.handle, round(limit_w * _MW_PER_W))
-        except pynvml.NVMLError as error:
-            if error.value in OVER:
-                raise SessionOver(reason(error)) from None
-            return reason(error)
-        return ""
+        return _told(pynvml.nvmlDeviceSetPowerManagementLimit, gpu.handle, round(limit_w * _MW_PER_W))
+
+    def lock_clock(self, gpu: NvmlGpu, clock_hz: float) -> str:
+        """Lets the card's clock be at most this; 0 unlocks it. '' or why the driver refused. Raises SessionOver."""
+        if not clock_hz:
+            return _told(pynvml.nvmlDeviceResetGpuLockedClocks, gpu.handle)
+        return _told(pynvml.nvmlDeviceSetGpuLockedClocks, gpu.handle, _LOWEST_MHZ, round(clock_hz / _HZ_PER_MHZ))
 
     def running(self, gpu: NvmlGpu) -> tuple[tuple[int, int], ...] | None:
         """Process id and device memory (bytes, 0 where unknown) of what computes on the card; None where it cannot be told.
@@ -148,6 +150,16 @@ class Nvml:
             if value is not None:
                 values[row.metric] = values.get(row.metric, 0.0) + value
         return values
+
+
+def _told(setter: Callable[..., object], *arguments: object) -> str:
+    try:
+        setter(*arguments)
+    except pynvml.NVMLError as error:
+        if error.value in OVER:
+            raise SessionOver(reason(error)) from None
+        return reason(error)
+    return ""
 
 
 def _request(gpu: NvmlGpu, metrics: frozenset[str], rows: tuple[Field, ...]) -> tuple[tuple[Field, ...], Any]:
