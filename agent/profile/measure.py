@@ -137,7 +137,6 @@ def _watched(card: Card, command: Sequence[str], errors: IO[bytes]) -> tuple[lis
                 seen.append(card.seen())
             duration_s = time.monotonic() - start_s
             os.close(descriptor)
-        except BaseException:
-            running.kill()
-            raise
+        finally:
+            running.kill()  # one that has ended does not mind
         return seen, duration_s, running.wait()
