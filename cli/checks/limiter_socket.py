@@ -32,7 +32,7 @@ def _socket(place: Place, path: Path, group: str) -> Found:
         return wrong(f"{path}: {why.strerror}: no limiter has opened it", _LOOK)
     if not stat.S_ISSOCK(state.st_mode):
         return wrong(f"{path}: is no socket", f"ls -l {path}")
-    if not _somebody_listens(place, path):
+    if not somebody_listens(place.root, path):
         return wrong(f"{path}: nobody listens there; what is left is of a limiter that was killed", _LOOK)
     owner = _group(state.st_gid)
     if group and owner != group:
@@ -42,8 +42,9 @@ def _socket(place: Place, path: Path, group: str) -> Found:
     return ok(f"{path}: it is listened at, group {owner}, mode {stat.S_IMODE(state.st_mode):o}")
 
 
-def _somebody_listens(place: Place, path: Path) -> bool:
-    lines = (place.root / "proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+def somebody_listens(root: Path, path: Path) -> bool:
+    """`root` is where the machine's own files are looked for."""
+    lines = (root / "proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
     sockets = (line.split(maxsplit=7) for line in lines)
     return any(len(words) == 8 and words[7] == str(path) and int(words[3], 16) & _LISTENS for words in sockets)
 
