@@ -6,6 +6,7 @@ told only when something happens: that is what makes weeks of a row affordable.
 
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
@@ -57,16 +58,21 @@ def floats(values: Values) -> "array[float]":
 class Place:
     """`due_s`: when its next event is, if nothing comes between. `watts`: what it draws until then."""
 
-    __slots__ = ("_at_s", "_contexts", "_done", "_held", "_prompt", "_prompt_stretch", "_saving", "_token_s", "_waiting", "_work", "due_s", "watts")
+    __slots__ = (
+        "_at_s", "_contexts", "_done", "_held", "_most_w", "_pace", "_prompt", "_prompt_stretch", "_saving", "_squeezed", "_token_s", "_waiting", "_work",
+        "due_s", "watts",
+    )
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, work: Work, squeezed: Callable[[float], tuple[float, float]]) -> None:
+        """`squeezed`: by how much prompts and tokens take longer where so much of the power above idle is left."""
+        self._work, self._squeezed = work, squeezed
         self._waiting: deque[int] = deque()
         self._held: list[tuple[float, int]] = []  # heap of (the count at which it has its last token, request)
         self._prompt = NOBODY
         self._done, self._at_s = 0.0, 0.0  # tokens given to each of the held ones by `_at_s`, counted from the start
         self._contexts = 0.0  # sum over the held ones
-        self._saving, self._prompt_stretch, self._token_s = 1.0, 1.0, work.token_s
+        self._saving, self._prompt_stretch, self._token_s, self._most_w = 1.0, 1.0, work.token_s, inf
+        self._pace = 1.0  # stretch of the prompt that is read, or s a token
         self.due_s, self.watts = inf, work.idle_w
 
     def arrive(self, now_s: float, request: int) -> bool:
@@ -87,26 +93,32 @@ class Place:
             self._write(now_s)
         return answered
 
-    def lock(self, now_s: float, saving: float, prompt_stretch: float, token_stretch: float) -> None:
-        """At this clock from now on: what is left of the power above idle, and by how much prompts and tokens take longer."""
-        prompt_left = (self.due_s - now_s) / self._prompt_stretch
+    def hold(self, now_s: float, saving: float, prompt_stretch: float, token_stretch: float, most_w: float = inf) -> None:
+        """At this clock from now on: what is left of the power above idle, and by how much prompts and tokens take longer. `most_w`: above idle, at most."""
+        prompt_left = (self.due_s - now_s) / self._pace
         self._count(now_s)
-        self._saving, self._prompt_stretch = saving, prompt_stretch
+        self._saving, self._prompt_stretch, self._most_w = saving, prompt_stretch, most_w
         self._token_s = [one * token_stretch for one in self._work.token_s]
         if self._prompt == NOBODY:
             self._write(now_s)
         else:
-            self.due_s = now_s + prompt_left * prompt_stretch
-            self.watts = self._work.idle_w + saving * self._work.prompt_w[self._prompt]
+            self._begin(now_s, prompt_left)
 
     def _count(self, now_s: float) -> None:
         if self._prompt == NOBODY and self._held:
-            self._done += (now_s - self._at_s) / self._token_s[len(self._held)]
+            self._done += (now_s - self._at_s) / self._pace
 
     def _read(self, now_s: float) -> None:
         self._prompt = request = self._waiting.popleft()
-        self.due_s = now_s + self._work.prompt_s[request] * self._prompt_stretch
-        self.watts = self._work.idle_w + self._saving * self._work.prompt_w[request]
+        self._begin(now_s, self._work.prompt_s[request])
+
+    def _begin(self, now_s: float, left_s: float) -> None:
+        """To read what is left of the prompt, s at full clock."""
+        wanted_w = self._work.prompt_w[self._prompt]
+        above_w, self._pace = self._saving * wanted_w, self._prompt_stretch
+        if above_w > self._most_w:
+            above_w, self._pace = self._most_w, max(self._pace, self._squeezed(self._most_w / wanted_w)[0])
+        self.due_s, self.watts = now_s + left_s * self._pace, self._work.idle_w + above_w
 
     def _hold(self) -> int:
         heappush(self._held, (self._done + self._work.output_tokens[self._prompt], self._prompt))
@@ -125,6 +137,8 @@ class Place:
         if not count:
             self._contexts, self.due_s, self.watts = 0.0, inf, work.idle_w
             return
-        self.due_s = now_s + (self._held[0][0] - self._done) * self._token_s[count]
-        power = work.token_power[count] * self._contexts / count
-        self.watts = work.idle_w + self._saving * work.cards_w * (power - work.idle_ratio)
+        wanted_w = work.cards_w * (work.token_power[count] * self._contexts / count - work.idle_ratio)
+        above_w, self._pace = self._saving * wanted_w, self._token_s[count]
+        if above_w > self._most_w:
+            above_w, self._pace = self._most_w, max(self._pace, work.token_s[count] * self._squeezed(self._most_w / wanted_w)[1])
+        self.due_s, self.watts = now_s + (self._held[0][0] - self._done) * self._pace, work.idle_w + above_w

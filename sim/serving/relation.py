@@ -40,3 +40,8 @@ class Relation:
     def token_time(self, clocks: Ratios) -> Ratios:
         stretched: Ratios = 1.0 + self.cost * (np.interp(clocks, self._clocks, TOKEN_TIME) - 1.0)
         return stretched
+
+    def squeezed(self, left: float) -> tuple[float, float]:
+        """(prompt time, token time) of a card whose limit leaves so much of the power above idle: at the clock that it goes down to."""
+        clock = np.interp([left], self.power(self._clocks), self._clocks)
+        return float(self.prompt_time(clock)[0]), float(self.token_time(clock)[0])

@@ -22,7 +22,7 @@ class Servers:
         work = work_of(server, asked)
         self._relation, self._clocks = relation, np.ones(len(high))
         self._time_s = floats(np.append(asked.time_s, inf))
-        self._places = [Place(work) for _ in high]
+        self._places = [Place(work, relation.squeezed) for _ in high]
         self._server_of = array("i", _servers_of(asked, kinds_high, high).astype(np.intc).tobytes())
         self._events: list[tuple[float, int, int]] = []  # heap of (time, serial, server)
         self._serials = [0] * len(high)  # of a server's newest entry; older ones are void
@@ -43,9 +43,16 @@ class Servers:
         for number, (place, ratios) in enumerate(zip(self._places, left, strict=True)):
             if clocks[number] != self._clocks[number]:
                 before_w = place.watts
-                place.lock(now_s, *map(float, ratios))
+                place.hold(now_s, *map(float, ratios))
                 self._changed(number, now_s, before_w)
         self._clocks = clocks
+
+    def hold(self, now_s: float, number: int, clock: float, most_w: float) -> None:
+        """One server's clock, and the most that it draws above idle, from now on."""
+        at, place = np.array([clock]), self._places[number]
+        before_w = place.watts
+        place.hold(now_s, *(float(of(at)[0]) for of in (self._relation.power, self._relation.prompt_time, self._relation.token_time)), most_w)
+        self._changed(number, now_s, before_w)
 
     def advance(self, until_s: float) -> None:
         """Everything that happens before."""

@@ -1,0 +1,201 @@
+"""A serving row under gpuwarden itself: the real controller, limiters and agents in virtual time, in band, on the allocator.
+
+A server's cards work as one (tensor parallel), so its limiter has one card of all their power. It is read twice a second, not ten times, and
+decisions are taken once a second and where power jumps: each is later than it would be, none is sooner. A server obeys LAG_S after its limit
+is set. Nothing is lost on the way; what happens then is `sim.safety`'s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuwarden.agent import events as agent_events
+from gpuwarden.agent.limiter import events as limiter_events
+from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.events import ClocksLocked, Directive, LimitsRead, PowerRead
+from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
+from gpuwarden.agent.machine import Agent, AgentSetup
+from gpuwarden.controller import events as controller_events
+from gpuwarden.controller.events import ReportArrived, SendGrant, SessionOpened
+from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.power.domain import DomainConfig
+from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.core.machine import Say
+from gpuwarden.core.version import VERSION
+from gpuwarden.proto.lease_pb2 import Mode
+from gpuwarden.sim.serving.meter import Meter
+from gpuwarden.sim.serving.requests import Requests
+from gpuwarden.sim.serving.row import HOUR_S, RowSetup, Run
+from gpuwarden.sim.serving.servers import Servers
+from gpuwarden.sim.timeline import Timeline
+
+READ_S: Final = 0.501  # a little more, so that a limiter's report of every second is due at every second reading
+TICK_S: Final = 1.0
+DELAY_S: Final = 0.003
+SET_S: Final = 0.12  # eight cards, 15 ms each
+LAG_S: Final = 0.15
+GAIN: Final = 0.04  # sensors are off by at most this; a node class counts with 0.05
+FLOOR_W, LOWEST_W = 200.0, 100.0  # of one card
+CLOCK_MAX_HZ: Final = 1.41e9  # an A100's
+TIMING: Final = Timing(lease_s=5.0, stale_s=3.0, learn_s=2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What our own control did. `capped_ratio`: share of server time under a limit below the driver's default, `locked_ratio` under a clock lock."""
+
+    limits_set: int
+    capped_ratio: float
+    locked_ratio: float
+
+
+class _Node:
+    """The agent and the limiter of one server."""
+
+    def __init__(self, name: str, number: int, row: "LiveRow", card: Card, floor_w: float, key: bytes, gain: float) -> None:
+        self.name, self._number, self._row, self._gain = name, number, row, gain
+        setup = LimiterSetup(name, f"{number:016x}", (card,), (floor_w,), 0, Mode.MODE_OBSERVE)
+        self._limiter, self._agent = Limiter(setup, key), Agent(AgentSetup(name, f"{number:016x}", ()))
+        self.default_w, self.limit_w, self.clock = card.default_w, card.default_w, 1.0
+        self.limits_set = 0
+
+    def connect(self) -> None:
+        self._row.opened(self._number, self.name)
+        self.hear(agent_events.LimiterLink(True))
+        self.hear(agent_events.ControllerLink(True))
+
+    def read(self, power_w: float) -> None:
+        self._to_limiter(PowerRead((power_w * self._gain,)))
+
+    def hear(self, event: agent_events.Event) -> None:
+        for action in self._agent.step(self._row.time.now_s, event):
+            match action:
+                case agent_events.ToController(sealed):
+                    self._row.time.after(DELAY_S, partial(self._row.reported, self._number, sealed))
+                case agent_events.ToLimiter(sealed):
+                    self._to_limiter(Directive(sealed))
+                case agent_events.Collect() | agent_events.SendTelemetry() | Say():
+                    pass
+                case _:
+                    assert_never(action)
+
+    def _to_limiter(self, event: limiter_events.Event) -> None:
+        for action in self._limiter.step(self._row.time.now_s, event):
+            match action:
+                case limiter_events.SetLimits((limit_w,)):
+                    self.limits_set += 1
+                    self._row.time.after(SET_S, partial(self._set, limit_w))
+                case limiter_events.LockClocks((clock_hz,)):
+                    self._row.time.after(SET_S, partial(self._lock, clock_hz))
+                case limiter_events.ReadLimits():
+                    self._read_back(ordered=False)
+                case limiter_events.SendReport(sealed):
+                    self.hear(agent_events.FromLimiter(sealed))
+                case limiter_events.Remember() | Say():
+                    pass
+                case _:
+                    raise AssertionError(action)
+
+    def _set(self, limit_w: float) -> None:
+        self.limit_w = limit_w
+        self._read_back(ordered=True)
+        self._row.time.after(LAG_S, self._obey)
+
+    def _lock(self, clock_hz: float) -> None:
+        self.clock = clock_hz / CLOCK_MAX_HZ if clock_hz else 1.0
+        self._to_limiter(ClocksLocked((clock_hz,), ("",)))
+        self._row.time.after(LAG_S, self._obey)
+
+    def _obey(self) -> None:
+        free = self.limit_w >= self.default_w
+        self._row.hold(self._number, self.clock, None if free else self.limit_w / self._gain)
+
+    def _read_back(self, ordered: bool) -> None:
+        self._to_limiter(LimitsRead((CardState(self.limit_w, self.limit_w),), driver_loads=1, ordered=ordered))
+
+
+class LiveRow:
+    """`policy` is one of the controller's. Chance comes from `seed`."""
+
+    def __init__(self, setup: RowSetup, policy: str, asked: Requests, kinds_high: NDArray[np.bool_], seed: int) -> None:
+        server = setup.server
+        self.time, self._setup = Timeline(), setup
+        self._servers = Servers(server, setup.high, asked, kinds_high, setup.relation)
+        self.meter = Meter(self._servers, 1.0 / setup.budget_w)
+        self._idle_w = server.gpus * server.tdp_w * server.idle_ratio
+        names = [f"{'high' if high else 'low'}{number}" for number, high in enumerate(setup.high)]
+        chance = np.random.default_rng([seed, len(names)])
+        keys = {name: chance.bytes(32) for name in names}
+        card = Card("card", server.gpus * server.tdp_w, server.gpus * LOWEST_W, server.gpus * server.tdp_w, CLOCK_MAX_HZ)
+        self.nodes = [
+            _Node(name, number, self, card, server.gpus * FLOOR_W, keys[name], float(chance.uniform(1 - GAIN, 1 + GAIN)))
+            for number, name in enumerate(names)
+        ]
+        self._controller = Controller(ControllerSetup("simulated", 0, (_domain(setup, policy, names, card),), (), TIMING), keys)
+        self.finish_s = self._servers.finish_s
+
+    def run(self, duration_s: float, progress: Callable[[float], None] = lambda now_s: None) -> tuple[Run, Held]:
+        readings, every_s = round(duration_s / self._setup.delays.telemetry_s), self._setup.delays.telemetry_s
+        made = Run(np.zeros(readings), self.finish_s)
+        capped = locked = 0
+        for node in self.nodes:
+            node.connect()
+        self.time.every(READ_S, self._read, first_s=READ_S)
+        self.time.every(TICK_S, self._tick, first_s=TICK_S / 3)
+        for reading in range(readings):
+            now_s = (reading + 1) * every_s
+            self.time.run(now_s)
+            self._servers.advance(now_s)
+            made.load[reading] = self.meter.read(now_s)
+            capped += sum(node.limit_w < node.default_w for node in self.nodes)
+            locked += sum(node.clock < 1.0 for node in self.nodes)
+            if now_s % HOUR_S == 0 or reading == readings - 1:
+                self.meter.fold(now_s)
+                progress(now_s)
+        made.over_rating_s, made.trips = self.meter.over_rating_s, self.meter.trips
+        whole = readings * len(self.nodes)
+        return made, Held(sum(node.limits_set for node in self.nodes), capped / whole, locked / whole)
+
+    def opened(self, session: int, name: str) -> None:
+        self._to_controller(SessionOpened(session, name, VERSION))
+
+    def reported(self, session: int, sealed: bytes) -> None:
+        self._to_controller(ReportArrived(session, sealed))
+
+    def hold(self, number: int, clock: float, limit_w: float | None) -> None:
+        """From now on; `limit_w` of the cards' draw."""
+        self._servers.advance(self.time.now_s)
+        self._servers.hold(self.time.now_s, number, clock, np.inf if limit_w is None else max(0.0, limit_w - self._idle_w))
+
+    def _read(self) -> None:
+        self._servers.advance(self.time.now_s)
+        cards_w = self._servers.watts - self._setup.server.base_w
+        for node, power_w in zip(self.nodes, cards_w.tolist(), strict=True):
+            node.read(power_w)
+
+    def _tick(self) -> None:
+        self._to_controller(controller_events.Tick(round(self.time.now_s * 1e9)))
+
+    def _to_controller(self, event: controller_events.Event) -> None:
+        for action in self._controller.step(self.time.now_s, event):
+            if isinstance(action, SendGrant):
+                self.time.after(DELAY_S, partial(self.nodes[action.session].hear, agent_events.FromController(action.sealed)))
+
+
+def _domain(setup: RowSetup, policy: str, names: list[str], card: Card) -> DomainConfig:
+    """The row as its operator would write it down. One dead node is in every sum."""
+
+    def made(priority: str) -> NodeClass:
+        nodes = tuple(name for name in names if name.startswith(priority))
+        return NodeClass(
+            priority, nodes, gpus=1, base_w=setup.server.base_w, floor_w=setup.server.gpus * FLOOR_W, default_w=card.default_w, slope=1.0, priority=priority
+        )
+
+    return DomainConfig(
+        "row", setup.budget_w, (made("low"), made("high")), mode="auto", policy=policy, priorities=("low", "high"), dead_nodes=1
+    )
