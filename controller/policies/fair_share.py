@@ -17,7 +17,9 @@ AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by
 RISE_FACTOR = 4.0  # a sensor that averages 25 ms of 100 has seen a quarter of a step that it catches beginning
 MARGIN_RATIO = 1.25  # a node that is not held back may rise by this much before it is
 NEED_STEP_RATIO = 0.05  # needs go up and down in steps of this share of the default, so that limits do not follow noise
-BISECTIONS = 10  # to a 1024th of the default, finer than the step of a limit
+FINEST = 10  # bits: a 1024th of the default, finer than the step of a limit
+AT_ONCE = 5  # bits that are found at once where few nodes are concerned: numpy's calls, not its sums, are what costs
+FEW = 1000
 
 
 def wishes(view: RowView) -> Watts:
@@ -39,13 +41,14 @@ def _needs(view: RowView) -> Watts:
 
 
 def _highest(view: RowView, at: Callable[[Watts], Watts]) -> Watts:
-    """`at(share)` for the highest share of each limit, from 0 to 1, whose worst draw fits its rating."""
+    """`at(share)` for the highest share of each limit, from 0 to 1, whose worst draw fits its rating. More never draws less."""
 
-    def fits(share: Watts) -> Flags:
-        return view.level.totals_w(at(view.level.spread(share))) <= view.ratings_w
+    def fits(shares: Watts) -> Flags:
+        return view.level.totals_w(at(view.level.spread(shares))) <= view.ratings_w
 
-    share, step = np.zeros(len(view.ratings_w)), 0.5
+    share, bits = np.zeros(len(view.ratings_w)), AT_ONCE if len(view.most_w) <= FEW else 1
     whole = fits(share + 1.0)
-    for _ in range(0 if whole.all() else BISECTIONS):
-        share, step = share + step * fits(share + step), step / 2
+    for found in () if whole.all() else range(bits, FINEST + 1, bits):
+        steps = np.arange(1.0, 2.0**bits)[:, None] / 2.0**found
+        share = share + fits(share + steps).sum(axis=0) / 2.0**found
     return at(view.level.spread(np.where(whole, 1.0, share)))

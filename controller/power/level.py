@@ -74,8 +74,8 @@ class Level:
         return self.draws_w(self.members.default_w)
 
     def spread(self, of_limits: NDArray[S]) -> NDArray[S]:
-        """To each member what its limit has."""
-        return of_limits.repeat(self.counts)
+        """To each member what its limit has; the last axis counts, as in the sums below."""
+        return of_limits.repeat(self.counts, axis=-1)
 
     def under(self, limit: int) -> Places:
         """The nodes of one limit."""
@@ -83,7 +83,7 @@ class Level:
 
     def sums(self, of_members: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of each limit."""
-        return np.add.reduceat(of_members, self.starts)
+        return np.add.reduceat(of_members, self.starts, axis=-1)
 
     def sums_before(self, of_members: NDArray[np.float64], order: NDArray[np.float64]) -> NDArray[np.float64]:
         """For each member the sum of those of its limit that come before it in this order."""
@@ -108,11 +108,14 @@ class Level:
 
     def _dead_extra_w(self, draws_w: Watts) -> Watts:
         extra_w = np.maximum(self.default_draws_w - draws_w, 0.0)
-        dead_w = np.zeros(len(self.names)) if self._lone_dead is None else np.maximum.reduceat(extra_w, self.starts) * self._lone_dead
+        if self._lone_dead is None:
+            dead_w = np.zeros((*draws_w.shape[:-1], len(self.names)))
+        else:
+            dead_w = np.maximum.reduceat(extra_w, self.starts, axis=-1) * self._lone_dead
         for limit, first, last, dead in self._many_dead:
-            own_w = extra_w[first:last]
-            own_w.partition(-dead)
-            dead_w[limit] = np.add.reduce(own_w[-dead:])
+            own_w = extra_w[..., first:last]
+            own_w.partition(-dead, axis=-1)
+            dead_w[..., limit] = np.add.reduce(own_w[..., -dead:], axis=-1)
         return dead_w
 
     @cached_property

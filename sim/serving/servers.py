@@ -51,7 +51,8 @@ class Servers:
         """One server's clock, and the most that it draws above idle, from now on."""
         at, place = np.array([clock]), self._places[number]
         before_w = place.watts
-        place.hold(now_s, *(float(of(at)[0]) for of in (self._relation.power, self._relation.prompt_time, self._relation.token_time)), most_w)
+        saving, prompt, token = (float(of(at)[0]) for of in (self._relation.power, self._relation.prompt_time, self._relation.token_time))
+        place.hold(now_s, saving, prompt, token, most_w)
         self._changed(number, now_s, before_w)
 
     def advance(self, until_s: float) -> None:
