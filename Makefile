@@ -5,11 +5,11 @@ BIN := .venv/bin
 # Daemons start in the tests again and again: they should not compile themselves each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help up test servers chaos bench
+.PHONY: help up test servers chaos sim-power bench
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 up: .venv/up  ## install gpuwarden into .venv and run all of it here, in one process
 	$(BIN)/gpuwarden up
@@ -25,6 +25,9 @@ servers:  ## install what the tests talk to: Debian packages and Apache Kafka
 
 chaos: .venv/dev servers  ## do to a row what an operator may fear, some 12 minutes long, and print a table
 	$(BIN)/python bench/chaos
+
+sim-power: .venv/up  ## random power trees under faults in virtual time: 200 h at 10 Hz, 2,000 h at 1 Hz; days on two cores
+	$(BIN)/python -m gpuwarden.sim.safety
 
 BENCHES = sizing sensor ingest agent controller power latency soak
 

@@ -48,9 +48,13 @@ class Cards:
         self._changing_until_s = 0.0
         self.power_w = self.demand_w.copy()
 
+    def part(self, node: int) -> slice:
+        """Where its cards are."""
+        return slice(int(self.at[node]), int(self.at[node + 1]))
+
     def set_limits(self, node: int, limits_w: Sequence[float] | Values, now_s: float) -> None:
         """The driver has them; the cards follow in their own time."""
-        part = slice(int(self.at[node]), int(self.at[node + 1]))
+        part = self.part(node)
         new_w, old_w = np.asarray(limits_w, float), self.limit_w[part].copy()
         size, raised, lowered = len(new_w), new_w > old_w, new_w < old_w
         slow = self._chance.random() < 0.5

@@ -6,6 +6,8 @@ from gpuwarden.controller.power.limit_heat import LimitHeat
 
 
 class Memory:
+    """Of one ledger."""
+
     def __init__(self) -> None:
         self._epoch = 0
         self._heats: dict[tuple[str, str], tuple[LimitHeat, int]] = {}

@@ -10,6 +10,7 @@ from gpuwarden.sim.timeline import Timeline
 
 USUAL_DELAY_S: Final = (0.001, 0.005)
 KEPT: Final = 40  # messages that a lying agent has in store
+FEW: Final = 4
 LIE_LATE_S: Final = 15.0
 
 Deliver = Callable[[bytes], None]
@@ -31,6 +32,8 @@ class Way:
 
     cut: str = ""
     agent: str = ""
+    withholds: float = 0.4
+    """Of what a lying agent gets; at 1 it has a few old messages alone, and repeats those."""
     held: list[Message] = field(default_factory=list)
     kept: deque[Message] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -66,9 +69,10 @@ class Network:
 
     def _lie(self, way: Way, deliver: Deliver, message: bytes) -> None:
         """A captured agent can neither read nor forge: it withholds, delays and repeats, either way."""
-        way.kept.append((deliver, message))
-        if (fancy := self._chance.random()) > 0.4:
-            self._send(way, deliver, message, LIE_LATE_S if fancy > 0.7 else 0.0)
+        if way.withholds < 1.0 or len(way.kept) < FEW:
+            way.kept.append((deliver, message))
+        if self._chance.random() >= way.withholds:
+            self._send(way, deliver, message, LIE_LATE_S if self._chance.random() < 0.5 else 0.0)
         if self._chance.random() < 0.5:
             self._send(way, *self._chance.choice(way.kept), late_s=0.0)
 

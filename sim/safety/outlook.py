@@ -9,7 +9,7 @@ from gpuwarden.sim.safety.cards import Cards
 from gpuwarden.sim.safety.leases import Leases
 from gpuwarden.sim.safety.server import SET_S, Server
 from gpuwarden.sim.safety.silence import Flags, Outlook
-from gpuwarden.sim.safety.site import Site
+from gpuwarden.sim.safety.site import Site, Values
 
 CURRENT, HIGHEST, LATEST = range(3)  # what is in force or being set; of those on the way the highest, and the one that ends last
 NEVER_S: Final = 0.0
@@ -40,7 +40,7 @@ class Lookout:
         pieces = ((self._cards.sums(self._cards.held_w(now_s)), held_s), *zip(limit_w, ends_s, strict=True))
         return Outlook(pieces, fresh & ~excused, idle)
 
-    def _setting(self, server: Server, current_w: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> bool:
+    def _setting(self, server: Server, current_w: Values) -> bool:
         """Whether its driver is being told more than it has; that counts as if it had it."""
         setting_w = max((sum(limits_w) for limits_w in (server.setting, server.waiting) if limits_w is not None), default=0.0)
         more = setting_w > current_w[server.number]

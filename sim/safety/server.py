@@ -60,7 +60,6 @@ class Server:
         self._set_from_s = 0.0
         self._set_number = 0
         self._loads = 1
-        self.limits_set = 0
 
     def begin(self) -> None:
         """A new limiter, which knows what the last one wrote down."""
@@ -102,8 +101,7 @@ class Server:
         if self.hung_since_s is not None:
             self._tell(PowerRead((NAN,) * len(self._cards)))
             return
-        at, cards = self._place.cards.at, self._place.cards
-        part = slice(int(at[self.number]), int(at[self.number + 1]))
+        cards, part = self._place.cards, self._place.cards.part(self.number)
         self._tell(PowerRead(tuple((cards.power_w[part] * cards.gain[part]).tolist())))
 
     def hear(self, sealed: bytes) -> None:
@@ -134,7 +132,7 @@ class Server:
 
     def _break_off(self) -> None:
         if self.setting is not None:
-            cards, part = self._place.cards, slice(*self._place.cards.at[self.number : self.number + 2])
+            cards, part = self._place.cards, self._place.cards.part(self.number)
             done = self._place.chance.randint(0, len(self.setting))
             mixed = [*self.setting[:done], *cards.limit_w[part].tolist()[done:]]
             cards.set_limits(self.number, mixed, self._place.time.now_s)
@@ -175,13 +173,11 @@ class Server:
         if number != self._set_number or self.setting is None:
             return
         self._place.cards.set_limits(self.number, self.setting, self._place.time.now_s)
-        self.limits_set += len(self.setting)
         self.setting = None
         self._read_back(ordered=True)
         if self.setting is None:
             self._next()
 
     def _read_back(self, ordered: bool) -> None:
-        part = slice(*self._place.cards.at[self.number : self.number + 2])
-        limits_w = self._place.cards.limit_w[part].tolist()
+        limits_w = self._place.cards.limit_w[self._place.cards.part(self.number)].tolist()
         self._tell(LimitsRead(tuple(CardState(w, w) for w in limits_w), self._loads, ordered))

@@ -212,8 +212,8 @@ def _rated(
         rating_w = 1.001 * least_w + float(part) * max(0.0, most_w - least_w)
         ratings_w[limit.name] = min(rating_w, ratings_w[parents[limit.name]]) if limit.name != ROOT else rating_w
         made.append(_element(chance, replace(limit, rating_w=ratings_w[limit.name], dead_nodes=None), dead))
-    elements, written = zip(*made[1:], made[0], strict=True)
-    return written, elements
+    made = [*made[1:], made[0]]
+    return tuple(written for _, written in made), tuple(element for element, _ in made)
 
 
 def _floor_w(made: NodeClass) -> float:

@@ -3,14 +3,17 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gpuwarden.controller.policies import POLICIES, Policy
+from gpuwarden.controller.policies import POLICIES
+from gpuwarden.controller.policies.policy import Policy, stateless
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power import domain, keeper
+from gpuwarden.controller.power import domain, wishing
 from gpuwarden.controller.power.level import Watts
+
+Table: TypeAlias = Mapping[str, Policy[Any]]
 
 NAMES: Final = (*POLICIES, "greedy", "erratic")
 CHANGES_ONE_IN: Final = 40  # calls; there are as many in a decision as there are levels
@@ -39,8 +42,9 @@ class Erratic:
 @contextlib.contextmanager
 def known(seed: int) -> Iterator[None]:
     """The controller takes these policies for its own meanwhile."""
-    table: Mapping[str, Policy] = MappingProxyType({**POLICIES, "greedy": greedy, "erratic": Erratic(seed)})
-    before = domain.POLICIES, keeper.POLICIES
+    more = {"greedy": stateless("greedy", greedy, dense=True), "erratic": stateless("erratic", Erratic(seed), dense=True)}
+    table: Table = MappingProxyType({**POLICIES, **more})
+    before = vars(domain)["POLICIES"], vars(wishing)["POLICIES"]
     _install(table, table)
     try:
         yield
@@ -48,5 +52,5 @@ def known(seed: int) -> Iterator[None]:
         _install(*before)
 
 
-def _install(of_domain: Mapping[str, Policy], of_keeper: Mapping[str, Policy]) -> None:
-    vars(domain)["POLICIES"], vars(keeper)["POLICIES"] = of_domain, of_keeper
+def _install(of_domain: Table, of_wishing: Table) -> None:
+    vars(domain)["POLICIES"], vars(wishing)["POLICIES"] = of_domain, of_wishing

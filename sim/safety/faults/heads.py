@@ -45,7 +45,7 @@ def crash_loop(row: Row) -> Heal | None:
 def two(row: Row) -> Heal | None:
     """A second controller on a copy of the ledger, or on none, and some or all of the agents go over to it. The first may start anew at the
     same time."""
-    row.other.memory = row.chance.choice([row.head.memory.copy, Memory])()
+    row.other.memory = row.head.memory.copy() if row.chance.random() < 0.5 else Memory()
     if row.chance.random() < 0.4:
         row.kill(0)
         row.start_head()

@@ -55,7 +55,7 @@ def agent_hung(row: Row) -> Heal | None:
 def agent_lying(row: Row) -> Heal | None:
     nodes = _some(row)
     for node in nodes:
-        row.network.ways[node].agent = "lying"
+        row.network.ways[node].agent, row.network.ways[node].withholds = "lying", row.chance.choice([0.4, 0.8, 1.0])
     return lambda: _join(row, nodes, ends=True)
 
 

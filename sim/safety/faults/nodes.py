@@ -28,7 +28,12 @@ def limiter_killed(row: Row) -> Heal | None:
     server = row.servers[node]
     server.end()
     row.time.after(row.chance.uniform(0.2, 1.3), lambda: server.set_by_others(row.site.classes[node].floor_w))
-    return lambda: (server.begin(), row.recovers(node))[-1]
+    return lambda: _begins_again(row, node)
+
+
+def _begins_again(row: Row, node: int) -> None:
+    row.servers[node].begin()
+    row.recovers(node)
 
 
 def limiter_dead(row: Row) -> Heal | None:
@@ -36,9 +41,8 @@ def limiter_dead(row: Row) -> Heal | None:
     node = row.excuses.victim(dead=True)
     if node is None:
         return None
-    server = row.servers[node]
-    server.end()
-    return lambda: (server.begin(), row.recovers(node))[-1]
+    row.servers[node].end()
+    return lambda: _begins_again(row, node)
 
 
 def limits_reset(row: Row) -> Heal | None:
@@ -75,7 +79,12 @@ def rack_reboots(row: Row) -> Heal | None:
     nodes = [node for node in row.chance.choice(row.site.racks) if node not in row.excuses.troubled]
     for node in nodes:
         _down(row, node)
-    return lambda: [_up(row, node, row.chance.uniform(1.5, 8.0)) for node in nodes] and None
+
+    def heal() -> None:
+        for node in nodes:
+            _up(row, node, row.chance.uniform(1.5, 8.0))
+
+    return heal
 
 
 def reboots_into_work(row: Row) -> Heal | None:
@@ -110,7 +119,12 @@ def driver_reloaded(row: Row) -> Heal | None:
         return None
     row.demand.park(node, True)
     row.servers[node].reload()
-    return lambda: (row.demand.park(node, False), row.recovers(node))[-1]
+
+    def heal() -> None:
+        row.demand.park(node, False)
+        row.recovers(node)
+
+    return heal
 
 
 def driver_hung(row: Row) -> Heal | None:

@@ -1,9 +1,7 @@
 """The product with one thing left out, for the checkers to find. Each is a small patch of the real code."""
 
-from collections.abc import Callable, Mapping
+import math
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Final
 
 import numpy as np
 import pytest
@@ -15,13 +13,22 @@ from gpuwarden.agent.limiter.machine import Limiter
 from gpuwarden.controller.power import allocator, exposure, keeper
 from gpuwarden.controller.power.allocator import Grants, Situation
 from gpuwarden.controller.power.keeper import Keeper
-from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.level import Places, Watts
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.power.topology import Branch
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, unseal
 from gpuwarden.proto.lease_pb2 import Grant, PowerReport
+
+
+def grant_every_wish(patch: pytest.MonkeyPatch) -> None:
+    """No allocator at all."""
+
+    def wishes(tree: Tree, situation: Situation, wishes_w: Watts, bound_by: Places | None = None) -> Grants:
+        return Grants(wishes_w, np.full(len(wishes_w), allocator.NOBODY), [])
+
+    patch.setattr(keeper, "allocate", wishes)
 
 
 def raise_before_cut(patch: pytest.MonkeyPatch) -> None:
@@ -46,11 +53,22 @@ def forget_old_leases(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
-    """A silent node draws what it drew when it was last heard, and so does everybody while nobody looked."""
+    """A node is at the limit, and draws what it drew, when it was last heard, however long ago that is."""
+    heard_w, reported, worst_at = dict[int, float](), exposure.Exposure.reported, exposure.Exposure._worst_at
+
+    def hear(self: exposure.Exposure, now_s: float, report: PowerReport, epoch: int) -> None:
+        reported(self, now_s, report, epoch)
+        heard_w[id(self)] = math.fsum(card.enforced_w for card in report.cards)
+
+    def as_heard(self: exposure.Exposure, now_s: float) -> tuple[float, float]:
+        limit_w, ends_s = worst_at(self, now_s)
+        return min(limit_w, heard_w.get(id(self), limit_w)), ends_s
 
     def last_heard_w(self: Keeper, now_s: float, live: "np.ndarray[tuple[int], np.dtype[np.bool_]]", counted_w: Watts) -> Watts:
         return np.where(np.isnan(self.powers_w), counted_w, self.powers_w)
 
+    patch.setattr(exposure.Exposure, "reported", hear)
+    patch.setattr(exposure.Exposure, "_worst_at", as_heard)
     patch.setattr(Keeper, "_drawn_w", last_heard_w)
 
 
@@ -106,16 +124,3 @@ def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
         self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
 
     patch.setattr(NodeRecord, "_follow_raise", soon_over)
-
-
-MUTATIONS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = MappingProxyType({
-    "raise before cut": raise_before_cut,
-    "forget old leases": forget_old_leases,
-    "trust stale samples": trust_stale_samples,
-    "ignore dead nodes": ignore_dead_nodes,
-    "ignore settling": ignore_settling,
-    "lose the heat at a restart": lose_the_heat,
-    "renew by keep-alive": renew_by_keep_alive,
-    "accept late grants": accept_late_grants,
-    "forget raises on the way": forget_raises_on_the_way,
-})

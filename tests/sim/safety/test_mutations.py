@@ -1,0 +1,65 @@
+"""The product with one thing left out: the checkers find each, and find nothing on the same seeds in the product as it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import pytest
+from fakes import mutations
+
+from gpuwarden.sim.safety.ordeal import Outcome, undergo
+from gpuwarden.sim.safety.row import ONE_HZ
+from gpuwarden.sim.safety.silence import Silence
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Each seed as long as `seconds`, with `faults` alone."""
+
+    mutate: Callable[[pytest.MonkeyPatch], None]
+    faults: tuple[str, ...]
+    seeds: tuple[int, ...] = (40,)
+    seconds: float = 60.0
+    policy: str = "erratic"
+
+    def outcomes(self) -> list[Outcome]:
+        return [undergo(seed, self.policy, ONE_HZ, self.seconds, self.faults) for seed in self.seeds]
+
+
+LATE: Final = ("messages late",)
+TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
+    "raise before cut": Trial(mutations.raise_before_cut, LATE),
+    "forget old leases": Trial(mutations.forget_old_leases, LATE),
+    "trust stale samples": Trial(mutations.trust_stale_samples, LATE),
+    "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE),
+    "ignore settling": Trial(mutations.ignore_settling, ("Kafka gone", "clock skew"), (40, 41, 42)),
+    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
+    "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (40, 41, 42)),
+    "accept late grants": Trial(mutations.accept_late_grants, LATE),
+    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (43,)),
+})
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_each_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    TRIALS[name].mutate(monkeypatch)
+    assert any(outcome.broken for outcome in TRIALS[name].outcomes())
+
+
+def runs() -> list[Trial]:
+    """Each seed with the same faults once."""
+    return list({(trial.faults, trial.seeds, trial.policy): trial for trial in TRIALS.values()}.values())
+
+
+@pytest.mark.parametrize("trial", runs(), ids=lambda trial: ", ".join(trial.faults))
+def test_the_product_as_it_is_passes_the_same_seeds(trial: Trial) -> None:
+    assert [outcome.broken for outcome in trial.outcomes()] == [""] * len(trial.seeds)
+
+
+def test_true_breakers_trip_where_every_wish_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nobody asking what would be: what is really drawn is judged too."""
+    mutations.grant_every_wish(monkeypatch)
+    monkeypatch.setattr(Silence, "broken", lambda self, breakers, outlook, lost: "")
+    outcome = undergo(40, "greedy", ONE_HZ, 120.0, ("Kafka gone",))
+    assert "has tripped" in outcome.broken or "carries" in outcome.broken
