@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,7 @@ class Meters:
         self.by_limit = {
             limit.name: Meter(limit, limit.meter, base_w[limit.name]) for limit in (topology.root, *topology.limits) if limit.meter is not None
         }
+        self._above = topology.above
         self._numbers = {name: number for number, name in enumerate(self.by_limit)}
         self._foreign, self._given = Foreign(topology, tree), tuple[float, ...]()
         self.carried_w: list[Watts] = self._foreign.carried_w({})
@@ -63,7 +65,7 @@ class Meters:
         self._ends = np.cumsum([len(level.names) for level in tree.levels])
         metered = [meter.limit for meter in self.by_limit.values()]
         self.calibrations = Calibrations(metered, shares, base_w, classes)
-        self.gain = tree.members.gain
+        self.gain = self._given_gain = tree.members.gain
         """Watts drawn at worst for one of limit, of each node: as its class has it, more where its sensors surely read lower still."""
         self._past = deque[_Second]()
         self._kept_s = max((m.config.window_s + m.config.stale_s for m in self.by_limit.values()), default=0.0) + SENSORS_LATE_S + 2.0
@@ -97,7 +99,6 @@ class Meters:
         """
         if not self.by_limit:
             return False
-        gain = self.gain
         most_w = self._under(self._base_w + self._slope * gpus_w)
         least_w = self._under(np.where(live, (1.0 - self._gain_error) * gpus_w, 0.0))
         self._note(_Second(int(now_s), most_w, least_w, np.where(live, gpus_w, np.nan)))
@@ -105,9 +106,9 @@ class Meters:
             while meter.pending and meter.pending[0].told_s + SENSORS_LATE_S <= now_s:
                 self._settle(meter)
         given = tuple(meter.foreign_w for meter in self.by_limit.values())
-        if given == self._given and self.gain is gain:
+        if given == self._given and self.gain is self._given_gain:
             return False
-        self._given = given
+        self._given, self._given_gain = given, self.gain
         self.carried_w = self._foreign.carried_w(dict(zip(self.by_limit, given, strict=True)))
         return True
 
@@ -125,10 +126,12 @@ class Meters:
         return np.split(shown_w, self._ends[:-1])
 
     def awaited(self, now_s: float, started_s: float) -> frozenset[str]:
-        """Limits whose meter has not told yet what it should soon: until then nobody knows what is free there."""
-        return frozenset(
+        """Limits whose meter has not told yet what it should soon, and those above them up to one whose own has: nobody knows what is free there."""
+        silent = {
             name for name, meter in self.by_limit.items() if math.isnan(meter.surplus_w) and now_s - started_s < meter.config.stale_s
-        )
+        }
+        told = self.by_limit.keys() - silent
+        return frozenset(above for name in silent for above in takewhile(lambda one: one not in told, self._above[name]))
 
     def _settle(self, meter: Meter) -> None:
         reading, number = meter.pending.popleft(), self._numbers[meter.limit.name]

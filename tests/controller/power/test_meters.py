@@ -147,6 +147,19 @@ def test_until_a_meter_has_told_its_limit_is_awaited_but_not_for_ever() -> None:
     assert bench.meters.awaited(31.0, 0.0) == frozenset()
 
 
+def test_what_hangs_on_a_limit_whose_meter_is_awaited_is_unknown_above_it_too_unless_a_meter_there_has_told() -> None:
+    cooler = LimitConfig("cooler", 20e3, parent="feed", meter=GRPC)
+    feed = LimitConfig("feed", 50e3, nodes=("n[1-8]",))
+    domain = DomainConfig("row", 60e3, ROW.classes, limits=(feed, cooler), meter=GRPC)
+    assert list(domain.problems()) == []
+    meters = Meters(domain.topology(), domain.tree(), domain.classes)
+    assert meters.awaited(1.0, 0.0) == {"cooler", "feed", "row"}
+    for second in range(6):
+        meters.measure(float(second), IDLE_W, np.ones(8, bool))
+        meters.read(float(second), "row", 30e3, 0.0)
+    assert meters.awaited(5.0, 0.0) == {"cooler", "feed"}
+
+
 def test_a_limit_without_nodes_may_have_a_meter() -> None:
     """A cooler's: what it draws goes through the row."""
     domain = DomainConfig("row", 60e3, ROW.classes, limits=(LimitConfig("cooler", 20e3, base_w=5e3, meter=GRPC),))
