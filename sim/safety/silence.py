@@ -73,5 +73,6 @@ class Silence:
 
     def _dearest(self, extra_w: Values) -> Values:
         if (self._dead == 1).all():
-            return extra_w.max(axis=1)
+            dearest_w: Values = extra_w.max(axis=1)
+            return dearest_w
         return np.array([np.sort(row)[-dead:].sum() for row, dead in zip(extra_w, self._dead.tolist(), strict=True)])

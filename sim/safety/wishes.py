@@ -40,13 +40,13 @@ class Erratic:
 def known(seed: int) -> Iterator[None]:
     """The controller takes these policies for its own meanwhile."""
     table: Mapping[str, Policy] = MappingProxyType({**POLICIES, "greedy": greedy, "erratic": Erratic(seed)})
-    before = domain.POLICIES, keeper.POLICIES
-    _install(table, table)
+    _install(table)
     try:
         yield
     finally:
-        _install(*before)
+        _install(POLICIES)
 
 
-def _install(of_domain: Mapping[str, Policy], of_keeper: Mapping[str, Policy]) -> None:
-    vars(domain)["POLICIES"], vars(keeper)["POLICIES"] = of_domain, of_keeper
+def _install(table: Mapping[str, Policy]) -> None:
+    for module in (domain, keeper):  # both have it by name
+        vars(module)["POLICIES"] = table
