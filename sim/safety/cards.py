@@ -82,7 +82,8 @@ class Cards:
 
     def held_w(self, now_s: float) -> Values:
         """The limit that each card may yet be obeying."""
-        held_w: Values = np.maximum(np.where(now_s < self._held_until_s, self._held_w, 0.0).max(axis=0), self.limit_w)
+        held_w: Values = np.where(now_s < self._held_until_s, self._held_w, 0.0).max(axis=0)
+        held_w = np.maximum(held_w, self.limit_w)
         return held_w
 
     def fresh(self, now_s: float) -> NDArray[np.bool_]:
@@ -95,7 +96,8 @@ class Cards:
 
     def sums(self, of_cards: Values) -> Values:
         """Of each node."""
-        return np.add.reduceat(of_cards, self.at[:-1])
+        sums: Values = np.add.reduceat(of_cards, self.at[:-1])
+        return sums
 
     def draws_w(self) -> Values:
         """Of each node, at its supply."""

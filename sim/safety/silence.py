@@ -73,6 +73,6 @@ class Silence:
 
     def _dearest(self, extra_w: Values) -> Values:
         if (self._dead == 1).all():
-            lone_w: Values = extra_w.max(axis=1)
-            return lone_w
+            dearest_w: Values = extra_w.max(axis=1)
+            return dearest_w
         return np.array([np.sort(row)[-dead:].sum() for row, dead in zip(extra_w, self._dead.tolist(), strict=True)])

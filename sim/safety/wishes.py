@@ -43,14 +43,13 @@ class Erratic:
 def known(seed: int) -> Iterator[None]:
     """The controller takes these policies for its own meanwhile."""
     more = {"greedy": stateless("greedy", greedy, dense=True), "erratic": stateless("erratic", Erratic(seed), dense=True)}
-    table: Table = MappingProxyType({**POLICIES, **more})
-    before = vars(domain)["POLICIES"], vars(wishing)["POLICIES"]
-    _install(table, table)
+    _install(MappingProxyType({**POLICIES, **more}))
     try:
         yield
     finally:
-        _install(*before)
+        _install(POLICIES)
 
 
-def _install(of_domain: Table, of_wishing: Table) -> None:
-    vars(domain)["POLICIES"], vars(wishing)["POLICIES"] = of_domain, of_wishing
+def _install(table: Table) -> None:
+    for module in (domain, wishing):  # both have it by name
+        vars(module)["POLICIES"] = table

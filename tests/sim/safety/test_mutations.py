@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 from fakes import mutations
 
+from gpuwarden.sim.safety.faults import FAULTS
 from gpuwarden.sim.safety.ordeal import Outcome, undergo
 from gpuwarden.sim.safety.row import ONE_HZ
 from gpuwarden.sim.safety.silence import Silence
@@ -33,9 +34,9 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "forget old leases": Trial(mutations.forget_old_leases, LATE),
     "trust stale samples": Trial(mutations.trust_stale_samples, LATE),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE),
-    "ignore settling": Trial(mutations.ignore_settling, ("Kafka gone", "clock skew"), (40, 41, 42)),
+    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (47,), seconds=30.0),
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
-    "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (40, 41, 42)),
+    "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
     "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (43,)),
 })
@@ -52,7 +53,7 @@ def runs() -> list[Trial]:
     return list({(trial.faults, trial.seeds, trial.policy): trial for trial in TRIALS.values()}.values())
 
 
-@pytest.mark.parametrize("trial", runs(), ids=lambda trial: ", ".join(trial.faults))
+@pytest.mark.parametrize("trial", runs(), ids=lambda trial: ", ".join(trial.faults[:3]))
 def test_the_product_as_it_is_passes_the_same_seeds(trial: Trial) -> None:
     assert [outcome.broken for outcome in trial.outcomes()] == [""] * len(trial.seeds)
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 
 from gpuwarden.sim.safety import wishes
-from gpuwarden.sim.safety.faults import FAULTS
 from gpuwarden.sim.safety.ordeal import Outcome, undergo
 from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
-    slow = [undergo(seed, policy, ONE_HZ, 300.0) for seed, policy in enumerate(wishes.NAMES)]
-    return [*slow, undergo(7, "fair-share", TEN_HZ, 40.0)]
+    slow = [undergo(seed, policy, ONE_HZ, 80.0) for seed, policy in enumerate(wishes.NAMES)]
+    return [*slow, undergo(7, "fair-share", TEN_HZ, 15.0)]
 
 
 def test_nothing_trips_and_nothing_that_must_hold_is_broken(outcomes: list[Outcome]) -> None:
@@ -26,10 +25,10 @@ def test_demand_is_above_the_rating_and_faults_come_often_enough(outcomes: list[
     assert sum(outcome.above_s for outcome in outcomes) >= 0.3 * passed_s
     struck = sum((outcome.faults for outcome in outcomes), Counter[str]())
     assert struck.total() >= passed_s / 600.0
-    assert len(struck) >= len(FAULTS) // 2
+    assert len(struck) >= 5
 
 
 def test_the_same_seed_is_the_same_run() -> None:
-    one, same, other = (undergo(seed, "erratic", ONE_HZ, 60.0) for seed in (3, 3, 4))
+    one, same, other = (undergo(seed, "erratic", ONE_HZ, 20.0) for seed in (3, 3, 4))
     assert replace(one, cpu_s=0.0) == replace(same, cpu_s=0.0)
     assert (one.reports, one.grants, one.over_s) != (other.reports, other.grants, other.over_s)
