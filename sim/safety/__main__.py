@@ -13,7 +13,7 @@ from gpuwarden.sim.safety.ordeal import Outcome, undergo
 from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ, Pace
 from gpuwarden.sim.safety.told import HOUR_S, figures, lines
 
-RUN_S: Final = {TEN_HZ.name: 1200.0, ONE_HZ.name: 3600.0}  # of one tree; then another is tried
+RUN_S: Final = {TEN_HZ.name: 600.0, ONE_HZ.name: 1200.0}  # of one tree; then another is tried
 PROGRESS_S: Final = 30.0
 
 Task = tuple[int, str, Pace, float]
