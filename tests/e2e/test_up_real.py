@@ -121,7 +121,8 @@ def test_without_a_range_of_limits_it_says_so_and_watches_on_without_limiter(car
 
 def test_ctrl_c_ends_it_within_seconds_and_with_a_summary_for_people(cards: FakeNode) -> None:
     process = start(cards.env())
-    time.sleep(4.0)
+    until(process, "8 GPUs found: watching")
+    time.sleep(2.0)
     asked_s = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     told, said = process.communicate(timeout=30)
@@ -135,7 +136,8 @@ def test_ctrl_c_ends_it_within_seconds_and_with_a_summary_for_people(cards: Fake
 
 def test_ctrl_c_ends_it_also_while_the_driver_hangs(cards: FakeNode) -> None:
     process = start(cards.env(), "--json", "--mode", "auto")
-    time.sleep(4.0)
+    until(process, "8 GPUs found: watching, capping")
+    time.sleep(2.0)
     cards.hang(True)
     time.sleep(1.5)
     asked_s = time.monotonic()
