@@ -21,6 +21,7 @@ READ_S: Final = 0.1  # as often as a data-centre card has a new reading
 DEADLINE_S: Final = 2.0
 SETTLE_S: Final = 1.0  # until a card obeys
 TOLD_BYTES: Final = 300
+NOT_ALLOWED: Final = "NoPermission"  # NVML's word
 
 
 class ProfileError(Exception):
@@ -79,7 +80,8 @@ class Card:
 
     def _told(self, refused: str, what: str) -> None:
         if refused:
-            raise ProfileError(f"card {self.found.index}: cannot {what}: {refused}")
+            hint = "; only root may" if refused == NOT_ALLOWED else ""
+            raise ProfileError(f"card {self.found.index}: cannot {what}: {refused}{hint}")
 
     def _call(self, method: str, *arguments: object) -> Any:
         try:
