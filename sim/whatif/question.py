@@ -7,7 +7,7 @@ servers come and which days or hours the recording happened to catch; not over a
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from gpuwarden.controller.power.domain import DomainConfig, budget_problem
 from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.sim.serving.requests import DAY_S
+from gpuwarden.sim.serving.row import HOUR_S
 from gpuwarden.sim.whatif.held import Control, Happened, held
 from gpuwarden.sim.whatif.load import Row
 from gpuwarden.sim.whatif.recorded import Recorded
 
 Values = NDArray[np.float64]
 
-DAY_S: Final = 86_400.0
-HOUR_S: Final = 3600.0
 LEAST_BLOCKS: Final = 4
 MANY_BRAKES: Final = 100  # after that many the rest of the time is not looked at
 CONFIDENCE: Final = (0.05, 0.5, 0.95)
@@ -183,7 +183,7 @@ def _floors_fit(question: Question) -> int:
     count = len(question.recorded.nodes)
 
     def refused(servers: int) -> bool:
-        node = NodeClass("all", (f"n[1-{servers}]",), question.node.gpus, question.node.base_w, question.node.floor_w, question.node.default_w, question.node.slope)
+        node = replace(question.node, nodes=(f"n[1-{servers}]",))
         return budget_problem(DomainConfig("row", question.control.limit_w, (node,)), question.control.limit_w) is not None
 
     if refused(count):
