@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 from house import ROOT
-from services import stack
-from services.kafka import Broker
+from services import kafka, stack
 from services.port import free_port, wait_until_open
 
 from gpuwarden.proto.catalogue import COLUMNS
@@ -65,9 +64,13 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A broker of its own: a detector reads the topic from its start, and in the shared one lies what other tests want refused."""
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    with stack.running(tmp_path_factory.mktemp("row"), stack.Plan(("a",), DOMAIN, kafka_broker.bootstrap)) as row:
+    with (
+        kafka.running(tmp_path_factory.mktemp("kafka")) as broker,
+        stack.running(tmp_path_factory.mktemp("row"), stack.Plan(("a",), DOMAIN, broker.bootstrap)) as row,
+    ):
         row.gpus["a"].set_demands(650.0)
         (folder / "prometheus.yml").write_text(_config(row.metrics))
         with (folder / "log").open("wb") as log:
@@ -126,6 +129,7 @@ def test_all_rules_are_evaluated_without_an_error_and_none_fires_on_a_healthy_ro
     assert len(rules) == 20
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
     assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
+    assert prometheus.values("gpuwarden_detector_records_refused_total > 0") == []
 
 
 def test_every_metric_that_rules_and_dashboards_name_exists(prometheus: Prometheus) -> None:
