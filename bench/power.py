@@ -108,9 +108,9 @@ def _ticks(row: Row, count: int) -> Iterator[tuple[float, float, int, int]]:
         for limiter in chance.sample(row.limiters, len(row.limiters) // 10):
             limiter.demand_w = chance.uniform(*DEMANDS_W)
         tenth = round(row.now_s * 10)
-        keeper.urgent_left = 0  # reports are taken in, and all decided in the tick
-        for session in range(tenth % 10, len(row.limiters), 10):
-            row.report(session)
+        for place in range(tenth % 10, len(row.limiters), 10):  # reports are taken in, and all decided in the tick
+            keeper.nodes[place].take(row.now_s, row.limiters[place].report(row.now_s), row.controller.epoch)
+        row.controller.turns.hurry("site")
         began_s = time.process_time()
         keeper.decide(row.now_s)
         decided_s = time.process_time()

@@ -42,6 +42,8 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
+    import pyarrow as pa  # type: ignore[import-untyped]  # has no types
+
     from gpuwarden.core.bus import BusError
     from gpuwarden.core.log import log_to_stderr
     from gpuwarden.core.reload import on_hangup
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     config = brokers(args)
     log_to_stderr()
     on_hangup(lambda: _log.info("SIGHUP: a recorder reads no file; what its command line says takes effect with a restart"))
+    pa.set_memory_pool(pa.system_memory_pool())  # it runs for years: Arrow's own keeps megabytes of a flush, now more, now fewer
     recorder, stop = Recorder(args.out), stop_on_signals()
     if args.duration is not None:
         timer = threading.Timer(args.duration, stop.set)

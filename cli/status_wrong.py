@@ -11,7 +11,7 @@ from gpuwarden.proto.finding_pb2 import FindingState
 from gpuwarden.proto.lease_pb2 import Mode
 
 HOT_RATIO: Final = 0.8  # above this share of its trip heat a breaker has little left for the next surge
-LATE_S: Final = 2.0  # every domain is decided ten times a second
+LATE_S: Final = 2.0  # every domain is decided five times a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _domain(domain: PowerDomain) -> Iterator[Trouble]:
         if limit.meter.lacks_w > 0:
             yield Trouble(False, f"the meter of {limit.name} in {name} shows {words.watts(limit.meter.lacks_w)} less than its nodes' GPUs draw", "gpuwarden alerts")
     if domain.HasField("decided_age_s") and domain.decided_age_s > LATE_S:
-        yield Trouble(True, f"{name} was decided {domain.decided_age_s:.0f} s ago, ten times a second is usual",
+        yield Trouble(True, f"{name} was decided {domain.decided_age_s:.0f} s ago, five times a second is usual",
                       "journalctl -u gpuwarden-controller -n 50")
 
 

@@ -24,6 +24,7 @@ from gpuwarden.proto.lease_pb2 import Mode
 FINDING_VERSION = 1
 FIRING_LIMIT = 4096
 RESOLVED_SHOWN = 200
+JUDGED_S = 0.95  # conditions are judged this far apart
 FIRES_AFTER_S = 3.0
 RESOLVES_AFTER_S = 30.0
 
@@ -68,7 +69,7 @@ class Alerts:
         self._rack_of = {node.name: rack.name for rack in self._racks for node in rack.nodes}
         self._racks_silent: set[str] = set()
         self._racks_down: set[str] = set()  # of those, what is told as such
-        self._beaten_s = -math.inf
+        self._beaten_s = self._judged_s = -math.inf
         self.firing: dict[str, Finding] = {}
         self.resolved: deque[Finding] = deque(maxlen=RESOLVED_SHOWN)
         self._conditions: dict[str, Condition] = {}
@@ -114,9 +115,11 @@ class Alerts:
 
     def tick(self, now_s: float, lines: Lines) -> Iterator[Action]:
         """What is wrong with racks and domains, then who is told of what."""
-        yield from self._rack_conditions(now_s, lines)
-        for keeper in self._keepers:
-            yield from self._domain_conditions(now_s, keeper, lines)
+        if now_s - self._judged_s >= JUDGED_S:
+            self._judged_s = now_s
+            yield from self._rack_conditions(now_s, lines)
+            for keeper in self._keepers:
+                yield from self._domain_conditions(now_s, keeper, lines)
         for window in self.windows.ended(lines.unix_ns):
             yield WriteLedger((lines.line("maintenance", window.id, f"over: {window.reason}"),))
             yield RememberMaintenance(window.id, None)

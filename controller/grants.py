@@ -10,7 +10,7 @@ from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, seal
-from gpuwarden.proto.lease_pb2 import Grant, Mode
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, Grant
 
 GRANT_VERSION = 1
 
@@ -69,7 +69,7 @@ def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) 
     node.sequence += 1
     if limit_w != node.granted_w:
         node.asks(now_s)
-    if keeper.mode == Mode.MODE_AUTO:
+    if keeper.mode == MODE_AUTO:
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
     else:
         node.exposure.released(node.sequence, report.stamp_s, lease_s)
@@ -91,7 +91,7 @@ def _line(keeper: Keeper, decision: Decision, change: _Change, authority: Author
         node.name,
         node.reason,
         epoch=authority.epoch,
-        performed=keeper.mode == Mode.MODE_AUTO,
+        performed=keeper.mode == MODE_AUTO,
         evidence=(
             ("limit before", change.before_w, "W"),
             ("limit", change.limit_w, "W"),
@@ -110,7 +110,7 @@ def _clock_line(keeper: Keeper, change: _Change, authority: Authority, lines: Li
     change.node.clock_reason = f"{did}: {keeper.loads.shown(bound)}, {keeper.wishing.why(keeper.loads, bound)}"
     return lines.line(
         "clock", change.node.name, change.node.clock_reason, epoch=authority.epoch,
-        performed=keeper.mode == Mode.MODE_AUTO,
+        performed=keeper.mode == MODE_AUTO,
         evidence=(
             ("clock before", change.clock_before_hz / 1e6, "MHz"),
             ("clock", change.clock_hz / 1e6, "MHz"),

@@ -1,6 +1,6 @@
 """The controller's decisions: reports and findings in; grants, ledger lines, alerts and answers out.
 
-Every domain is decided ten times a second, and at once when power moves by a step. A grant leaves only in the step that
+Every domain is decided five times a second, and at once when power moves by a step. A grant leaves only in the step that
 has just checked it on fresh readings; what a step changes is in the ledger before it leaves.
 """
 
@@ -38,6 +38,7 @@ from gpuwarden.controller.metering import Metering
 from gpuwarden.controller.out_of_band import OutOfBandOrders
 from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.people import PeopleRequests
+from gpuwarden.controller.picture import Picture
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
@@ -45,14 +46,11 @@ from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
 from gpuwarden.controller.remembered import Remembered, recall
 from gpuwarden.controller.requests import Requests
-from gpuwarden.controller.view import snapshot
+from gpuwarden.controller.turns import Turns
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.control_pb2 import GetClusterResponse
 from gpuwarden.proto.lease_pb2 import PowerReport
-
-URGENT_DECISIONS = 2  # of a domain from one tick to the next, so that a row whose power jumps everywhere costs no more than three times the usual
-PUBLISH_S = 0.95  # snapshots are this far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class Controller:
             (budget_w, mode), said = recall(config, setup.remembered)
             self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign)
             self._opening += said
+        self.turns = Turns(list(self.keepers))
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
         self._sessions: dict[int, NodeRecord] = {}
         self._authority = Authority(setup.controller_id, setup.past_epoch)
@@ -89,7 +88,7 @@ class Controller:
         self._metering = Metering(self.keepers)
         self._out_of_band = OutOfBandOrders(setup.out_of_band, list(self.keepers.values()), self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
-        self._published_s = -PUBLISH_S
+        self._picture = Picture(list(self.keepers.values()))
 
     @property
     def epoch(self) -> int:
@@ -119,10 +118,8 @@ class Controller:
                 return self._closed(event)
             case FindingArrived():
                 return self._alerts.finding(event.payload, self._lines)
-            case SetBudget():
-                return self._requests.set_budget(now_s, event)
-            case SetMode():
-                return self._requests.set_mode(now_s, event)
+            case SetBudget() | SetMode():
+                return self._requested(now_s, event)
             case Acknowledge() | OpenMaintenance() | EndMaintenance():
                 return self._people.answer(event)
             case MeterRead() | MeterFailed() | ReportMeter():
@@ -131,14 +128,12 @@ class Controller:
                 return self._out_of_band.done(event)
 
     def _tick(self, now_s: float) -> Iterator[Action]:
-        for keeper in self.keepers.values():
-            keeper.urgent_left = URGENT_DECISIONS
-            yield from self._decide(now_s, keeper)
+        for domain in self.turns.due(now_s):
+            yield from self._decide(now_s, self.keepers[domain])
         yield from self._alerts.tick(now_s, self._lines)
         yield from self._out_of_band.tick(now_s)
-        if now_s - self._published_s >= PUBLISH_S:
-            self._published_s = now_s
-            yield Publish(snapshot(now_s, self._cluster(), list(self.keepers.values()), self._alerts, self._lines))
+        if (whole := self._picture.tick(now_s, self._cluster(), self._alerts, self._lines)) is not None:
+            yield Publish(whole)
 
     def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
         decision = keeper.decide(now_s)
@@ -170,9 +165,13 @@ class Controller:
             yield from self._decide_at_once(now_s, keeper)
 
     def _decide_at_once(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
-        if keeper.urgent_left > 0:
-            keeper.urgent_left -= 1
+        if self.turns.at_once(keeper.config.name):
             yield from self._decide(now_s, keeper)
+
+    def _requested(self, now_s: float, event: SetBudget | SetMode) -> list[Action]:
+        if event.domain in self.keepers:
+            self.turns.hurry(event.domain)
+        return self._requests.set_budget(now_s, event) if isinstance(event, SetBudget) else self._requests.set_mode(now_s, event)
 
     def _overtaken(self, node: NodeRecord) -> list[Action]:
         """Somebody else has granted meanwhile. A limiter that has obeyed a higher epoch than ours would refuse us for ever; one that has

@@ -1,6 +1,7 @@
 """The controller's state as its API tells it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from gpuwarden.controller.alerts import Alerts
@@ -10,38 +11,35 @@ from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.proto.control_pb2 import (
+    NODE_STATE_HUNG,
+    NODE_STATE_LIVE,
+    NODE_STATE_STALE,
+    NODE_STATE_UNKNOWN,
     GetClusterResponse,
     LimiterCounts,
     Meter,
-    Node,
     NodeState,
     PowerDomain,
     PowerLimit,
     SensorGain,
     WatchResponse,
 )
-from gpuwarden.proto.lease_pb2 import Mode
+from gpuwarden.proto.lease_pb2 import MODE_UNSPECIFIED
 
 
-def snapshot(
-    now_s: float, cluster: GetClusterResponse, keepers: Sequence[Keeper], alerts: Alerts, lines: Lines
-) -> WatchResponse:
-    """Everything that can be watched; `cluster` is filled in with the sums."""
-    firing = alerts.firing_by_node()
-    nodes = [
-        _node(now_s, keeper, node, index, firing.get(node.name, 0))
-        for keeper in keepers
-        for index, node in enumerate(keeper.nodes)
-    ]
+def complete(
+    picture: WatchResponse, now_s: float, cluster: GetClusterResponse, keepers: Sequence[Keeper], alerts: Alerts, lines: Lines
+) -> None:
+    """To one that has all nodes everything else that can be watched; `cluster` is filled in with the sums."""
+    states = Counter(node.state for node in picture.nodes)
     cluster.domains.extend(power_domain(now_s, keeper) for keeper in keepers)
-    cluster.node_count = len(nodes)
-    cluster.live_count = sum(node.state == NodeState.NODE_STATE_LIVE for node in nodes)
-    cluster.stale_count = sum(node.state == NodeState.NODE_STATE_STALE for node in nodes)
-    cluster.firing_count = len(alerts.firing)
-    return WatchResponse(
-        cluster=cluster, nodes=nodes, findings=[*alerts.firing.values(), *reversed(alerts.resolved)], actions=lines.newest,
-        alerts=map(alert_shown, alerts.telling.groups.values()), maintenance=map(maintenance_of, alerts.windows.open.values()),
-    )
+    cluster.node_count, cluster.firing_count = len(picture.nodes), len(alerts.firing)
+    cluster.live_count, cluster.stale_count = states[NODE_STATE_LIVE], states[NODE_STATE_STALE]
+    picture.cluster.CopyFrom(cluster)
+    picture.findings.extend([*alerts.firing.values(), *reversed(alerts.resolved)])
+    picture.actions.extend(lines.newest)
+    picture.alerts.extend(map(alert_shown, alerts.telling.groups.values()))
+    picture.maintenance.extend(map(maintenance_of, alerts.windows.open.values()))
 
 
 def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
@@ -95,15 +93,17 @@ def _power_w(now_s: float, keeper: Keeper, node: NodeRecord, index: int) -> floa
     return node.made.base_w + node.made.slope * gpus_w
 
 
-def _node(now_s: float, keeper: Keeper, node: NodeRecord, index: int, firing: int) -> Node:
+def show_node(picture: WatchResponse, now_s: float, keeper: Keeper, index: int, firing: int) -> None:
+    """One more: the node at this place in its domain."""
+    node = keeper.nodes[index]
     counted_w, held_s = node.exposure.counted(now_s)
     report = node.report
-    return Node(
+    picture.nodes.add(
         name=node.name, state=_state(now_s, keeper, node), domain=keeper.config.name, gpu_count=node.made.gpus,
         gpu_power_w=node.power_w, power_w=_power_w(now_s, keeper, node, index), granted_w=node.granted_w,
         enforced_w=node.limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=counted_w,
         report_age_s=now_s - node.received_s, lease_ends_in_s=held_s, firing=firing, reason=node.reason,
-        mode=report.mode if report else Mode.MODE_UNSPECIFIED, cards=report.cards if report else (),
+        mode=report.mode if report else MODE_UNSPECIFIED, cards=report.cards if report else (),
         agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
         counts=_counts(node), refusal=report.refusal if report else "",
         bound_by=_bound_by(keeper, index), clock_hz=node.clock_hz, clock_reason=node.clock_reason,
@@ -125,7 +125,7 @@ def _counts(node: NodeRecord) -> LimiterCounts:
 
 def _state(now_s: float, keeper: Keeper, node: NodeRecord) -> "NodeState.ValueType":
     if node.report is None:
-        return NodeState.NODE_STATE_UNKNOWN
+        return NODE_STATE_UNKNOWN
     if not node.live(now_s, keeper.timing.stale_s):
-        return NodeState.NODE_STATE_STALE
-    return NodeState.NODE_STATE_HUNG if node.report.driver_hung else NodeState.NODE_STATE_LIVE
+        return NODE_STATE_STALE
+    return NODE_STATE_HUNG if node.report.driver_hung else NODE_STATE_LIVE

@@ -24,6 +24,7 @@ class _Loop(Collector):
     def collect(self) -> Iterator[Metric]:
         late = "Ticks left out because the one before was still waiting"
         yield CounterMetricFamily("gpuwarden_loop_late", late, Ticker.late)
+        yield CounterMetricFamily("gpuwarden_loop_ticks", "Ticks that were due", Ticker.due)
         failed = CounterMetricFamily("gpuwarden_action_failed", "Actions that raised", labels=["action"])
         for action, count in dict(FAILED).items():
             failed.add_metric([action], count)

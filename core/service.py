@@ -120,7 +120,8 @@ def _perform_in_order(actions: list[A], perform: Callable[[A], None]) -> None:
 class Ticker:
     """Puts `make_event()` into the inbox every `period_s`; a tick that finds the one before it waiting, or no room, is left out and counted."""
 
-    late: ClassVar[int] = 0  # of this process
+    due: ClassVar[int] = 0  # of this process
+    late: ClassVar[int] = 0  # of those, left out
 
     def __init__(self, period_s: float, make_event: Callable[[], E], inbox: Inbox[E], clock: Clock) -> None:
         self._stop = threading.Event()
@@ -133,6 +134,7 @@ class Ticker:
             if not inbox.offer_alone(make_event()):
                 Ticker.late += 1
             missed = max(0, int((clock() - due_s) / period_s))
+            Ticker.due += 1 + missed
             Ticker.late += missed
             due_s += period_s * (missed + 1)
 

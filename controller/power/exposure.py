@@ -11,7 +11,7 @@ Only the limiter's sealed word counts. Times are the controller's monotonic cloc
 import math
 from dataclasses import dataclass, field, replace
 
-from gpuwarden.proto.lease_pb2 import Mode, PowerReport
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport
 
 DRIFT = 1.001  # the limiter's clock may run this much slower than ours
 
@@ -92,7 +92,7 @@ class Exposure:
         enforced_w = math.fsum(card.enforced_w for card in report.cards)
         confirmed = report.HasField("confirmed_for_s") and math.isfinite(enforced_w)
         self.stuck = report.driver_hung and not confirmed
-        if report.mode != Mode.MODE_AUTO or self._may_be_released(report, epoch):
+        if report.mode != MODE_AUTO or self._may_be_released(report, epoch):
             self.known = False
         elif confirmed and report.confirmed_for_s >= self.settle_s:
             self._confirmed(now_s, report, enforced_w, epoch)

@@ -22,11 +22,11 @@ from gpuwarden.controller.power.ranks import ranks_of
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.power.wishing import Seen, Wishing
 from gpuwarden.controller.record import RISING_S, NodeRecord
-from gpuwarden.proto.lease_pb2 import Mode
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, Mode
 
 CLOCK_STEP_HZ = 15e6
 REPORT_S = 1.0  # of a limiter, where power moves by less than a step
-UNSEEN_S = 1.0  # from one decision to the next; a tenth is usual
+UNSEEN_S = 1.0  # from one decision to the next; a fifth is usual
 
 
 Hertz = NDArray[np.float64]
@@ -77,7 +77,6 @@ class Keeper:
     """What of foreign load must be durable before the newest decision's grants leave."""
     started_s: float | None = None
     decided_s: float = -math.inf
-    urgent_left: int = 0  # decisions that need not wait for the next tick
     decision: Decision | None = None
     powers_w: Watts = field(default_factory=lambda: np.zeros(0))
 
@@ -126,7 +125,7 @@ class Keeper:
         """What must be durable before the newest decision's grants leave."""
         assert self.decision is not None
         worst_w = np.maximum(self.decision.counted_limits_w, self.decision.limits_w)
-        auto = self.mode == Mode.MODE_AUTO
+        auto = self.mode == MODE_AUTO
         for_ever_w = np.where(self.decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
         return self.loads.heat_changes(worst_w, for_ever_w, self._lapse_s)
 
@@ -166,7 +165,7 @@ class Keeper:
 
     def _counted(self, now_s: float, granted_w: Watts) -> tuple[Watts, Seconds]:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
-        if self.mode != Mode.MODE_AUTO:
+        if self.mode != MODE_AUTO:
             return granted_w, np.full(len(self.nodes), self.timing.lease_s)
         for index in np.flatnonzero(now_s >= self._column("exposure.look_s")).tolist():
             self.nodes[index].exposure.look(now_s)
@@ -214,7 +213,7 @@ class Keeper:
         """The policy's, and which limit left each node the least."""
         if self._resumed(now_s) or (learning and self.wishing.policy.stateful):  # as long as loads are guesses, nothing is to be learnt from them
             return granted_w, np.full(len(self.nodes), NOBODY)
-        obeyed = self.mode == Mode.MODE_AUTO
+        obeyed = self.mode == MODE_AUTO
         limits_w = self._column("limit_w") if obeyed else granted_w
         rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
         lag_s = self._lag_s() if self.wishing.policy.stateful else 0.0
@@ -241,7 +240,7 @@ class Keeper:
 
     def set_mode(self, mode: "Mode.ValueType") -> None:
         """Entering auto begins at the floor; outside it nothing is capped."""
-        if (mode == Mode.MODE_AUTO) != (self.mode == Mode.MODE_AUTO):
+        if (mode == MODE_AUTO) != (self.mode == MODE_AUTO):
             for node in self.nodes:
                 node.granted_w = _beginning_w(node.exposure, mode)
         self.mode = mode
@@ -277,4 +276,4 @@ def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mod
 
 def _beginning_w(exposure: Exposure, mode: "Mode.ValueType") -> float:
     """In auto everything is raised from the floor; outside, "would have capped" is told from the default."""
-    return exposure.floor_w if mode == Mode.MODE_AUTO else exposure.default_w
+    return exposure.floor_w if mode == MODE_AUTO else exposure.default_w

@@ -14,11 +14,12 @@ from gpuwarden.controller.events import (
     SessionOpened,
     WriteLedger,
 )
-from gpuwarden.controller.machine import URGENT_DECISIONS, Controller, ControllerSetup
+from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.turns import URGENT_DECISIONS
 from gpuwarden.core.machine import Say
 from gpuwarden.core.seal import Way, seal, unseal
 from gpuwarden.proto.control_pb2 import NodeState

@@ -54,7 +54,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             'gpuwarden_webhook_alerts_total{webhook="w",outcome="given_up"}': "0x20",
         },
     ),
-    "GpuwardenLoopLate": ({"gpuwarden_loop_late_total": "0+5x20"}, {"gpuwarden_loop_late_total": "0+1x20"}),
+    "GpuwardenLoopLate": (
+        {"gpuwarden_loop_late_total": "0+5x20", "gpuwarden_loop_ticks_total": "0+40x20"},
+        {"gpuwarden_loop_late_total": "0+5x20", "gpuwarden_loop_ticks_total": "0+60x20"},
+    ),
     "GpuwardenActionFailed": ({'gpuwarden_action_failed_total{action="Notify"}': "_x3 1x16"}, {'gpuwarden_action_failed_total{action="Notify"}': "7x20"}),
 }
 
