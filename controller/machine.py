@@ -78,7 +78,7 @@ class Controller:
             (budget_w, mode), said = recall(config, setup.remembered)
             self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign)
             self._opening += said
-        self.turns = Turns(list(self.keepers))
+        self.turns = Turns({name: len(keeper.nodes) for name, keeper in self.keepers.items()})
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
         self._sessions: dict[int, NodeRecord] = {}
         self._authority = Authority(setup.controller_id, setup.past_epoch)
@@ -165,7 +165,7 @@ class Controller:
             yield from self._decide_at_once(now_s, keeper)
 
     def _decide_at_once(self, now_s: float, keeper: Keeper) -> Iterator[Action]:
-        if self.turns.at_once(keeper.config.name):
+        if self.turns.at_once(keeper.config.name, now_s):
             yield from self._decide(now_s, keeper)
 
     def _requested(self, now_s: float, event: SetBudget | SetMode) -> list[Action]:

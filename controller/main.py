@@ -1,5 +1,6 @@
 """Wires the controller: the machine, its ledger, gRPC, findings, webhooks, page and metrics."""
 
+import gc
 import logging
 import sqlite3
 import threading
@@ -30,6 +31,7 @@ from gpuwarden.controller.events import (
     RememberHeat,
     RememberMaintenance,
     Reply,
+    ReportArrived,
     SendGrant,
     Tick,
     WriteLedger,
@@ -65,6 +67,7 @@ def run(config: ControllerConfig, *, events_dir: Path | None = None) -> int:
     log_to_stderr()
     stop = stop_on_signals()
     with ControllerShell(config, read_keys(config), _way_to_bus(config.bus), events_dir, stop, Supervisor()) as shell:
+        gc.freeze()  # what is here by now stays: to look through it for garbage would hold a decision up
         stop.wait()
     return 1 if shell.failed else 0
 
@@ -135,7 +138,7 @@ class ControllerShell:
         log = _event_log(events_dir, setup)
         if log is not None:
             opened.callback(log.close)
-        inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
+        inbox: Inbox[Event] = Inbox(INBOX_LIMIT, _superseded_by)
         self._bmcs = BmcOrders(config.out_of_band, inbox.offer) if config.out_of_band is not None else None
         if self._bmcs is not None:
             opened.callback(self._bmcs.close)
@@ -241,6 +244,11 @@ class ControllerShell:
                 say(action)
             case _:
                 assert_never(action)
+
+
+def _superseded_by(event: Event) -> int | None:
+    """A session's report by its next one: agents that all come back at once say more than is decided meanwhile."""
+    return event.session if isinstance(event, ReportArrived) else None
 
 
 def _event_log(folder: Path | None, setup: ControllerSetup) -> EventLog | None:

@@ -5,7 +5,8 @@ import queue
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from types import FrameType
 from typing import ClassVar, Final, Generic, TypeVar, get_args
 
@@ -35,11 +36,23 @@ def count_failures_of(actions: object) -> None:
         FAILED.setdefault(action.__name__, 0)
 
 
-class Inbox(Generic[E]):
-    """A bounded queue of events. Edges put from any thread; the decider alone takes."""
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """Stands in the queue for the newest event with this key."""
 
-    def __init__(self, limit: int) -> None:
-        self._events: queue.Queue[E] = queue.Queue(limit)
+    key: Hashable
+
+
+class Inbox(Generic[E]):
+    """A bounded queue of events. Edges put from any thread; the decider alone takes.
+
+    Of events for which `key` has the same answer, None apart, only the newest waits, in the place of the first: a decider that is behind
+    has nothing from a reading that another one has replaced.
+    """
+
+    def __init__(self, limit: int, key: Callable[[E], Hashable] = lambda event: None) -> None:
+        self._events: queue.Queue[E | _Newest] = queue.Queue(limit)
+        self._key, self._newest, self._lock = key, dict[Hashable, E](), threading.Lock()
         self._alone: E | None = None
 
     def put(self, event: E) -> None:
@@ -48,6 +61,15 @@ class Inbox(Generic[E]):
 
     def offer(self, event: E) -> bool:
         """False if there is no room: for edges whose source will say it again, such as a report or a tick."""
+        if (key := self._key(event)) is None:
+            return self._put_now(event)
+        with self._lock:
+            if key in self._newest or self._put_now(_Newest(key)):
+                self._newest[key] = event
+                return True
+        return False
+
+    def _put_now(self, event: E | _Newest) -> bool:
         try:
             self._events.put_nowait(event)
         except queue.Full:
@@ -70,7 +92,11 @@ class Inbox(Generic[E]):
             return None
         if event is self._alone:
             self._alone = None
-        return event
+        return self._newest_for(event) if isinstance(event, _Newest) else event
+
+    def _newest_for(self, place: _Newest) -> E:
+        with self._lock:
+            return self._newest.pop(place.key)
 
     def __len__(self) -> int:
         return self._events.qsize()

@@ -87,6 +87,16 @@ def test_a_sentence_goes_to_the_log_at_its_level(caplog: pytest.LogCaptureFixtur
     assert ("gpuwarden", logging.WARNING, "got 7") in caplog.record_tuples
 
 
+def test_of_events_with_the_same_key_the_newest_waits_in_the_place_of_the_first() -> None:
+    inbox: Inbox[Count] = Inbox(3, lambda count: count.number % 10 or None)
+    assert all(inbox.offer(Count(number)) for number in (1, 2, 11, 10))
+    assert not inbox.offer(Count(3)) and not inbox.offer(Count(20))
+    assert inbox.offer(Count(21))
+    assert [inbox.take(0.0) for _ in range(4)] == [Count(21), Count(2), Count(10), None]
+    assert inbox.offer(Count(31)) and inbox.offer(Count(3))
+    assert [inbox.take(0.0) for _ in range(3)] == [Count(31), Count(3), None]
+
+
 def test_a_decider_that_is_behind_has_one_tick_waiting_however_many_are_due() -> None:
     inbox: Inbox[Count] = Inbox(3)
     assert inbox.offer_alone(Count(1)) and inbox.offer(Count(2)) and not inbox.offer_alone(Count(3))
