@@ -196,6 +196,8 @@ def _conditions(keeper: Keeper, decision: Decision, unexplained: Flags) -> Itera
     fullest, load_ratio = keeper.loads.fullest()
     yield "would-cap", "warning", capped > 0, f"{keeper.loads.shown(fullest)}: in auto, {capped} nodes would be capped now"
     yield "over-budget", "critical", load_ratio > 1.0, keeper.loads.shown(fullest)
+    braked = int(decision.braked_under.max())
+    yield "braked", "critical", braked != NOBODY, f"{keeper.loads.shown(braked)} by what is measured: all nodes under it are at their floors"
     crowd = int(keeper.crowded_under(unexplained).max())
     yield (
         "unaccounted", "critical", auto and crowd != NOBODY,

@@ -135,6 +135,8 @@ def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
     """Why this node is at the floor; empty if it need not be."""
     if decision.unaccounted[index]:
         return "nobody vouches for this node: its limiter has confirmed no limit since it, its driver or we came up"
+    if (braked := int(decision.braked_under[index])) != NOBODY:
+        return f"the brake: {keeper.loads.shown(braked)} by what is measured, with little left before it trips"
     tree, crowd, bound = keeper.tree, int(decision.crowded_under[index]), int(decision.bound_by[index])
     if crowd != NOBODY:
         number, place = tree.places[crowd]

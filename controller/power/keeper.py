@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.controller.power.allocator import NOBODY, RAISE_STEPS, STEP_W, Situation, allocate
+from gpuwarden.controller.power.brake import Brake, brake_of
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
@@ -48,6 +49,7 @@ class Decision:
     limits_w: Watts  # the floor for a node that nobody vouches for
     bound_by: Places  # the limit that left each node less than was wished, as a place in `Tree.limit_names`; -1: none
     failing: tuple[int, ...]  # limits that may not carry what may be drawn, whoever vouches for it
+    braked_under: Places  # a limit above the node that carries more than it may, by what is measured; -1: none
     crowded_under: Places  # a limit above the node with more nodes that nobody vouches for than it counts as dead; -1: none
     counted_limits_w: Watts  # worst limit that each node may have been obeying before this decision
     counted_w: float  # worst draw of everything outstanding before this decision, dead nodes included
@@ -73,6 +75,7 @@ class Keeper:
     wishing: Wishing
     meters: Meters
     foreign_kept: ForeignKept
+    brake: Brake
     foreign_changes: tuple[LimitForeign, ...] = ()
     """What of foreign load must be durable before the newest decision's grants leave."""
     started_s: float | None = None
@@ -91,7 +94,9 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s))
+        shown_w = self.meters.shown_w(now_s)
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), shown_w)
+        braked_under = self._braked_under(now_s, live, shown_w)
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
@@ -106,10 +111,11 @@ class Keeper:
         wishes_w, bound_by = self._wishes(now_s, granted_w, situation, learning)
         grants = allocate(self.tree, situation, wishes_w, bound_by)
         crowded_under = self.crowded_under(unaccounted)
-        limits_w = np.where(grantable & (crowded_under == NOBODY), grants.limits_w, self.tree.floor_w)
+        free = grantable & (crowded_under == NOBODY) & (braked_under == NOBODY)
+        limits_w = np.where(free, grants.limits_w, self.tree.floor_w)
         self.decided_s = now_s
         self.decision = Decision(
-            limits_w, grants.bound_by, tuple(grants.failing), crowded_under, counted_w, self.tree.total_w(counted_w),
+            limits_w, grants.bound_by, tuple(grants.failing), braked_under, crowded_under, counted_w, self.tree.total_w(counted_w),
             unaccounted, learning, wishes_w, self._clocks_hz(bool(learning or self._resumed(now_s))),
         )
         return self.decision
@@ -153,6 +159,16 @@ class Keeper:
     def crowded_under(self, unaccounted: Flags) -> Places:
         """For each node the largest limit above it with more such nodes than it counts as dead."""
         return self._under(lambda level: level.tallies(unaccounted[level.nodes]) > level.dead_counts)
+
+    def _braked_under(self, now_s: float, live: Flags, shown_w: Sequence[Watts]) -> Places:
+        """For each node the largest limit above it that is braked."""
+        if self.mode == MODE_AUTO:
+            told_w = np.where(live, np.nan_to_num(self.powers_w), 0.0)
+            self.brake.look(now_s, self.tree, told_w, shown_w, self.loads.ratings_w, self.loads.heats)
+        if not self.brake.on.any():
+            return np.full(len(self.nodes), NOBODY)
+        flags = iter(np.split(self.brake.on, np.cumsum([len(level.names) for level in self.tree.levels])[:-1]))
+        return self._under(lambda level: next(flags))
 
     def _under(self, true: Callable[[Level], Flags]) -> Places:
         """For each node the largest limit above it of which it is true, as a place in `Tree.limit_names`; -1 if none."""
@@ -243,6 +259,7 @@ class Keeper:
         if (mode == MODE_AUTO) != (self.mode == MODE_AUTO):
             for node in self.nodes:
                 node.granted_w = _beginning_w(node.exposure, mode)
+            self.brake = brake_of(self.tree)
         self.mode = mode
 
 
@@ -267,7 +284,7 @@ def keeper_of(
     for one in ours:
         if one.limit in meters.by_limit:
             meters.by_limit[one.limit].remember(one.foreign_w)
-    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours))
+    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours), brake_of(tree))
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:

@@ -1,0 +1,52 @@
+"""The brake: under a limit that by measurement carries more than it may, every node goes to its floor, whoever planned what.
+
+The allocator keeps to what cards may draw that obey their limits. This is for when they do not, or a class of nodes draws otherwise than was
+written down. It rests on readings alone, waits for no policy, and lets go only once the load has stayed below the rating for a while.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gpuwarden.controller.power.breaker import Values
+from gpuwarden.controller.power.level import Flags, Seconds, Watts
+from gpuwarden.controller.power.tree import Tree
+
+OVER_S: Final = 1.5  # of a limit that trips at any overload: longer than cards settle; the others are warm first
+HOT: Final = 0.9  # of the way to a trip
+CALM_RATIO: Final = 0.95
+CALM_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class Brake:
+    """Mutable, one entry a limit, in the order of `Tree.limit_names`. NaN: is not so now."""
+
+    on: Flags
+    over_s: Seconds  # since when it carries more than it may
+    calm_s: Seconds  # since when a braked one carries clearly less
+
+    def look(self, now_s: float, tree: Tree, told_w: Watts, shown_w: Sequence[Watts], ratings_w: Sequence[Watts], heats: Sequence[Values]) -> None:
+        """`told_w`: what nodes in contact say that their GPUs draw, 0 for the others, one entry a node; the rest an array for each level, `shown_w` none without meters."""
+        metered = shown_w or [np.zeros(len(level.names)) for level in tree.levels]
+        load = np.concatenate([
+            np.where(level.usual, np.maximum(level.other_w + level.sums(level.draws_w(told_w[level.nodes])), metered_w) / rating_w, 0.0)
+            for level, metered_w, rating_w in zip(tree.levels, metered, ratings_w, strict=True)
+        ])
+        warmth = np.concatenate([heat / level.breakers.trip_heat for level, heat in zip(tree.levels, heats, strict=True)])
+        hard = np.concatenate([np.isinf(level.breakers.trip_heat) for level in tree.levels])
+        self.over_s = _since(self.over_s, now_s, load > 1.0)
+        self.calm_s = _since(self.calm_s, now_s, self.on & (load <= CALM_RATIO))
+        must = (load > 1.0) & np.where(hard, now_s - self.over_s >= OVER_S, warmth >= HOT)
+        self.on = must | (self.on & ~(now_s - self.calm_s >= CALM_S))
+
+
+def brake_of(tree: Tree) -> Brake:
+    limits = len(tree.limit_names)
+    return Brake(np.zeros(limits, bool), np.full(limits, np.nan), np.full(limits, np.nan))
+
+
+def _since(since_s: Seconds, now_s: float, so: Flags) -> Seconds:
+    return np.where(so, np.where(np.isnan(since_s), now_s, since_s), np.nan)
