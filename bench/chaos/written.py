@@ -71,7 +71,7 @@ def account(written: Sequence[Entry], of_nodes: Mapping[str, Sequence[Run]], see
         for one, later in _neighbours(lines):
             if start_s <= later.written_s <= end_s:
                 missing += [_broken(one, later)] if _breaks(one, later, words) else []
-                twice += [f"{node}: {later.limit_w:.0f} W written twice"] if _repeats(one, later) else []
+                twice += [f"{node}: {later.limit_w:.0f} W written twice"] if _repeats(one, later, words) else []
         missing += unnamed(node, seen[node], lines)
     return Account(sum(start_s <= entry.written_s <= end_s for entry in written), missing, twice)
 
@@ -129,8 +129,10 @@ def _breaks(one: Entry, later: Entry, words: Iterable[Word]) -> bool:
     return not _same(one.limit_w, later.before_w) and not any(_same(_sum_w(word), later.before_w) for word in others)
 
 
-def _repeats(one: Entry, later: Entry) -> bool:
-    return _same(later.before_w, later.limit_w) or (_same(one.limit_w, later.limit_w) and _same(one.before_w, later.before_w))
+def _repeats(one: Entry, later: Entry, words: Iterable[Word]) -> bool:
+    """Where all leases had ended in between, the same change is made anew."""
+    alike = _same(one.limit_w, later.limit_w) and _same(one.before_w, later.before_w)
+    return _same(later.before_w, later.limit_w) or (alike and any(word.arrived_s <= later.written_s < word.ends_s for word in words))
 
 
 def _authority(word: Word) -> tuple[str, int]:
