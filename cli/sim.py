@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.core.config import ConfigError
+from gpuwarden.sim.serving.presets import IN_BAND
 
 if TYPE_CHECKING:
     from gpuwarden.sim.serving.study import Loads
@@ -17,7 +18,10 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     sim = verbs.add_parser("sim", help="simulates, in virtual time")
     what = sim.add_subparsers(title="what", metavar="WHAT", required=True)
     power = what.add_parser("power", help="a serving row with more servers than its breaker carries at their peak")
-    power.add_argument("--preset", choices=tuple(LADDERS), default="polca", help="whose clock locks: %(choices)s")
+    power.add_argument(
+        "--preset", choices=(*LADDERS, *IN_BAND), default="polca",
+        help=f"clock locks with the paper's delays: {', '.join(LADDERS)}; or our own controller, limiters and agents: {', '.join(IN_BAND)}",
+    )
     power.add_argument("--trace", type=Path, metavar="FILE", help="arrivals: TIMESTAMP,ContextTokens,GeneratedTokens; default: as bursty ones")
     power.add_argument("--servers", type=int, metavar="N", help="nameplates that make the budget; default: the calibrated row's")
     power.add_argument("--added", type=float, default=0.30, metavar="RATIO", help="servers beyond those, load with them")
@@ -53,7 +57,7 @@ def _plot(file: Path, said: list[str], made: dict[str, Any], loads: "Loads") -> 
     from gpuwarden.sim.serving.picture import draw
 
     try:
-        draw(file, f"{made['servers_in_all']} servers under a budget for {made['servers']}", said, made, loads, LADDERS[made["preset"]])
+        draw(file, f"{made['servers_in_all']} servers under a budget for {made['servers']}", said, made, loads, LADDERS.get(made["preset"], ()))
     except OSError as why:
         raise ConfigError(f"--plot {file}: {why.strerror}") from None
     print(f"{file}: open it in a browser", file=sys.stderr)
@@ -84,4 +88,10 @@ def _sentences(made: dict[str, Any]) -> list[str]:
         f"{name.capitalize()} priority: p50 {one['p50_s']:.1f} s ({one['p50_ratio']:.3f} of uncapped), p99 {one['p99_s']:.1f} s ({one['p99_ratio']:.3f})."
         for name, one in latency.items()
     ]
-    return [f"{alone}; {rises}", f"{counts}, {peak}", *served, f"Requests answered: {made['throughput_ratio']:.4f} of uncapped."]
+    answered = f"Requests answered: {made['throughput_ratio']:.4f} of uncapped."
+    return [f"{alone}; {rises}", f"{counts}, {peak}", *served, answered, *(_held(made["held"]) if made["held"] else ())]
+
+
+def _held(held: dict[str, float]) -> list[str]:
+    shares = f"{100 * held['capped_ratio']:.1f} % of server time under a limit below the driver's default, {100 * held['locked_ratio']:.1f} % under a clock lock"
+    return [f"By our own controller, limiters and agents: {shares}; {held['limits_set']:,} times a limit was set."]

@@ -1,10 +1,10 @@
 """Headroom: limits may add up to more than is carried, by as much as loads have been seen to stay apart; ours.
 
-Thresholds of each limit come from the rises that were observed within the measured lag (`rises`), T2 = 1 - r(L) - safety and
-T1 = T2 - the rise expected while a cut takes effect. Above T1 all priorities but the last give, the lowest first, above T2 the last as
-well. What was taken is given back in small random steps, later each time that it had to be taken again. Training nodes count at their
-limits, since their peaks come together, and their rises are slowed down to a ramp (`ramp`). A power limit is the ceiling of who gives, a
-clock lock keeps the peaks near it that are shorter than the limit's answer.
+Thresholds of each limit come from the rises that were observed within the measured lag (`rises`): T2 = b - r(L) - safety, where b is the load that
+its trip curve bears for one lease, as warm as it is, and T1 = T2 - the rise expected while a cut takes effect. Above T1 all priorities but the last
+give, the lowest first, above T2 the last as well: first their clocks are locked lower (`dim`), then their power is limited (`shed`), and a lock at the level of
+the limit keeps the peaks near it that are shorter than the limit's answer. What was taken is given back in small random steps, later each time
+that it had to be taken again. Training nodes count at their limits, since their peaks come together, and their rises are slowed down to a ramp (`ramp`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.policies import ramp, restore, rises
+from gpuwarden.controller.policies.dim import LOWEST as LOWEST_CLOCK
+from gpuwarden.controller.policies.dim import dim, dimmed_w
 from gpuwarden.controller.policies.fair_share import AT_LIMIT_RATIO
 from gpuwarden.controller.policies.policy import Chance, Policy
 from gpuwarden.controller.policies.ramp import Ramp
@@ -23,13 +25,12 @@ from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Flags, Watts
 
 SAFETY: Final = 0.01  # the sensors' errors are in the load already
-EXPECTED_SHARE: Final = 0.99  # of the time, in which the rise while a cut takes effect was not passed
+EXPECTED_SHARE: Final = 0.9  # of the time, in which the rise while a cut takes effect was not passed
+HIGHEST: Final = 0.985  # T2: nothing stands above its rating for long
+LIMITED: Final = 1.05  # where clocks can be locked, no power limit below: a peak that is over when it is answered only heats, and half way to a trip all changes
 LOWEST: Final = (0.75, 0.80)  # T1, T2: a rise beyond them is over the rating for one lag, which the allocator knows to hold or does not let be
 HYSTERESIS: Final = 0.02  # of the rating: noise, and more than what one step gives back
-
-
 CLOCK_POWER: Final = 2.4  # a card's peak goes with about this power of its clock
-LOWEST_CLOCK: Final = 0.787  # POLCA's hardest for the low priority; what a lower one saves costs more than a power limit does
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,10 @@ class State:
     load: Watts  # share of the rating, training at its limits
     t1: Watts
     t2: Watts
-    shed_at: Watts  # the load at which caps were last lowered; 0: there are none
-    clocks: Watts  # share of its highest clock that each member may run at
+    shed_at: Watts  # the load at which something was last taken; 0: nothing is
+    dimmed: Watts  # share of its highest clock that each member gives down to
+    dims_w: Watts  # what was last taken so, and may not show yet
+    clocks: Watts  # share of its highest clock that each member may run at, by that and by its cap
     lag_s: float
 
 
@@ -54,7 +57,7 @@ def begin(now_s: float, view: RowView) -> State:
     nothing = np.zeros(limits)
     return State(
         rises.begin(now_s, limits), np.full(limits, -np.inf), restore.begin(limits), ramp.begin(limits),
-        np.full(nodes, UNCAPPED), nothing, nothing, nothing, nothing, np.ones(nodes), view.lag_s,
+        np.full(nodes, UNCAPPED), nothing, nothing, nothing, nothing, np.ones(nodes), nothing, np.ones(nodes), view.lag_s,
     )
 
 
@@ -64,36 +67,56 @@ def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[S
     load = load_w / view.ratings_w
     held_s = np.where(_held_back(view), now_s, state.held_s)
     seen = state.rises.look(now_s, _apart_w(view), view.ratings_w, now_s - held_s > view.lag_s, view.lag_s)
-    t1, t2 = thresholds(seen)
-    expected = (load_w - pending_w(view, state.caps_w, now_s - state.waits.shed_s)) / view.ratings_w
-    caps_w = _shed(view, state.caps_w, expected, t1, t2)
-    lowered = _any(view, caps_w < state.caps_w)
-    room_w = np.where(lowered, 0.0, (t1 - HYSTERESIS - (load if view.obeyed else expected)) * view.ratings_w)
-    caps_w, waits = restore.step(state.waits, now_s, view, caps_w, lowered, room_w, chance)
+    t1, t2 = thresholds(seen, view.bears_w / view.ratings_w)
+    dims_w = np.where(now_s - state.waits.shed_s < view.lag_s, state.dims_w, 0.0)
+    expected = (load_w - _pending_w(state, now_s, view, dims_w)) / view.ratings_w
+    dimmed, caps_w = _taken(view, state, expected, t1, t2)
+    lowered = _any(view, (caps_w < state.caps_w) | (dimmed < state.dimmed))
+    dims_w = dims_w + dimmed_w(view, dimmed, state.dimmed)
+    below = np.where(_any(view, caps_w < UNCAPPED) & (dimmed.min() < 1.0), np.maximum(t1, _limited(view, state, t1)), t1)
+    room_w = np.where(lowered, 0.0, (below - HYSTERESIS - (load if view.obeyed else expected)) * view.ratings_w)
+    caps_w, dimmed, waits = restore.step(state.waits, now_s, view, caps_w, dimmed, lowered, room_w, chance)
     slope = state.ramp.follow(now_s, view)
-    shed_at = np.where(lowered, expected, np.where(_any(view, caps_w < UNCAPPED), state.shed_at, 0.0))
+    shed_at = np.where(lowered, expected, np.where(_any(view, (caps_w < UNCAPPED) | (dimmed < 1.0)), state.shed_at, 0.0))
     limits_w = fitted(view, np.minimum(np.minimum(view.most_w, caps_w), slope.caps_w(view)), view.bears_w)
-    return State(seen, held_s, waits, slope, caps_w, load, t1, t2, shed_at, _clocks(view, caps_w), view.lag_s), limits_w
+    clocks = np.minimum(dimmed, _clocks(view, caps_w))
+    return State(seen, held_s, waits, slope, caps_w, load, t1, t2, shed_at, dimmed, dims_w, clocks, view.lag_s), limits_w
 
 
-def thresholds(seen: Rises) -> tuple[Watts, Watts]:
-    """(T1, T2), shares of the rating."""
-    t2 = np.maximum(1.0 - seen.highest() - SAFETY, LOWEST[1])
+def thresholds(seen: Rises, bears: Watts) -> tuple[Watts, Watts]:
+    """(T1, T2), shares of the rating. `bears`: the share of it that each limit stands for one lease."""
+    t2 = np.clip(bears - seen.highest() - SAFETY, LOWEST[1], HIGHEST)
     return np.clip(t2 - seen.quantile(EXPECTED_SHARE), LOWEST[0], t2 - HYSTERESIS), t2
 
 
-def _shed(view: RowView, caps_w: Watts, load: Watts, t1: Watts, t2: Watts) -> Watts:
-    """Caps that bring each limit's load below its threshold, by those whose turn it is; as they were where it is below."""
+def _pending_w(state: State, now_s: float, view: RowView, dims_w: Watts) -> Watts:
+    """By how much each limit's load will yet fall by what was taken."""
+    by_locks_w = dims_w if view.obeyed else dimmed_w(view, state.dimmed, np.ones(len(state.dimmed)))
+    return by_locks_w + pending_w(view, state.caps_w, now_s - state.waits.shed_s)
+
+
+def _taken(view: RowView, state: State, load: Watts, t1: Watts, t2: Watts) -> tuple[Watts, Watts]:
+    """Clocks and caps that bring each limit's load below its threshold, by those whose turn it is; as they were where it is below."""
+    dimmed, caps_w = state.dimmed, state.caps_w
     drawn_w = np.minimum(np.where(view.training, view.most_w, view.power_w), caps_w)
-    last = int(view.priority.max())
+    last, limited = int(view.priority.max()), _limited(view, state, t2)
     for may_give, threshold in (((view.priority < last) | (last == 0), t1), (np.ones(len(caps_w), bool), t2)):
         above = load > threshold
         if above.any():
             cut_w = np.where(above, load - (threshold - HYSTERESIS), 0.0) * view.ratings_w
-            lower_w = np.minimum(caps_w, shed(view, drawn_w, cut_w, may_give))
+            before, (dimmed, left_w) = dimmed, dim(view, dimmed, cut_w, may_give)
+            drawn_w, load = drawn_w * dimmed / before, load - (cut_w - left_w) / view.ratings_w
+            left_w = np.minimum(left_w, np.maximum(load - (np.maximum(threshold, limited) - HYSTERESIS), 0.0) * view.ratings_w)
+            lower_w = np.minimum(caps_w, shed(view, drawn_w, left_w, may_give))
             load = load - view.level.sums(view.level.members.gain * np.nan_to_num(np.maximum(drawn_w - lower_w, 0.0))) / view.ratings_w
             caps_w, drawn_w = lower_w, np.minimum(drawn_w, lower_w)
-    return caps_w
+    return dimmed, caps_w
+
+
+def _limited(view: RowView, state: State, t2: Watts) -> Watts:
+    """The load above which power is limited where clocks can be locked: what the trip curve bears less the largest rise, not much above the rating. 0 elsewhere."""
+    bears = view.bears_w / view.ratings_w - state.rises.highest() - SAFETY
+    return np.where(_any(view, view.lockable & ~view.training), np.clip(bears, t2, LIMITED), 0.0)
 
 
 def _clocks(view: RowView, caps_w: Watts) -> Watts:

@@ -16,9 +16,10 @@ class RowView:
     power_w: Watts  # newest reading, NaN where nothing is known
     limit_w: Watts  # limit in force, as read back; NaN where nothing is known
     rise_w: Watts  # by how much it has just risen, 0 where that was no step
-    load_w: Watts  # one a limit: what it carries now, at most
+    load_w: Watts  # one a limit: what it carries now, at most as far as no meter knows better
     bears_w: Watts  # one a limit: the worst draw that it stands for one lease, as warm as it is
     priority: Places  # 0 gives first
+    lockable: Flags  # nodes whose cards' clocks can be locked
     training: Flags  # nodes whose peaks come together
     lag_s: float  # from a change of power to the limit that answers it being obeyed, at most
     obeyed: bool  # outside auto nobody sets what is wished: loads are as they would be without

@@ -95,7 +95,7 @@ class Keeper:
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
         shown_w = self.meters.shown_w(now_s)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), shown_w)
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), shown_w, self.meters.overstated_w(now_s))
         braked_under = self._braked_under(now_s, live, shown_w)
         unaccounted = np.isinf(held_s)
         learning = self._learning(now_s, unaccounted)
@@ -233,7 +233,8 @@ class Keeper:
         limits_w = self._column("limit_w") if obeyed else granted_w
         rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
         lag_s = self._lag_s() if self.wishing.policy.stateful else 0.0
-        seen = Seen(self._column("peak_w"), self.powers_w, limits_w, rises_w, lag_s, obeyed, situation.granted_w, situation.fresh)
+        lockable = self._column("clock_max_hz") > 0.0
+        seen = Seen(self._column("peak_w"), self.powers_w, limits_w, rises_w, lag_s, obeyed, situation.granted_w, lockable, situation.fresh)
         return self.wishing.wishes(now_s, self.loads, seen)
 
     def _clocks_hz(self, as_granted: bool) -> Hertz:

@@ -21,6 +21,8 @@ class Loads:
     kept: HeatKept
     measured_w: list[Watts] = field(default_factory=list)
     """Upper estimates; nothing before the first measurement."""
+    likely_w: list[Watts] = field(default_factory=list)
+    """The same as well as is known: without what meters show that sensors overstate. For policies."""
     measured_s: float | None = None
     bare: Tree = field(init=False)
     """Without foreign load."""
@@ -39,16 +41,20 @@ class Loads:
             self.bare = self.bare.drawing(gain)
         self.tree = self.bare.carrying(more_w)
 
-    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = ()) -> None:
-        """`gpus_w`: what each node's GPUs draw, at most. `shown_w`: what meters show, one array a level; of the two the larger counts.
+    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = ()) -> None:
+        """`gpus_w`: what each node's GPUs draw, at most. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
 
         A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
         is never cooler than the same limit as things are.
         """
         passed_s = 0.0 if self.measured_s is None else now_s - self.measured_s
         self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
+        self.likely_w = self.measured_w
+        if overstated_w:
+            self.likely_w = [sensed_w - over_w for sensed_w, over_w in zip(self.measured_w, overstated_w, strict=True)]
         if shown_w:
             self.measured_w = [np.maximum(sensed_w, metered_w) for sensed_w, metered_w in zip(self.measured_w, shown_w, strict=True)]
+            self.likely_w = [np.maximum(likely_w, metered_w) for likely_w, metered_w in zip(self.likely_w, shown_w, strict=True)]
         self.heats = [
             np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
             for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)

@@ -47,12 +47,18 @@ class Meter:
     failures: int = 0
     pending: deque[Reading] = field(default_factory=deque)
     _held_w: float = 0.0
+    _surplus_w: float = 0.0
+    """As held, but below 0 too: then sensors overstate what it shows."""
     _settled_s: float = -math.inf
 
     @property
     def foreign_w(self) -> float:
         """Taken from the grants: at once, and given back slowly. A meter that falls silent leaves it as it is."""
         return max([self._held_w, *(reading.surplus_w for reading in self.pending)])
+
+    def overstated_w(self, now_s: float) -> float:
+        """By how much our sums, which are the most that sensors may mean, surely exceed what it shows. Nothing rests on it that must hold."""
+        return 0.0 if self.silent(now_s) else max(0.0, -self._surplus_w)
 
     def remember(self, foreign_w: float) -> None:
         """As counted before this controller's time. No reading has settled since, so the next one gives nothing back."""
@@ -77,3 +83,4 @@ class Meter:
         trusted = self.lacks_w == 0.0 and passed_s <= self.config.stale_s
         given_back_w = GIVE_BACK_PER_S * self.limit.rating_w * passed_s if trusted else 0.0
         self._held_w = max(0.0, self.surplus_w, self._held_w - given_back_w)
+        self._surplus_w = max(self.surplus_w, self._surplus_w - given_back_w)

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
@@ -117,13 +117,20 @@ class Meters:
 
         Nothing where there is no meter at all.
         """
+        return self._by_level(lambda meter: 0.0 if meter.silent(now_s) else meter.power_w)
+
+    def overstated_w(self, now_s: float) -> list[Watts]:
+        """By how much the sums of sensors exceed what meters show, as `shown_w`."""
+        return self._by_level(lambda meter: meter.overstated_w(now_s))
+
+    def _by_level(self, of: Callable[[Meter], float]) -> list[Watts]:
         if not self.by_limit:
             return []
-        shown_w = np.zeros(self._ends[-1])
+        values = np.zeros(self._ends[-1])
         for place, meter in zip(self._places.tolist(), self.by_limit.values(), strict=True):
-            if place >= 0 and not meter.silent(now_s):
-                shown_w[place] = meter.power_w
-        return np.split(shown_w, self._ends[:-1])
+            if place >= 0:
+                values[place] = of(meter)
+        return np.split(values, self._ends[:-1])
 
     def awaited(self, now_s: float, started_s: float) -> frozenset[str]:
         """Limits whose meter has not told yet what it should soon, and those above them up to one whose own has: nobody knows what is free there."""

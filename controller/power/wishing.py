@@ -30,6 +30,7 @@ class Seen:
     lag_s: float
     obeyed: bool
     granted_w: Watts  # limit of the newest grant
+    lockable: Flags
     fresh: Flags  # raised within the last second
 
 
@@ -101,8 +102,8 @@ class Wishing:
         of = level.nodes
         return RowView(
             level, loads.ratings_w[number][chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
-            load_w=loads.measured_w[number][chosen], bears_w=self._bears_w(loads, number)[chosen],
-            priority=self.ranks.priority[of], training=self.ranks.training[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
+            load_w=loads.likely_w[number][chosen], bears_w=self._bears_w(loads, number)[chosen],
+            priority=self.ranks.priority[of], training=self.ranks.training[of], lockable=seen.lockable[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
             ramp_w_per_s=self.ramp_w_per_s,
         )
 

@@ -2,7 +2,7 @@
 
 A server's cards work as one (tensor parallel), so its limiter has one card of all their power. It is read twice a second, not ten times, and
 decisions are taken once a second and where power jumps: each is later than it would be, none is sooner. A server obeys LAG_S after its limit
-is set. Nothing is lost on the way; what happens then is `sim.safety`'s.
+is set. Nothing is lost on the way; what happens then is `sim.safety`'s. The row has a meter, as the paper's has: it is read every 2 s.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,11 @@ from gpuwarden.agent.limiter.events import ClocksLocked, Directive, LimitsRead, 
 from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
 from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.controller import events as controller_events
-from gpuwarden.controller.events import ReportArrived, SendGrant, SessionOpened
+from gpuwarden.controller.events import ReportArrived, ReportMeter, SendGrant, SessionOpened
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
+from gpuwarden.controller.power.meter_config import MeterConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.machine import Say
 from gpuwarden.core.version import VERSION
@@ -34,6 +35,7 @@ from gpuwarden.sim.serving.row import HOUR_S, RowSetup, Run
 from gpuwarden.sim.serving.servers import Servers
 from gpuwarden.sim.timeline import Timeline
 
+ROW: Final = "row"
 READ_S: Final = 0.501  # a little more, so that a limiter's report of every second is due at every second reading
 TICK_S: Final = 1.0
 DELAY_S: Final = 0.003
@@ -126,7 +128,7 @@ class LiveRow:
         server = setup.server
         self.time, self._setup = Timeline(), setup
         self._servers = Servers(server, setup.high, asked, kinds_high, setup.relation)
-        self.meter = Meter(self._servers, 1.0 / setup.budget_w)
+        self.meter = Meter(self._servers, setup.more_power / setup.budget_w)
         self._idle_w = server.gpus * server.tdp_w * server.idle_ratio
         names = [f"{'high' if high else 'low'}{number}" for number, high in enumerate(setup.high)]
         chance = np.random.default_rng([seed, len(names)])
@@ -151,7 +153,8 @@ class LiveRow:
             now_s = (reading + 1) * every_s
             self.time.run(now_s)
             self._servers.advance(now_s)
-            made.load[reading] = self.meter.read(now_s)
+            made.load[reading] = load = self.meter.read(now_s)
+            self._to_controller(ReportMeter(reading, "simulated", str(reading), ROW, ROW, load * self._setup.budget_w, 0.0))
             capped += sum(node.limit_w < node.default_w for node in self.nodes)
             locked += sum(node.clock < 1.0 for node in self.nodes)
             if now_s % HOUR_S == 0 or reading == readings - 1:
@@ -170,11 +173,11 @@ class LiveRow:
     def hold(self, number: int, clock: float, limit_w: float | None) -> None:
         """From now on; `limit_w` of the cards' draw."""
         self._servers.advance(self.time.now_s)
-        self._servers.hold(self.time.now_s, number, clock, np.inf if limit_w is None else max(0.0, limit_w - self._idle_w))
+        self._servers.hold(self.time.now_s, number, clock, np.inf if limit_w is None else max(0.0, limit_w / self._setup.more_power - self._idle_w))
 
     def _read(self) -> None:
         self._servers.advance(self.time.now_s)
-        cards_w = self._servers.watts - self._setup.server.base_w
+        cards_w = self._setup.more_power * (self._servers.watts - self._setup.server.base_w)
         for node, power_w in zip(self.nodes, cards_w.tolist(), strict=True):
             node.read(power_w)
 
@@ -197,5 +200,5 @@ def _domain(setup: RowSetup, policy: str, names: list[str], card: Card) -> Domai
         )
 
     return DomainConfig(
-        "row", setup.budget_w, (made("low"), made("high")), mode="auto", policy=policy, priorities=("low", "high"), dead_nodes=1
+        ROW, setup.budget_w, (made("low"), made("high")), mode="auto", policy=policy, priorities=("low", "high"), dead_nodes=1, meter=MeterConfig("grpc"),
     )

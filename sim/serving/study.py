@@ -1,7 +1,7 @@
-"""A row left alone, the same row with servers added and nobody to hold it back, and that one under a policy."""
+"""A row left alone, the same row with servers added and nobody to hold it back, and that one under a preset."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim.serving.frozen import frozen, requests_of
+from gpuwarden.sim.serving.live import LiveRow
 from gpuwarden.sim.serving.outcome import Judged, outcome, swings
+from gpuwarden.sim.serving.presets import IN_BAND
 from gpuwarden.sim.serving.requests import DAY_S, MIX, Requests
 from gpuwarden.sim.serving.row import RowSetup, Run, run
 
@@ -53,12 +55,19 @@ def done(study: Study, progress: Progress) -> tuple[dict[str, Any], Loads]:
     setup, _, alone = ran("the row alone", budget_servers, "none", brake=False)
     told = swings(alone, setup, judged)
     _, _, uncapped = ran("servers added, nobody holds them back", in_all, "none", brake=False)
-    setup, asked, capped = ran(f"servers added, {study.preset}", in_all, study.preset, brake=True)
+    under = f"servers added, {study.preset}"
+    if study.preset in IN_BAND:
+        asked = requests_of(row, in_all, study.days, study.seed, study.trace, study.low_ratio)
+        setup = RowSetup(in_all, budget_servers, (), high_ratio=1.0 - study.low_ratio, more_power=study.more_power)
+        capped, held = LiveRow(setup, IN_BAND[study.preset], asked, HIGH, study.seed).run(duration_s, partial(_tell, progress, under, duration_s))
+    else:
+        setup, asked, capped = ran(under, in_all, study.preset, brake=True)
+        held = None
     made = {
         "preset": study.preset, "trace": study.trace.name if study.trace else None, "servers": budget_servers, "servers_in_all": in_all,
         "days": study.days, "seed": study.seed, "budget_w": setup.budget_w, "row": told,
         "uncapped": swings(uncapped, setup, judged),
-        **outcome(capped, uncapped, setup, asked, HIGH, judged),
+        **outcome(capped, uncapped, setup, asked, HIGH, judged), "held": asdict(held) if held else None,
     }
     return made, {"added, not held back": uncapped.load, f"added, {study.preset}": capped.load, "the row alone": alone.load}
 

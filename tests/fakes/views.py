@@ -28,6 +28,6 @@ def seen(domain: DomainConfig, power_w: Watts | Sequence[float], most_w: Watts |
     view: dict[str, object] = {
         "level": level, "ratings_w": level.ratings_w, "most_w": tree.default_w if most_w is None else most_w, "drawn_w": power_w,
         "power_w": power_w, "limit_w": tree.default_w, "rise_w": np.zeros(len(power_w)), "load_w": level.other_w + level.sums(level.draws_w(known_w)),
-        "bears_w": 1.4 * level.ratings_w, "priority": ranks.priority, "training": ranks.training, "lag_s": 2.0, "obeyed": True, "ramp_w_per_s": np.inf,
+        "bears_w": 1.4 * level.ratings_w, "priority": ranks.priority, "training": ranks.training, "lockable": np.zeros(len(power_w), bool), "lag_s": 2.0, "obeyed": True, "ramp_w_per_s": np.inf,
     }
     return RowView(**{**view, **more})  # type: ignore[arg-type]  # a test's keywords

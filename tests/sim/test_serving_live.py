@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpuwarden.controller.policies.ladder import LADDERS
+from gpuwarden.sim.serving import study
 from gpuwarden.sim.serving.frozen import frozen, requests_of
 from gpuwarden.sim.serving.live import Held, LiveRow
 from gpuwarden.sim.serving.relation import CLOCKS, POWER, PROMPT_TIME, TOKEN_TIME, Relation
@@ -64,3 +65,10 @@ def test_a_limited_server_draws_no_more_and_takes_longer_and_an_ample_limit_chan
     assert drawn(free_w + 1.0) == (free_w, answered)
     held_w, fewer = drawn(0.6 * free_w)
     assert held_w == pytest.approx(0.6 * free_w) and fewer < answered
+
+
+def test_a_study_of_one_of_our_policies_is_of_our_own_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "FILLING_S", 60.0)
+    made, loads = study.done(study.Study("polca-in-band", None, 4, 0.5, SECONDS / DAY_S, 1, 1.0, 0.5), lambda what, share: None)
+    assert made["held"]["limits_set"] >= 6 and made["servers_in_all"] == 6
+    assert loads["added, polca-in-band"].shape == loads["the row alone"].shape

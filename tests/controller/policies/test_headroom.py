@@ -9,7 +9,8 @@ from fakes.views import row_of, seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuwarden.controller.policies.headroom import HYSTERESIS, POLICY, State
+from gpuwarden.controller.policies.dim import LOWEST, LOWEST_LAST
+from gpuwarden.controller.policies.headroom import HYSTERESIS, LIMITED, POLICY, State
 from gpuwarden.controller.policies.restore import CAP_STEP, STEP_RATIO
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import Watts
@@ -27,23 +28,33 @@ class Row:
     wanted_w: Callable[[float], Watts]
     lag_s: float = 0.3
     obeyed: bool = True
+    bears: float = 1.4
+    lockable: bool = False
     state: State | None = None
     now_s: float = 0.0
     turn: int = 0
     wished_w: list[Watts] = field(default_factory=list)
+    clocks: list[Watts] = field(default_factory=list)
     loads: list[float] = field(default_factory=list)
 
     def run(self, seconds: float, step_s: float = 0.1) -> "Row":
         for _ in range(round(seconds / step_s)):
             wanted_w = self.wanted_w(self.now_s)
             late = round(self.lag_s / step_s)
-            obeyed_w = self.wished_w[-late] if self.obeyed and len(self.wished_w) >= late else np.inf
-            view = seen(self.domain, np.minimum(wanted_w, obeyed_w), obeyed=self.obeyed)
+            obeys = self.obeyed and len(self.wished_w) >= late
+            obeyed_w, clocks = (self.wished_w[-late], self.clocks[-late]) if obeys else (np.inf, 1.0)
+            view = seen(
+                self.domain, np.minimum(wanted_w * clocks, obeyed_w), obeyed=self.obeyed, bears_w=np.array([self.bears * self.domain.rating_w]),
+                lockable=np.full(len(wanted_w), self.lockable),
+            )
             if self.state is None:
                 self.state = POLICY.begin(self.now_s, view)
             self.turn += 1
             self.state, wished_w = POLICY.wishes(self.state, self.now_s, view, (1, self.turn))
             self.wished_w.append(wished_w)
+            clocks_now = POLICY.locks(self.state)
+            assert clocks_now is not None
+            self.clocks.append(clocks_now if self.lockable else np.ones(len(wanted_w)))
             self.loads.append(float(view.load_w[0] / self.domain.rating_w))
             self.now_s += step_s
         return self
@@ -60,8 +71,8 @@ def each_w(load: float, nodes: int = 20, rating_w: float = RATING_W) -> Watts:
     return np.full(nodes, (load * rating_w / nodes - 2300.0) / 1.155)
 
 
-def steady(load: float) -> Row:
-    return Row(DOMAIN, lambda now_s: each_w(load))
+def steady(load: float, **more: float) -> Row:
+    return Row(DOMAIN, lambda now_s: each_w(load), **more)  # type: ignore[arg-type]  # a test's keywords
 
 
 def thresholds(row: Row) -> tuple[float, float]:
@@ -70,14 +81,19 @@ def thresholds(row: Row) -> tuple[float, float]:
 
 
 def test_a_new_row_begins_with_the_papers_rise() -> None:
-    t1, t2 = thresholds(steady(0.6).run(60.0))
+    t1, t2 = thresholds(steady(0.6, bears=1.0).run(60.0))
     assert t2 == pytest.approx(1.0 - 0.12 - 0.01)
     assert t1 == pytest.approx(t2 - HYSTERESIS), "nothing has risen yet"
 
 
+def test_what_a_cold_breaker_bears_makes_room_for_rises_but_nothing_stands_at_the_rating() -> None:
+    assert thresholds(steady(0.6, bears=1.05).run(1.0))[1] == pytest.approx(1.05 - 0.12 - 0.01)
+    assert thresholds(steady(0.6, bears=1.4).run(1.0))[1] == pytest.approx(0.985)
+
+
 def test_a_row_that_was_seen_to_jump_keeps_room_for_it() -> None:
-    row = Row(DOMAIN, lambda now_s: each_w(0.45 + 0.16 * (now_s % 20.0 < 5.0))).run(60.0)
-    assert thresholds(row)[1] == pytest.approx(1.0 - 0.16 - 0.01, abs=0.006)
+    row = Row(DOMAIN, lambda now_s: each_w(0.45 + 0.16 * (now_s % 20.0 < 5.0)), bears=1.1).run(60.0)
+    assert thresholds(row)[1] == pytest.approx(1.1 - 0.16 - 0.01, abs=0.006)
 
 
 def test_below_the_lower_threshold_all_get_the_most_though_that_adds_up_to_more_than_the_rating() -> None:
@@ -87,22 +103,22 @@ def test_below_the_lower_threshold_all_get_the_most_though_that_adds_up_to_more_
 
 
 def test_above_the_lower_threshold_the_low_priority_gives_and_the_high_one_nothing() -> None:
-    row = steady(0.86).run(10.0)
+    row = steady(0.975).run(10.0)
     t1, t2 = thresholds(row)
-    assert t1 < 0.86 < t2
-    assert row.wished_w[-1][LOW].max() < each_w(0.86)[0] and (row.wished_w[-1][~LOW] == 5600.0).all()
+    assert t1 < 0.975 < t2
+    assert row.wished_w[-1][LOW].max() < each_w(0.975)[0] and (row.wished_w[-1][~LOW] == 5600.0).all()
     assert row.loads[-1] < t1
 
 
 def test_above_the_upper_threshold_the_high_priority_gives_once_the_low_one_is_at_its_floor() -> None:
-    row = steady(1.25).run(10.0)
+    row = steady(1.35).run(10.0)
     assert (row.wished_w[-1][LOW] == 1600.0).all()
     assert (row.wished_w[-1][~LOW] < 5600.0).all()
     assert row.loads[-1] < thresholds(row)[1]
 
 
 def test_power_comes_back_in_small_steps_after_a_hold_and_then_is_all_back() -> None:
-    row = Row(DOMAIN, lambda now_s: each_w(0.95 if now_s < 10.0 else 0.55)).run(39.0)
+    row = Row(DOMAIN, lambda now_s: each_w(1.05 if now_s < 10.0 else 0.55)).run(39.0)
     capped = row.wished_w[-1].copy()
     assert (capped < 5600.0).any(), "no step within the hold"
     row.run(1200.0, step_s=0.5)
@@ -115,7 +131,7 @@ def test_power_comes_back_in_small_steps_after_a_hold_and_then_is_all_back() -> 
 
 def test_the_same_chance_gives_the_same_steps_and_another_one_others() -> None:
     def run() -> Row:
-        return Row(DOMAIN, lambda now_s: each_w(0.95 if now_s < 10.0 else 0.55))
+        return Row(DOMAIN, lambda now_s: each_w(1.05 if now_s < 10.0 else 0.55))
 
     one, same, other = run().run(60.0), run().run(60.0), run()
     other.turn = 1000
@@ -125,7 +141,7 @@ def test_the_same_chance_gives_the_same_steps_and_another_one_others() -> None:
 
 
 def test_a_load_that_swings_around_the_threshold_for_hours_changes_caps_a_bounded_number_of_times() -> None:
-    row = Row(DOMAIN, lambda now_s: each_w(0.82 + 0.1 * np.sin(now_s / 30.0)), lag_s=0.5)
+    row = Row(DOMAIN, lambda now_s: each_w(0.93 + 0.1 * np.sin(now_s / 30.0)), lag_s=0.5)
     row.run(3600.0, step_s=0.5)
     first = row.changes.max()
     row.run(3600.0, step_s=0.5)
@@ -137,8 +153,8 @@ def test_a_node_that_says_nothing_is_neither_asked_nor_taken_for_a_rise() -> Non
     def wanted_w(now_s: float) -> Watts:
         return np.where((np.arange(20) == 0) & (now_s > 10.0), np.nan, each_w(0.6))
 
-    row = Row(DOMAIN, wanted_w).run(20.0)
-    assert thresholds(row)[1] == pytest.approx(0.87)
+    row = Row(DOMAIN, wanted_w, bears=1.05).run(20.0)
+    assert thresholds(row)[1] == pytest.approx(0.92)
 
 
 def test_training_counts_at_its_limits_since_its_peaks_come_together() -> None:
@@ -171,23 +187,23 @@ def test_whatever_is_drawn_wishes_are_between_floors_and_the_most_and_fit(power:
 
 
 def test_what_nobody_obeys_is_decided_as_if_it_were_obeyed() -> None:
-    live, shadow = steady(0.9).run(20.0), Row(DOMAIN, lambda now_s: each_w(0.9), obeyed=False).run(20.0)
+    live, shadow = steady(1.0).run(20.0), steady(1.0, obeyed=False).run(20.0)
     assert np.array_equal(live.wished_w[-1], shadow.wished_w[-1])
     assert shadow.wished_w[-1][LOW].min() > 1600.0, "not down to the floor because the load does not fall"
 
 
 def test_the_reason_names_the_threshold_who_gives_and_what_was_learnt() -> None:
-    row = steady(0.86).run(3.0)
+    row = steady(0.975).run(3.0)
     assert row.state is not None
     assert POLICY.why(row.state, 0) == (
-        "headroom: at 86.0%, above 85.0%, the lower priorities give, and get it back in small steps; "
+        "headroom: at 97.5%, above 96.5%, the lower priorities give, and get it back in small steps; "
         "load was seen to rise by 12.0% within the 2.0 s that a cut takes"
     )
 
 
 def test_who_is_capped_is_locked_to_what_peaks_there_and_nobody_else() -> None:
     larger = row_of(("low", 10, "inference"), ("high", 10, "inference"), rating_w=170e3)
-    row = Row(larger, lambda now_s: each_w(0.86, rating_w=170e3)).run(3.0)
+    row = Row(larger, lambda now_s: each_w(0.975, rating_w=170e3)).run(3.0)
     assert row.state is not None
     clocks = POLICY.locks(row.state)
     assert clocks is not None and (clocks[~LOW] == 1.0).all()
@@ -199,3 +215,43 @@ def test_nobody_is_locked_lower_than_the_papers_low_priority() -> None:
     assert row.state is not None
     clocks = POLICY.locks(row.state)
     assert clocks is not None and (clocks[LOW] == 0.787).all()
+
+
+def test_where_clocks_can_be_locked_the_low_priority_is_dimmed_and_nobodys_power_limited() -> None:
+    row = steady(0.975, lockable=True).run(10.0)
+    assert (row.clocks[-1][LOW] < 0.98).all() and np.ptp(row.clocks[-1][LOW]) == 0.0 and (row.clocks[-1][~LOW] == 1.0).all()
+    assert (row.wished_w[-1] == 5600.0).all()
+    assert row.loads[-1] < thresholds(row)[0]
+
+
+def test_a_little_more_is_dimmed_a_little_more() -> None:
+    less, more = steady(0.97, lockable=True).run(10.0), steady(0.984, lockable=True).run(10.0)
+    assert more.clocks[-1][0] < less.clocks[-1][0] - 0.01
+
+
+def test_above_the_upper_threshold_the_high_priority_is_dimmed_less_and_limits_hold_what_locks_cannot() -> None:
+    row = steady(1.25, lockable=True).run(20.0)
+    assert (row.clocks[-1][LOW] == LOWEST).all() and (row.clocks[-1][~LOW] >= LOWEST_LAST).all()
+    assert row.wished_w[-1][LOW].max() < 5600.0
+    assert row.loads[-1] < LIMITED
+
+
+def test_a_peak_above_the_rating_that_is_over_at_once_limits_nobody() -> None:
+    row = Row(DOMAIN, lambda now_s: each_w(1.04 if 5.0 <= now_s < 6.0 else 0.9), lockable=True).run(20.0)
+    assert all((wished_w == 5600.0).all() for wished_w in row.wished_w) and (row.clocks[-1][LOW] < 1.0).all()
+
+
+def test_limits_come_back_before_clocks_and_in_the_end_all_is_back() -> None:
+    row = Row(DOMAIN, lambda now_s: each_w(1.25 if now_s < 10.0 else 0.6), lockable=True).run(30.0)
+    capped, dimmed = row.wished_w[-1].min() < 5600.0, row.clocks[-1].min() < 1.0
+    assert capped and dimmed
+    row.run(1500.0, step_s=0.5)
+    limited = np.array([wished_w.min() < 5600.0 for wished_w in row.wished_w[400:]])
+    rising = np.diff(np.array([clocks.min() for clocks in row.clocks[400:]])) > 0
+    assert not (rising & limited[1:]).any() and rising.any()
+    assert (row.wished_w[-1] == 5600.0).all() and (row.clocks[-1] == 1.0).all()
+
+
+def test_what_nobody_obeys_is_dimmed_as_if_it_were_obeyed() -> None:
+    live, shadow = steady(0.98, lockable=True).run(20.0), steady(0.98, lockable=True, obeyed=False).run(20.0)
+    assert shadow.clocks[-1][0] == pytest.approx(live.clocks[-1][0], abs=0.02)

@@ -104,6 +104,26 @@ def test_a_meter_that_shows_less_than_the_gpus_alone_draw_loosens_nothing_and_is
     assert shown_w == {"rack": 0.0, "row": 0.0}
 
 
+def test_what_a_meter_shows_less_than_sensors_may_mean_is_overstated_and_believed_slowly() -> None:
+    bench = Bench()
+    bench.run(10.0, RACK_W + 500.0)
+    assert bench.rack.overstated_w(bench.now_s) == 0.0
+    bench.run(13.0, RACK_W + 500.0 - 600.0)
+    assert 0.0 < bench.rack.overstated_w(bench.now_s) <= 13 * GIVE_BACK_PER_S * RACK.rating_w + 1e-6
+    bench.run(30.0, RACK_W + 500.0 - 600.0)
+    assert bench.rack.overstated_w(bench.now_s) == pytest.approx(600.0)
+    assert bench.meters.overstated_w(bench.now_s)[0].tolist() == [pytest.approx(600.0)]
+    bench.run(4.0, RACK_W + 500.0)
+    assert bench.rack.overstated_w(bench.now_s) == 0.0, "that it is not is believed at once"
+
+
+def test_a_silent_meter_says_nothing_of_what_is_overstated() -> None:
+    bench = Bench()
+    bench.run(60.0, RACK_W + 500.0 - 600.0)
+    bench.run(GRPC.stale_s + 1.0)
+    assert bench.rack.overstated_w(bench.now_s) == 0.0
+
+
 def test_late_and_repeated_readings_change_nothing() -> None:
     bench = Bench()
     bench.run(10.0, RACK_W + 500.0)

@@ -1,0 +1,56 @@
+"""Dimming: who gives has its clocks locked lower, before any power limit is.
+
+A lock takes from all that a card does, and most of that is bound by memory and hardly slower for it; a power limit that saves as much takes it
+from prompts alone. So up to POLCA's locks (Patel et al., ASPLOS'24: at 0.787 of the highest clock a request takes at most 7 % longer, and the
+high priority is never below 0.926) a lock is the cheaper way.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from gpuwarden.controller.policies.view import RowView
+from gpuwarden.controller.power.level import Flags, Watts
+
+LOWEST: Final = 0.787
+LOWEST_LAST: Final = 0.926  # of the priority that gives last, where there is more than one
+# A card's draw falls by about the same share as its clock in this range: by 20 % at 0.787 (POLCA).
+
+
+def dim(view: RowView, clocks: Watts, cut_w: Watts, may_give: Flags) -> tuple[Watts, Watts]:
+    """(share of its highest clock that each member may run at, what of the cut is left), the lowest priority first and its nodes all alike."""
+    lowest, left_w = _lowest(view), np.maximum(cut_w, 0.0)
+    for priority in range(int(view.priority.max()) + 1):
+        if not (left_w > 0).any():
+            break
+        gives = may_give & view.lockable & ~view.training & (view.priority == priority) & (clocks > lowest)
+        have_w, gives_w = _draws_w(view, gives), _draws_w(view, gives, 1.0 - lowest / clocks)
+        part_w = np.minimum(left_w, gives_w)
+        share = view.level.spread(part_w / np.maximum(have_w, 1.0))
+        lower = np.where(view.level.spread(part_w < gives_w), np.maximum(lowest, clocks * (1.0 - share)), lowest)
+        clocks = np.where(gives, lower, clocks)
+        left_w = left_w - part_w
+    return clocks, left_w
+
+
+def brighten(view: RowView, clocks: Watts, room_w: Watts) -> Watts:
+    """So much back, one a limit, for the highest priority that is dimmed, its nodes all alike."""
+    dimmed = clocks < 1.0
+    highest = np.maximum.reduceat(np.where(dimmed, view.priority, -1), view.level.starts)
+    turn = dimmed & (view.priority == view.level.spread(highest))
+    share = np.maximum(room_w, 0.0) / np.maximum(_draws_w(view, turn), 1.0)
+    return np.where(turn, np.minimum(1.0, clocks * (1.0 + view.level.spread(share))), clocks)
+
+
+def dimmed_w(view: RowView, clocks: Watts, before: Watts) -> Watts:
+    """By how much each limit's load falls when clocks go from `before` to these."""
+    return _draws_w(view, clocks < before, 1.0 - clocks / before)
+
+
+def _lowest(view: RowView) -> Watts:
+    last = int(view.priority.max())
+    return np.where((view.priority == last) & (last > 0), LOWEST_LAST, LOWEST)
+
+
+def _draws_w(view: RowView, nodes: Flags, share: Watts | float = 1.0) -> Watts:
+    return view.level.sums(np.where(nodes, view.level.members.gain * np.nan_to_num(view.power_w) * share, 0.0))
