@@ -11,15 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.level import Flags, Watts
+from gpuwarden.controller.power.level import FEW, Flags, Watts
 
 AT_LIMIT_RATIO = 0.95  # drawing this share of its limit, a node is held back by it
 RISE_FACTOR = 4.0  # a sensor that averages 25 ms of 100 has seen a quarter of a step that it catches beginning
 MARGIN_RATIO = 1.25  # a node that is not held back may rise by this much before it is
 NEED_STEP_RATIO = 0.05  # needs go up and down in steps of this share of the default, so that limits do not follow noise
 FINEST = 10  # bits: a 1024th of the default, finer than the step of a limit
-AT_ONCE = 5  # bits that are found at once where few nodes are concerned: numpy's calls, not its sums, are what costs
-FEW = 1000
+AT_ONCE = 5  # bits that are found at once where few nodes are concerned
 
 
 def wishes(view: RowView) -> Watts:
@@ -47,8 +46,10 @@ def _highest(view: RowView, at: Callable[[Watts], Watts]) -> Watts:
         return view.level.totals_w(at(view.level.spread(shares))) <= view.ratings_w
 
     share, bits = np.zeros(len(view.ratings_w)), AT_ONCE if len(view.most_w) <= FEW else 1
-    whole = fits(share + 1.0)
+    steps = np.arange(1.0, 2.0**bits + 1)[:, None]
+    first = fits(steps / 2.0**bits + share)
+    whole = first[-1]
     for found in () if whole.all() else range(bits, FINEST + 1, bits):
-        steps = np.arange(1.0, 2.0**bits)[:, None] / 2.0**found
-        share = share + fits(share + steps).sum(axis=0) / 2.0**found
+        fit = first[:-1] if found == bits else fits(share + steps[:-1] / 2.0**found)
+        share = share + fit.sum(axis=0) / 2.0**found
     return at(view.level.spread(np.where(whole, 1.0, share)))

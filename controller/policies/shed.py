@@ -5,9 +5,10 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.policies.view import RowView
-from gpuwarden.controller.power.level import Flags, Watts
+from gpuwarden.controller.power.level import FEW, Flags, Watts
 
-BISECTIONS: Final = 12  # to a 4096th of the default, finer than the step of a limit
+FINEST: Final = 12  # bits: a 4096th of the default, finer than the step of a limit
+AT_ONCE: Final = 4  # bits that are found at once where few nodes are concerned
 ROUNDS: Final = 3  # a dead node counts at the default however low the others come, so a first cut falls short by its part
 UNCAPPED: Final = np.inf
 
@@ -24,6 +25,8 @@ def shed(view: RowView, from_w: Watts, cut_w: Watts, may_give: Flags) -> Watts:
         if not (left_w > 0).any():
             break
         gives = may_give & (view.priority == priority)
+        if not gives.any():
+            continue
         part_w = np.minimum(left_w, _given_w(view, from_w, gives, view.level.members.floor_w))
         level_w = _level_w(view, from_w, gives, part_w)
         caps_w = np.where(gives & view.level.spread(part_w > 0), level_w, caps_w)
@@ -52,8 +55,8 @@ def pending_w(view: RowView, caps_w: Watts, since_s: Watts) -> Watts:
 
 def _given_w(view: RowView, from_w: Watts, gives: Flags, to_w: Watts) -> Watts:
     """By how much each limit's load falls when those come down to `to_w`."""
-    above_w = np.where(gives, np.maximum(from_w - to_w, 0.0), 0.0)
-    return view.level.sums(view.level.members.gain * np.nan_to_num(above_w))
+    above_w = np.where(gives, np.fmax(from_w - to_w, 0.0), 0.0)
+    return view.level.sums(view.level.members.gain * above_w)
 
 
 def _level_w(view: RowView, from_w: Watts, gives: Flags, part_w: Watts) -> Watts:
@@ -63,7 +66,8 @@ def _level_w(view: RowView, from_w: Watts, gives: Flags, part_w: Watts) -> Watts
     def at(share: Watts) -> Watts:
         return np.maximum(view.level.spread(share) * nodes.default_w, nodes.floor_w)
 
-    share, step = np.zeros(len(part_w)), 0.5
-    for _ in range(BISECTIONS):
-        share, step = share + step * (_given_w(view, from_w, gives, at(share + step)) >= part_w), step / 2
+    share, bits = np.zeros(len(part_w)), AT_ONCE if len(from_w) <= FEW else 1
+    for found in range(bits, FINEST + 1, bits):
+        enough = _given_w(view, from_w, gives, at(share + np.arange(1.0, 2.0**bits)[:, None] / 2.0**found)) >= part_w
+        share = share + enough.sum(axis=0) / 2.0**found
     return at(share)

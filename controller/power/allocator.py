@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.level import Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import FEW, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.tree import Tree
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
 RAISE_STEPS = 2  # smaller raises wait until they add up, or reach the default
-BISECTIONS = 8  # to a 256th of the way from floor to default: finer than the steps of a limit
+FINEST = 8  # bits: a 256th of the way from floor to default, finer than the steps of a limit
+AT_ONCE = 4  # bits that are found at once where few nodes are concerned
 NOBODY = -1
 
 
@@ -66,35 +67,46 @@ def allocate(tree: Tree, situation: Situation, wishes_w: Watts, bound_by: Places
 
 def _lower(tree: Tree, situation: Situation, grants: Grants, low_w: Watts, steady: bool) -> list[int]:
     """Lowers the grants to what each limit holds: not below `low_w`, or to the floor where not even that holds; those limits."""
-    failing, first = list[int](), 0
-    for level, ratings_w, heat in zip(tree.levels, situation.ratings_w, situation.heats, strict=True):
-        question = _question(level, ratings_w, heat, situation, steady)
-        holds = question.holds(grants.limits_w[level.nodes])
-        if not holds.all():
-            part = _question(level.only(~holds), ratings_w[~holds], heat[~holds], situation, steady)
-            numbers = first + np.flatnonzero(~holds)
-            low_holds = _fit(part, grants, low_w, _steps_w(tree), numbers)
-            failing += numbers[~low_holds].tolist()
+    whole, failing, first = tree.whole, list[int](), 0
+    of_all = _question(whole, np.concatenate(situation.ratings_w), np.concatenate(situation.heats), situation, steady)
+    holds = of_all.holds(grants.limits_w[whole.nodes])  # and does so after whatever others lower
+    if holds.all():
+        return failing
+    for level, ratings_w, heat, of_level in zip(tree.levels, situation.ratings_w, situation.heats, tree.apart(~holds), strict=True):
+        if of_level.any():
+            chosen = of_level if len(level.nodes) > FEW else np.ones(len(of_level), bool)
+            question = _question(level.only(chosen), ratings_w[chosen], heat[chosen], situation, steady)
+            failing += _fit(question, grants, low_w, _steps_w(tree), first + np.flatnonzero(chosen))
         first += len(level.names)
     return failing
 
 
-def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, numbers: Places) -> Flags:
-    """Lowers the grants of all nodes under these limits, each to the highest point that holds, in whole steps. Whether low held."""
+def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, numbers: Places) -> list[int]:
+    """Lowers the grants of the nodes under each of these limits that does not hold, to the highest point that does, in whole steps.
+
+    Those of these `numbers` for which not even low holds.
+    """
     level = question.level
     high_w = grants.limits_w[level.nodes]
     low_w, step_w = np.minimum(low_w[level.nodes], high_w), step_w[level.nodes]
-    share, part = np.zeros(len(level.names)), 0.5
-    for _ in range(BISECTIONS):
-        holds = question.holds(_between(low_w, high_w, level.spread(share + part), step_w))
-        share, part = share + part * holds, part / 2
-    low_holds = question.holds(low_w)
-    fitted_w = _between(low_w, high_w, level.spread(share), step_w)
-    fitted_w = np.where(level.spread(low_holds), fitted_w, level.members.floor_w)
+
+    def points_w(shares: Watts) -> Watts:
+        return _between(low_w, high_w, level.spread(shares), step_w)
+
+    share, bits = np.zeros(len(level.names)), AT_ONCE if len(level.nodes) <= FEW else 1
+    steps = np.arange(1.0, 2.0**bits)[:, None] + share
+    first = question.holds(np.concatenate([low_w[None], high_w[None], points_w(steps / 2.0**bits)]))
+    low_holds, high_holds = first[0], first[1]
+    for found in range(bits, FINEST + 1, bits):
+        holds = first[2:] if found == bits else question.holds(points_w(share + steps / 2.0**found))
+        share = share + np.logical_and.accumulate(holds).sum(axis=0) / 2.0**found
+    fitted_w = np.where(level.spread(low_holds), points_w(share), level.members.floor_w)
+    fitted_w = np.where(level.spread(high_holds), high_w, fitted_w)
     lowered = fitted_w < high_w
     grants.limits_w[level.nodes] = fitted_w
     grants.bound_by[level.nodes[lowered]] = level.spread(numbers)[lowered]
-    return low_holds
+    failing: list[int] = numbers[~(low_holds | high_holds)].tolist()
+    return failing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.power.breaker import Values
-from gpuwarden.controller.power.level import Flags, Seconds, Watts
+from gpuwarden.controller.power.level import Flags, Level, Seconds, Watts
 from gpuwarden.controller.power.tree import Tree
 
 OVER_S: Final = 1.5  # of a limit that trips at any overload: longer than cards settle; the others are warm first
@@ -28,15 +28,14 @@ class Brake:
     over_s: Seconds  # since when it carries more than it may
     calm_s: Seconds  # since when a braked one carries clearly less
 
-    def look(self, now_s: float, tree: Tree, told_w: Watts, shown_w: Sequence[Watts], ratings_w: Sequence[Watts], heats: Sequence[Values]) -> None:
-        """`told_w`: what nodes in contact say that their GPUs draw, 0 for the others, one entry a node; the rest an array for each level, `shown_w` none without meters."""
-        metered = shown_w or [np.zeros(len(level.names)) for level in tree.levels]
-        load = np.concatenate([
-            np.where(level.usual, np.maximum(level.other_w + level.sums(level.draws_w(told_w[level.nodes])), metered_w) / rating_w, 0.0)
-            for level, metered_w, rating_w in zip(tree.levels, metered, ratings_w, strict=True)
-        ])
-        warmth = np.concatenate([heat / level.breakers.trip_heat for level, heat in zip(tree.levels, heats, strict=True)])
-        hard = np.concatenate([np.isinf(level.breakers.trip_heat) for level in tree.levels])
+    def look(self, now_s: float, whole: Level, told_w: Watts, shown_w: Sequence[Watts], ratings_w: Sequence[Watts], heats: Sequence[Values]) -> None:
+        """`whole`: all limits of the tree; `told_w`: what nodes in contact say that their GPUs draw, 0 for the others, one entry a node; the rest an array for
+        each level, `shown_w` none without meters."""
+        told_w = whole.other_w + whole.sums(whole.draws_w(told_w[whole.nodes]))
+        drawn_w = np.maximum(told_w, np.concatenate(shown_w)) if shown_w else told_w
+        load = np.where(whole.usual, drawn_w / np.concatenate(ratings_w), 0.0)
+        trips = whole.breakers.trip_heat
+        hard, warmth = np.isinf(trips), np.concatenate(heats) / trips
         self.over_s = _since(self.over_s, now_s, load > 1.0)
         self.calm_s = _since(self.calm_s, now_s, self.on & (load <= CALM_RATIO))
         must = (load > 1.0) & np.where(hard, now_s - self.over_s >= OVER_S, warmth >= HOT)

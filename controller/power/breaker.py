@@ -10,6 +10,7 @@ Heat E grows while the load is above the rating and falls below it, never under 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from gpuwarden.controller.power.limit import LimitConfig
 
 RECOVERY_S: Final = 3600.0  # of a battery: far below the rate at which one is charged again
-BISECTIONS: Final = 10
+FINEST: Final = 10  # bits: a 1024th of the ceiling
+AT_ONCE: Final = 5  # bits that are found at once: numpy's calls are what costs
 UNKNOWN_SHARE: Final = 0.999  # an unknown history counts as just below the trip
 
 Values = NDArray[np.float64]
@@ -36,37 +38,63 @@ class Breakers:
     trip_heat: Values
     ceiling_ratio: Values
 
-    @property
+    @cached_property
     def unknown(self) -> Values:
         """Heat of limits whose history nobody knows: just below the trip."""
         return np.where(np.isfinite(self.trip_heat), UNKNOWN_SHARE * self.trip_heat, 0.0)
 
     def rate(self, load_ratio: Values) -> Values:
-        """dE/dt."""
+        """dE/dt. The last axis of `load_ratio` counts the limits."""
         rate = np.where(self.thermal, load_ratio * load_ratio - 1.0, load_ratio - 1.0)
-        return np.where(self.timed, self._spent(load_ratio), rate) if self.timed.any() else rate
+        return np.where(self.timed, self._spent(load_ratio), rate) if self._some_timed else rate
+
+    @cached_property
+    def _some_timed(self) -> bool:
+        return bool(self.timed.any())
 
     def _spent(self, load_ratio: Values) -> Values:
-        spent: Values = np.where(load_ratio > self.above, self.spends, -1.0 / RECOVERY_S).max(axis=0)
+        spent: Values = np.where(load_ratio[..., None, :] > self.above, self.spends, -1.0 / RECOVERY_S).max(axis=-2)
         return spent
 
     def after(self, heat: Values, load_ratio: Values, seconds: float) -> Values:
         """E after `seconds` at a constant load ratio."""
         return np.maximum(0.0, heat + self.rate(load_ratio) * seconds)
 
+    def peak(self, heat: Values, load_ratios: Values, seconds: Values) -> Values:
+        """The highest E on the way through ever lower loads: the first axis of `load_ratios` counts them, as `seconds` does.
+
+        E rises as long as they are above the rating; were one higher than the one before it, this would be more than the highest.
+        """
+        gained = np.maximum(self.rate(load_ratios) * seconds.reshape(-1, *[1] * (load_ratios.ndim - 1)), 0.0)
+        gained[0] += heat
+        highest: Values = np.add.reduce(gained, axis=0)
+        return highest
+
     def bears(self, heat: Values, seconds: float) -> Values:
         """The highest load ratio that each stands for so long from this heat, to the 1024th part of its ceiling; 0 where none."""
-        ratio, step = np.zeros(len(heat)), 0.5
-        for _ in range(BISECTIONS):
-            higher = (ratio + step) * self.ceiling_ratio
-            ratio, step = ratio + step * (self.after(heat, higher, seconds) < self.trip_heat), step / 2
-        return np.where(self.after(heat, self.ceiling_ratio, seconds) < self.trip_heat, 1.0, ratio) * self.ceiling_ratio
+
+        def bears(ratio: Values) -> Flags:
+            return self.after(heat, ratio * self.ceiling_ratio, seconds) < self.trip_heat
+
+        ratio = np.zeros(len(heat))
+        for found in range(AT_ONCE, FINEST + 1, AT_ONCE):
+            ratio = ratio + bears(ratio + np.arange(1.0, 2.0**AT_ONCE)[:, None] / 2.0**found).sum(axis=0) / 2.0**found
+        return np.where(bears(np.ones(len(heat))), 1.0, ratio) * self.ceiling_ratio
 
     def only(self, chosen: Flags) -> "Breakers":
         return Breakers(
             self.thermal[chosen], self.timed[chosen], self.above[:, chosen], self.spends[:, chosen],
             self.trip_heat[chosen], self.ceiling_ratio[chosen],
         )
+
+
+def side_by_side(groups: Sequence[Breakers]) -> Breakers:
+    points = max(len(one.above) for one in groups)
+    above = [np.pad(one.above, ((0, points - len(one.above)), (0, 0)), constant_values=np.inf) for one in groups]
+    spends = [np.pad(one.spends, ((0, points - len(one.spends)), (0, 0))) for one in groups]
+    thermal, timed = (np.concatenate([getattr(one, name) for one in groups]) for name in ("thermal", "timed"))
+    trip_heat, ceiling_ratio = (np.concatenate([getattr(one, name) for one in groups]) for name in ("trip_heat", "ceiling_ratio"))
+    return Breakers(thermal, timed, np.concatenate(above, axis=1), np.concatenate(spends, axis=1), trip_heat, ceiling_ratio)
 
 
 def breakers_of(limits: Sequence[LimitConfig]) -> Breakers:

@@ -1,7 +1,7 @@
 """One power domain as it lives: its nodes' records, its limits' heat, and what is granted at each decision."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -14,7 +14,7 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.level import Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.meters import Meters
@@ -154,29 +154,25 @@ class Keeper:
     @property
     def _lapse_s(self) -> float:
         """Lease and settling of a new grant."""
-        return self.timing.lease_s + float(self.tree.settle_s.max())
+        return self.timing.lease_s + self.tree.slowest_s
 
     def crowded_under(self, unaccounted: Flags) -> Places:
         """For each node the largest limit above it with more such nodes than it counts as dead."""
-        return self._under(lambda level: level.tallies(unaccounted[level.nodes]) > level.dead_counts)
+        whole = self.tree.whole
+        return self._under(whole.tallies(unaccounted[whole.nodes]) > whole.dead_counts)
 
     def _braked_under(self, now_s: float, live: Flags, shown_w: Sequence[Watts]) -> Places:
         """For each node the largest limit above it that is braked."""
         if self.mode == MODE_AUTO:
             told_w = np.where(live, np.nan_to_num(self.powers_w), 0.0)
-            self.brake.look(now_s, self.tree, told_w, shown_w, self.loads.ratings_w, self.loads.heats)
-        if not self.brake.on.any():
-            return np.full(len(self.nodes), NOBODY)
-        flags = iter(np.split(self.brake.on, np.cumsum([len(level.names) for level in self.tree.levels])[:-1]))
-        return self._under(lambda level: next(flags))
+            self.brake.look(now_s, self.tree.whole, told_w, shown_w, self.loads.ratings_w, self.loads.heats)
+        return self._under(self.brake.on)
 
-    def _under(self, true: Callable[[Level], Flags]) -> Places:
-        """For each node the largest limit above it of which it is true, as a place in `Tree.limit_names`; -1 if none."""
-        found, first = np.full(len(self.nodes), NOBODY), 0
-        for level in self.tree.levels:
-            numbers = np.where(true(level), np.arange(first, first + len(level.names)), NOBODY)
-            found[level.nodes] = np.maximum(found[level.nodes], level.spread(numbers))
-            first += len(level.names)
+    def _under(self, limits: Flags) -> Places:
+        """For each node the largest of these limits above it, as a place in `Tree.limit_names`; -1 if none."""
+        found, whole = np.full(len(self.nodes), NOBODY), self.tree.whole
+        if limits.any():
+            np.maximum.at(found, whole.nodes, whole.spread(np.where(limits, np.arange(len(limits)), NOBODY)))
         return found
 
     def _counted(self, now_s: float, granted_w: Watts) -> tuple[Watts, Seconds]:
@@ -214,11 +210,12 @@ class Keeper:
 
     def _may_raise(self, now_s: float, live: Flags) -> Flags:
         """Nodes under no limit without live sessions to more than half of its nodes, nor under one whose meter has yet to speak."""
-        barred = self._under(lambda level: level.tallies(~live[level.nodes]) * 2 >= level.counts)
         assert self.started_s is not None
+        whole = self.tree.whole
+        barred = whole.tallies(~live[whole.nodes]) * 2 >= whole.counts
         if awaited := self.meters.awaited(now_s, self.started_s):
-            barred = np.maximum(barred, self._under(lambda level: np.array([element in awaited for element in level.elements])))
-        free: Flags = barred == NOBODY
+            barred |= np.array([element in awaited for element in whole.elements])
+        free: Flags = self._under(barred) == NOBODY
         return free
 
     def _learning(self, now_s: float, unaccounted: Flags) -> bool:
@@ -248,7 +245,7 @@ class Keeper:
 
     def _lag_s(self) -> float:
         """From a change of power to the limit that answers it being obeyed, at most: until it is reported, until that is answered and set, until cards obey."""
-        return REPORT_S + float(self._column("lag_s").max()) + float(self.tree.settle_s.max())
+        return REPORT_S + float(self._column("lag_s").max()) + self.tree.slowest_s
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
@@ -279,7 +276,7 @@ def keeper_of(
     loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
     ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
-    lapse_s = timing.lease_s + float(tree.settle_s.max())
+    lapse_s = timing.lease_s + tree.slowest_s
     wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s)
     ours, meters = [one for one in foreign if one.domain == config.name], Meters(topology, tree, config.classes)
     for one in ours:

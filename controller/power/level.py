@@ -3,16 +3,16 @@
 Arrays have one entry a node that hangs on them, limit after limit ("member"), or one a limit. Limits and powers of a node's GPUs are W.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress, pairwise
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.breaker import Breakers, breakers_of
+from gpuwarden.controller.power.breaker import Breakers, breakers_of, side_by_side
 from gpuwarden.controller.power.topology import Branch
 
 Watts: TypeAlias = NDArray[np.float64]
@@ -27,6 +27,7 @@ SETTLING_RATIO, SETTLING_S = 1.10, 1.0
 LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
+FEW: Final = 1000  # members: of no more, numpy's calls are what costs, not its sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,7 @@ class Level:
 
         Each node draws the worst of its limit for `held_s` (inf: for ever) and of its floor from then on; `fresh` nodes
         may overshoot first. Draws only fall along the way, so a limit that fits at the start fits for ever.
+        `limits_w` and `fresh` may have an axis before the members': so many questions at once.
         """
         now_w = self.totals_w(limits_w)
         overshoot_w = self.sums(np.where(fresh, self.members.gain * limits_w, 0.0))
@@ -144,29 +146,34 @@ class Level:
         may = ~fits & (spike_w <= self.breakers.ceiling_ratio * ratings_w)
         if not may.any():
             return fits
-        part, places = self.only(may), self.spread(may)
-        phases = [(spike_w[may], SPIKE_S), (settling_w[may], SETTLING_S - SPIKE_S)]  # on top of the leases: more than what can be
-        if (now_w[may] > ratings_w[may]).any():
-            phases += part.lapse_w(limits_w[places], held_s[places])
-        fits[may] = part.peaks(ratings_w[may], heat[may], phases) < part.breakers.trip_heat
+        loads_w = (spike_w, settling_w, now_w)
+        if len(self.nodes) <= FEW:
+            return fits | (may & self._outlasts(ratings_w, heat, loads_w, limits_w, held_s))
+        chosen: Flags = np.logical_or.reduce(may.reshape(-1, len(self.names)), axis=0)
+        part, places = self.only(chosen), self.spread(chosen)
+        parts_w = (spike_w[..., chosen], settling_w[..., chosen], now_w[..., chosen])
+        fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places])
         return fits
 
-    def lapse_w(self, limits_w: Watts, held_s: Seconds) -> Iterator[tuple[Watts, float]]:
-        """(load of each limit, seconds) while the leases end one after another; endless at last, should floors not fit."""
-        ends_s, past_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S, 0.0
-        fallen_w = np.minimum(limits_w, self.members.floor_w)
-        for end_s in np.unique(ends_s).tolist():
-            yield self.totals_w(np.where(ends_s >= end_s, limits_w, fallen_w)), min(end_s, FOREVER_S) - past_s
-            past_s = end_s
-        yield self.totals_w(np.where(np.isinf(held_s), limits_w, self.members.floor_w)), FOREVER_S
+    def _outlasts(self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts, Watts], limits_w: Watts, held_s: Seconds) -> Flags:
+        """Whether each limit's heat stays below its trip. `loads_w`: while raised cards spike, while they settle, and after that."""
+        spike_w, settling_w, now_w = loads_w
+        phases_w, seconds = [spike_w[None], settling_w[None]], [SPIKE_S, SETTLING_S - SPIKE_S]  # on top of the leases: more than what can be
+        if (now_w > ratings_w).any():
+            lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
+            phases_w, seconds = [*phases_w, lapse_w], [*seconds, *lapse_s]
+        outlasts: Flags = self.breakers.peak(heat, np.concatenate(phases_w) / ratings_w, np.array(seconds)) < self.breakers.trip_heat
+        return outlasts
 
-    def peaks(self, ratings_w: Watts, heat: NDArray[np.float64], phases_w: Iterable[tuple[Watts, float]]) -> NDArray[np.float64]:
-        """The highest heat of each limit on the way."""
-        highest = heat
-        for load_w, seconds in phases_w:
-            heat = self.breakers.after(heat, load_w / ratings_w, seconds)
-            highest = np.maximum(highest, heat)
-        return highest
+    def lapse_w(self, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
+        """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""
+        ends_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S
+        until_s = sorted({0.0, *ends_s.tolist()})
+        runs = ends_s >= np.array(until_s[1:]).reshape(-1, *[1] * limits_w.ndim)
+        lapsing_w = np.where(runs, limits_w, np.minimum(limits_w, self.members.floor_w))
+        for_ever_w = np.where(np.isinf(held_s), limits_w, self.members.floor_w)
+        seconds = [min(end_s, FOREVER_S) - past_s for past_s, end_s in pairwise(until_s)]
+        return self.totals_w(np.concatenate([lapsing_w, for_ever_w[None]])), [*seconds, FOREVER_S]
 
     def only(self, chosen: Flags) -> "Level":
         """Some of its limits."""
@@ -178,6 +185,17 @@ class Level:
             names, elements, self.nodes[places], self.counts[chosen],
             self.members.at(places), self.ratings_w[chosen], self.other_w[chosen], self.dead_counts[chosen], cases, self.breakers.only(chosen),
         )
+
+
+def joined(levels: Sequence[Level]) -> Level:
+    """All their limits side by side, which may share nodes then: what is asked of all of them is asked once."""
+    if len(levels) == 1:
+        return levels[0]
+    names, elements, cases = (tuple(chain.from_iterable(getattr(level, name) for level in levels)) for name in ("names", "elements", "cases"))
+    nodes, counts, dead_counts = (np.concatenate([getattr(level, name) for level in levels]) for name in ("nodes", "counts", "dead_counts"))
+    ratings_w, other_w = (np.concatenate([getattr(level, name) for level in levels]) for name in ("ratings_w", "other_w"))
+    members = Members(*(np.concatenate([getattr(level.members, name) for level in levels]) for name in ("base_w", "gain", "floor_w", "default_w")))
+    return Level(names, elements, nodes, counts, members, ratings_w, other_w, dead_counts, cases, side_by_side([level.breakers for level in levels]))
 
 
 def level_of(branches: Sequence[Branch], nodes: Members) -> Level:

@@ -34,7 +34,7 @@ class HeatKept:
 
     def __init__(self, domain: str, tree: Tree) -> None:
         self._domain = domain
-        self._kept = [np.full(len(level.names), np.nan) for level in tree.levels]
+        self._kept = np.full(len(tree.limit_names), np.nan)
 
     def changes(
         self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
@@ -48,17 +48,17 @@ class HeatKept:
     def _changes(
         self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
     ) -> Iterator[LimitHeat]:
-        for number, (level, heat, rating_w) in enumerate(zip(tree.levels, heats, ratings_w, strict=True)):
-            unknown, kept = level.breakers.unknown, self._kept[number]
-            rate = np.maximum(0.0, level.breakers.rate(level.totals_w(worst_w[level.nodes]) / rating_w))
-            spike = np.maximum(0.0, level.breakers.rate(level.breakers.ceiling_ratio)) * SPIKE_S
-            lapses = level.totals_w(for_ever_w[level.nodes]) <= rating_w
-            bound = np.where(lapses, np.minimum(heat + spike + rate * (lapse_s + SETTLING_S), unknown), unknown)
-            stale = ~((kept >= bound) & (kept <= bound + FALL_SHARE * unknown + RISE_SHARE * unknown))
-            self._kept[number] = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
-            for place in np.flatnonzero(stale).tolist():
-                trip_heat = float(level.breakers.trip_heat[place])
-                yield LimitHeat(self._domain, level.names[place], float(rating_w[place]), trip_heat, float(self._kept[number][place]))
+        whole, heat, rating_w, kept = tree.whole, np.concatenate(heats), np.concatenate(ratings_w), self._kept
+        breakers, unknown = whole.breakers, whole.breakers.unknown
+        rate = np.maximum(0.0, breakers.rate(whole.totals_w(worst_w[whole.nodes]) / rating_w))
+        spike = np.maximum(0.0, breakers.rate(breakers.ceiling_ratio)) * SPIKE_S
+        lapses = whole.totals_w(for_ever_w[whole.nodes]) <= rating_w
+        bound = np.where(lapses, np.minimum(heat + spike + rate * (lapse_s + SETTLING_S), unknown), unknown)
+        stale = ~((kept >= bound) & (kept <= bound + FALL_SHARE * unknown + RISE_SHARE * unknown))
+        self._kept = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
+        for place in np.flatnonzero(stale).tolist():
+            trip_heat = float(breakers.trip_heat[place])
+            yield LimitHeat(self._domain, whole.names[place], float(rating_w[place]), trip_heat, float(self._kept[place]))
 
 
 def begin(tree: Tree, ratings_w: Sequence[Watts], remembered: Sequence[LimitHeat]) -> list[Values]:

@@ -48,30 +48,22 @@ class Loads:
         is never cooler than the same limit as things are.
         """
         passed_s = 0.0 if self.measured_s is None else now_s - self.measured_s
-        self.measured_w = [level.other_w + level.sums(level.draws_w(gpus_w[level.nodes])) for level in self.tree.levels]
-        self.likely_w = self.measured_w
-        if overstated_w:
-            self.likely_w = [sensed_w - over_w for sensed_w, over_w in zip(self.measured_w, overstated_w, strict=True)]
-        if shown_w:
-            self.measured_w = [np.maximum(sensed_w, metered_w) for sensed_w, metered_w in zip(self.measured_w, shown_w, strict=True)]
-            self.likely_w = [np.maximum(likely_w, metered_w) for likely_w, metered_w in zip(self.likely_w, shown_w, strict=True)]
-        self.heats = [
-            np.minimum(level.breakers.after(heat, drawn_w / ratings_w, passed_s), level.breakers.unknown)
-            for level, heat, drawn_w, ratings_w in zip(self.tree.levels, self.heats, self.measured_w, self.ratings_w, strict=True)
-        ]
-        self._warm_cases()
-        self.measured_s = now_s
+        whole = self.tree.whole
+        sensed_w = whole.other_w + whole.sums(whole.draws_w(gpus_w[whole.nodes]))
+        metered_w = np.concatenate(shown_w) if shown_w else np.zeros(len(sensed_w))
+        drawn_w = np.maximum(sensed_w, metered_w)
+        load_ratio = drawn_w / np.concatenate(self.ratings_w)
+        heat = np.minimum(whole.breakers.after(np.concatenate(self.heats), load_ratio, passed_s), whole.breakers.unknown)
+        self._warm_cases(heat)
+        self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
+        self.likely_w = self.tree.apart(np.maximum(sensed_w - np.concatenate(overstated_w), metered_w)) if overstated_w else self.measured_w
 
-    def _warm_cases(self) -> None:
+    def _warm_cases(self, heat: Values) -> None:
+        """One entry a limit of the whole tree."""
         after, usual = self.tree.cases
-        if not len(after):
-            return
-        trips = np.concatenate([level.breakers.trip_heat for level in self.tree.levels])
-        heats = np.concatenate(self.heats)
-        known = np.isfinite(trips[after]) & np.isfinite(trips[usual])  # a hard limit has no heat
-        after, usual = after[known], usual[known]
-        heats[after] = np.maximum(heats[after], heats[usual] / trips[usual] * trips[after])
-        self.heats = np.split(heats, np.cumsum([len(level.names) for level in self.tree.levels])[:-1])
+        if len(after):
+            trips = self.tree.whole.breakers.trip_heat
+            heat[after] = np.maximum(heat[after], heat[usual] / trips[usual] * trips[after])
 
     def forget_heat(self) -> None:
         """Somebody else has granted meanwhile: nobody knows it any more."""

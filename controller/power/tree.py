@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.controller.power.hostlist import expand
-from gpuwarden.controller.power.level import Level, Members, Places, Seconds, Watts, level_of
+from gpuwarden.controller.power.level import Level, Members, Places, Seconds, Watts, joined, level_of
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.topology import Branch, Topology
+
+S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,21 @@ class Tree:
         return self.members.default_w
 
     @cached_property
+    def whole(self) -> Level:
+        """All limits in one, in the order of `limit_names`."""
+        return joined(self.levels)
+
+    def apart(self, of_limits: NDArray[S]) -> list[NDArray[S]]:
+        """An array for each level, of one that has an entry for each limit."""
+        ends = accumulate(len(level.names) for level in self.levels)
+        return [of_limits[end - len(level.names) : end] for level, end in zip(self.levels, ends, strict=True)]
+
+    @cached_property
+    def slowest_s(self) -> float:
+        """The longest that any card takes to settle."""
+        return float(self.settle_s.max())
+
+    @cached_property
     def limit_names(self) -> tuple[str, ...]:
         """Of every limit, level after level."""
         return tuple(name for level in self.levels for name in level.names)
@@ -47,10 +66,10 @@ class Tree:
 
     @cached_property
     def cases(self) -> tuple[Places, Places]:
-        """Limits as they are after a contingency, and for each the same as it usually is: places in `limit_names`."""
-        elements = [(element, case) for level in self.levels for element, case in zip(level.elements, level.cases, strict=True)]
-        usual = {element: place for place, (element, case) in enumerate(elements) if not case}
-        after = [(place, usual[element]) for place, (element, case) in enumerate(elements) if case and element in usual]
+        """Limits with a heat as they are after a contingency, and for each the same as it usually is: places in `limit_names`."""
+        elements, warms = list(zip(self.whole.elements, self.whole.cases, strict=True)), np.isfinite(self.whole.breakers.trip_heat).tolist()
+        usual = {element: place for place, (element, case) in enumerate(elements) if not case and warms[place]}
+        after = [(place, usual[element]) for place, (element, case) in enumerate(elements) if case and element in usual and warms[place]]
         return np.array([place for place, _ in after], np.intp), np.array([place for _, place in after], np.intp)
 
     def carrying(self, more_w: Sequence[Watts]) -> "Tree":

@@ -62,20 +62,23 @@ class Wishing:
         self.turn += 1
         nodes = len(loads.tree.names)
         self.clocks, self.locked_by = np.ones(nodes), np.full(nodes, NOBODY)
-        most_w, first = loads.tree.default_w.copy(), 0
-        bound_by = np.full(len(most_w), NOBODY)
+        most_w, first, whole, ratings_w = loads.tree.default_w.copy(), 0, loads.tree.whole, loads.ratings_w
+        bound_by, bears = np.full(len(most_w), NOBODY), self._bears(loads)
+        could_be_tight = loads.tree.apart(whole.totals_w(most_w[whole.nodes]) > np.concatenate(ratings_w) * ROUNDING)
         for number, level in enumerate(loads.tree.levels):
-            tight = level.totals_w(most_w[level.nodes]) > loads.ratings_w[number] * ROUNDING
+            tight = could_be_tight[number]
             if self.policy.stateful:
-                tight[:] = True
+                tight = np.ones(len(tight), bool)
+            elif tight.any():
+                tight = level.totals_w(most_w[level.nodes]) > ratings_w[number] * ROUNDING
             if tight.any():
-                view = self._view(loads, number, tight, most_w, seen)
-                of = view.level.nodes
+                view = self._view(loads, number, ratings_w[number], tight, most_w, seen, bears[number])
+                of, limits = view.level.nodes, view.level.spread(first + np.flatnonzero(tight))
                 wished_w = self._wished(now_s, number, view)
-                bound_by[of] = np.where(wished_w < most_w[of], view.level.spread(first + np.flatnonzero(tight)), bound_by[of])
+                bound_by[of] = np.where(wished_w < most_w[of], limits, bound_by[of])
                 most_w[of] = wished_w
                 if (clocks := self.policy.locks(self.states[number])) is not None:
-                    self.locked_by[of] = np.where(clocks < self.clocks[of], view.level.spread(first + np.flatnonzero(tight)), self.locked_by[of])
+                    self.locked_by[of] = np.where(clocks < self.clocks[of], limits, self.locked_by[of])
                     self.clocks[of] = np.minimum(self.clocks[of], clocks)
             first += len(level.names)
         return (self._staggered(loads, seen, most_w) if self.policy.dense else most_w), bound_by
@@ -97,26 +100,32 @@ class Wishing:
         self.states[number], wished_w = self.policy.wishes(self.states[number], now_s, view, (self._seed, self.turn, number))
         return wished_w
 
-    def _view(self, loads: Loads, number: int, chosen: Flags, most_w: Watts, seen: Seen) -> RowView:
+    def _view(self, loads: Loads, number: int, ratings_w: Watts, chosen: Flags, most_w: Watts, seen: Seen, bears: Watts) -> RowView:
         level = loads.tree.levels[number].only(chosen)
         of = level.nodes
         return RowView(
-            level, loads.ratings_w[number][chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
-            load_w=loads.likely_w[number][chosen], bears_w=self._bears_w(loads, number)[chosen],
+            level, ratings_w[chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
+            load_w=loads.likely_w[number][chosen], bears_w=self._bears_w(loads, number, ratings_w, bears)[chosen],
             priority=self.ranks.priority[of], training=self.ranks.training[of], lockable=seen.lockable[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
             ramp_w_per_s=self.ramp_w_per_s,
         )
 
-    def _bears_w(self, loads: Loads, number: int) -> Watts:
-        """What each limit of a level stands for one lease, where the policy goes as far as that.
+    def _bears(self, loads: Loads) -> list[Watts]:
+        """The load ratio that each limit stands for one lease, where the policy goes as far as that; one array a level."""
+        whole = loads.tree.whole
+        if not self.policy.dense:
+            return loads.tree.apart(np.ones(len(whole.names)))
+        return loads.tree.apart(whole.breakers.bears(np.concatenate(loads.heats), self.lapse_s + SETTLING_S + LAPSE_STEP_S))
+
+    def _bears_w(self, loads: Loads, number: int, ratings_w: Watts, bears: Watts) -> Watts:
+        """What each limit of a level stands for one lease.
 
         Once half way to its trip, the rating until it is cool: a bound that cools along would move all its nodes at every decision.
         """
         if not self.policy.dense:
-            return loads.ratings_w[number]
+            return ratings_w
         level, heat = loads.tree.levels[number], loads.heats[number]
         warmth = np.nan_to_num(heat / level.breakers.trip_heat)
         hot = (warmth > HOT) | (self.hot.get(number, warmth > COOL) & (warmth > COOL))
         self.hot[number] = hot
-        ratio = level.breakers.bears(heat, self.lapse_s + SETTLING_S + LAPSE_STEP_S)
-        return loads.ratings_w[number] * np.where(hot, np.minimum(ratio, 1.0), ratio)
+        return ratings_w * np.where(hot, np.minimum(bears, 1.0), bears)

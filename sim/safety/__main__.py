@@ -6,9 +6,11 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from gpuwarden.sim.safety import wishes
+from gpuwarden.sim.safety.kept import add_to, outcomes_in
 from gpuwarden.sim.safety.ordeal import Outcome, undergo
 from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ, Pace
 from gpuwarden.sim.safety.told import HOUR_S, figures, lines
@@ -22,17 +24,21 @@ Task = tuple[int, str, Pace, float]
 def main() -> int:
     args = _arguments()
     asked_h = {TEN_HZ.name: args.hours_10hz, ONE_HZ.name: args.hours_1hz}
-    tasks = list(_tasks(args.seed, args.policy or list(wishes.NAMES), asked_h))
-    outcomes = []
-    if not tasks:
+    outcomes = outcomes_in(args.add_to) if args.add_to else []
+    left_h = {pace: hours - sum(one.passed_s for one in outcomes if one.pace == pace) / HOUR_S for pace, hours in asked_h.items()}
+    first = max([args.seed, *(one.seed + 1 for one in outcomes)])
+    tasks, before = list(_tasks(first, args.policy or list(wishes.NAMES), left_h)), len(outcomes)
+    if not tasks and not outcomes:
         sys.exit("--hours-10hz, --hours-1hz: nothing is asked")
     for outcome in _run(tasks, args.jobs, args.stop_after_s):
         outcomes.append(outcome)
+        if args.add_to:
+            add_to(args.add_to, outcome)
         if outcome.broken:
             print(f"seed {outcome.seed}, {outcome.policy}, {outcome.pace}: {outcome.broken}", file=sys.stderr, flush=True)
     told = figures(outcomes, asked_h)
     print(json.dumps(told) if args.json else "\n".join(lines(told)))
-    return 1 if told["broken"] or len(outcomes) < len(tasks) else 0
+    return 1 if told["broken"] or len(outcomes) < before + len(tasks) else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -43,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--policy", action="append", choices=wishes.NAMES, help="only this one; may be given again")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--stop-after-s", type=float, default=float("inf"), help="begin no further run after so many real seconds")
+    parser.add_argument("--add-to", type=Path, metavar="FILE", help="a line for each run; what stands there already counts, and later seeds follow")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

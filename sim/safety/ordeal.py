@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.sim.safety import wishes
-from gpuwarden.sim.safety.faults import FAULTS, Heal
+from gpuwarden.sim.safety.faults import ALONE, FAULTS, Heal
 from gpuwarden.sim.safety.row import Broken, Pace, Row
 from gpuwarden.sim.safety.site import site_of
 
@@ -56,7 +56,7 @@ class _Deck:
             self._left = row.chance.sample(self._faults, len(self._faults))
         for name in list(self._left):
             fault = FAULTS[name]
-            if fault.place in self._busy:
+            if self._busy & {fault.place, ALONE} or (self._busy and fault.place == ALONE):
                 continue
             self._left.remove(name)
             if (heal := fault.strike(row)) is not None:

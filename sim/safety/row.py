@@ -22,7 +22,7 @@ from gpuwarden.sim.safety.outlook import Lookout
 from gpuwarden.sim.safety.server import Limits, Place, Server
 from gpuwarden.sim.safety.sessions import Sessions
 from gpuwarden.sim.safety.silence import Silence
-from gpuwarden.sim.safety.site import USUAL, Site
+from gpuwarden.sim.safety.site import USUAL, Site, Values
 from gpuwarden.sim.timeline import Timeline
 
 FINDING_S: Final = 20.0
@@ -30,6 +30,7 @@ CHECK_S: Final = 1.0  # about, between two questions of what would be if all fel
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
 DIES_S: Final = 0.15  # a controller that is to die after some action, if it has not done so much by then
 RECOVERS_S: Final = 4.0  # until a node obeys again: an attempt at the driver, limits read back, set anew and settled
+SAME_W: Final = 0.5
 HEARD_S: Final = 2.5  # in contact, a controller has surely heard by then that a driver hangs
 
 
@@ -87,6 +88,7 @@ class Row:
         self.head, self.other = Head(around, "a", Memory()), Head(around, "b", Memory())
         self.older_memory: Memory | None = None  # as it was before the last start
         self.sessions = Sessions(self.head, len(site.names), self.time, self.chance, self._reachable)
+        self._caps_w: Values | None = None  # while no limit may change
         self._floor_w = np.array([made.gpus * made.floor_w for made in site.classes])
         self._check_s = 0.0
         self._plan()
@@ -135,6 +137,8 @@ class Row:
 
     def _ordered(self, node: int, limits_w: Limits) -> None:
         self._must(self.leases.ordered(node, limits_w, float(self._floor_w[node])))
+        if self._caps_w is not None and abs(sum(limits_w) - self._caps_w[node]) > SAME_W:
+            self._must(f"{self.site.names[node]} sets {sum(limits_w):.0f} instead of {self._caps_w[node]:.0f} W after a restart shorter than its lease")
 
     def _report(self, node: int, sealed: bytes) -> None:
         link = self.sessions.links[node]
@@ -162,6 +166,19 @@ class Row:
             self.older_memory = self.head.memory.copy()
             self.head.start()
 
+    def leases_left_s(self) -> float:
+        """How long all of them run yet; 0 where something is amiss, or was lately."""
+        well = self.head.answers and self.time.now_s - self.head.since_s > 3 * self.site.timing.lease_s and not self.excuses.troubled
+        leases = [server.limiter.lease if server.limiter is not None else None for server in self.servers]
+        if not well or any(lease is None for lease in leases):
+            return 0.0
+        ends_s = [server.clock.true_s(lease.ends_s) for server, lease in zip(self.servers, leases, strict=True) if lease is not None]
+        return max(0.0, min(ends_s) - self.time.now_s)
+
+    def keeps_caps(self, whether: bool) -> None:
+        """From now on no limiter may order another limit than its cards have."""
+        self._caps_w = self.cards.sums(self.cards.limit_w) if whether else None
+
     def kill(self, after_actions: int) -> None:
         """Soon, if not at once."""
         self.head.kill(after_actions)
@@ -176,11 +193,15 @@ class Row:
         self.time.after(RECOVERS_S + 2 * self.pace.read_s, lambda: self.excuses.pardon(node))
 
     def soon_known(self, node: int) -> None:
-        """A hung driver is counted apart from the dead once its controller has surely heard of it."""
+        """A hung driver is counted apart from the dead once its controller has surely heard of it; not where even with all others at their
+        floors there is no room for a dead node more, as in a rack of two: then it is the dead one, and its controller says so."""
 
         def look() -> None:
-            if self.servers[node].hung_since_s is not None and self._heard(node):
-                self.excuses.excused[node] = False
+            if self.servers[node].hung_since_s is None or not self._heard(node):
+                return
+            limits_w = self._floor_w.copy()
+            limits_w[node] = self.cards.sums(self.cards.limit_w)[node]
+            self.excuses.excused[node] = not self.silence.stands(self.breakers.rating_w, limits_w)
 
         self.time.after(HEARD_S + 2 * self.pace.read_s, look)
 

@@ -48,6 +48,11 @@ class Silence:
                 return f"if all fell silent now{', and ' + case if case and not lost else ''}: {why}"
         return ""
 
+    def stands(self, ratings_w: Values, limit_w: Values) -> bool:
+        """Whether nodes may be at these limits for ever, in each listed case, the dead beside them."""
+        at, never = np.ones(len(limit_w)), np.zeros(len(limit_w), bool)
+        return all(bool((self._load_w(limit_w, at, never, case) <= ratings_w).all()) for case in self._cases)
+
     def _after(self, breakers: Breakers, outlook: Outlook, case: str) -> str:
         heat = breakers.heat
         ends_s = np.unique(np.concatenate([ends for _, ends in outlook.pieces]))

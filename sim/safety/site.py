@@ -16,12 +16,13 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.limit import LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
-from gpuwarden.controller.power.topology import Contingency
+from gpuwarden.controller.power.topology import Contingency, ReplacedLimit
 
 Values = NDArray[np.float64]
 
 ROOT: Final = "row"
 USUAL: Final = ""
+ON_BATTERY: Final = " on battery"
 TRIPS: Final = (4.0, 7.0, 11.0)  # seconds, from hot: 11 is what the product takes where nothing is written
 OVERLOADS: Final = (1.2, 1.35, 1.6, 2.0)  # points of the curve that the maker prints
 ENDLESS_S: Final = 1e9  # a time constant so long that nothing cools by itself
@@ -89,9 +90,12 @@ def _site(chance: np.random.Generator, policy: str, settle_s: float) -> Site:
     cases = tuple(Contingency(f"{feed} lost", lost=(feed,)) for feed in "ab") if feeds else ()
     limits = tuple(_limit(chance, one, names) for one in hung)
     root = LimitConfig(ROOT, 1.0, dead_nodes=_dead(count), base_w=float(chance.uniform(0, 2000)))
-    shares = {case: _shares(hung, count, case) for case in (USUAL, *(one.name for one in cases))}
-    bases_w = {case: _bases_w((*limits, root), hung, case) for case in shares}
+    shares: Mapping[str, Values] = {case: _shares(hung, count, case) for case in (USUAL, *(one.name for one in cases))}
+    bases_w: Mapping[str, Values] = {case: _bases_w((*limits, root), hung, case) for case in shares}
     rated, elements = _rated(chance, (*limits, root), hung, shares, bases_w, of_node)
+    if feeds:
+        case, elements, shares, bases_w = _battery(chance, elements, shares, bases_w, of_node)
+        cases = (*cases, case)
     trip_heat, top = elements[-1].trip, elements[-1]
     domain = DomainConfig(
         ROOT, top.rating_w, classes, mode="auto", policy=policy, trip_heat=trip_heat, ceiling_ratio=top.ceiling_ratio,
@@ -197,7 +201,7 @@ def _rated(
     bases_w: Mapping[str, Values], classes: tuple[NodeClass, ...],
 ) -> tuple[tuple[LimitConfig, ...], tuple[Element, ...]]:
     """Each limit's rating between what its floors need, whatever listed thing happens, and what all defaults would draw."""
-    floors_w, defaults_w = (np.array([made.draw_w(made.gpus * at(made)) for made in classes]) for at in (_floor_w, _default_w))
+    defaults_w = np.array([made.draw_w(made.gpus * made.default_w) for made in classes])
     ratings_w, parents = dict[str, float](), {one.name: one.parent for one in hung}
     made = []
     for place in (len(limits) - 1, *range(len(limits) - 1)):  # from above: none is rated above what it hangs on
@@ -205,8 +209,7 @@ def _rated(
         least_w, most_w = 0.0, 0.0
         dead = _dead(int(np.count_nonzero(shares[USUAL][place])))
         for case, of_case in shares.items():
-            extra_w = np.sort(of_case[place] * (defaults_w - floors_w))[-dead:].sum()
-            least_w = max(least_w, float(of_case[place] @ floors_w + extra_w + bases_w[case][place]))
+            least_w = max(least_w, _least_w(of_case[place], bases_w[case][place], dead, classes))
             most_w = max(most_w, float(of_case[place] @ defaults_w + bases_w[case][place]))
         part = chance.uniform(0.1, 0.4) if limit.name == ROOT else chance.uniform(0.2, 1.0)
         rating_w = 1.001 * least_w + float(part) * max(0.0, most_w - least_w)
@@ -214,6 +217,28 @@ def _rated(
         made.append(_element(chance, replace(limit, rating_w=ratings_w[limit.name], dead_nodes=None), dead))
     made = [*made[1:], made[0]]
     return tuple(written for _, written in made), tuple(element for element, _ in made)
+
+
+def _battery(
+    chance: np.random.Generator, elements: tuple[Element, ...], shares: Mapping[str, Values], bases_w: Mapping[str, Values],
+    classes: tuple[NodeClass, ...],
+) -> tuple[Contingency, tuple[Element, ...], dict[str, Values], dict[str, Values]]:
+    """Feed b's UPS may run on its battery, which carries less: an element of its own, through which nothing goes at any other time."""
+    place = [one.name for one in elements].index("b")
+    fed, name = elements[place], f"b{ON_BATTERY}"
+    least_w = 1.001 * _least_w(shares[USUAL][place], bases_w[USUAL][place], fed.dead_count, classes)
+    battery = replace(fed, name=name, rating_w=float(chance.uniform(least_w, fed.rating_w)))
+    usual, usual_w = shares[USUAL].copy(), bases_w[USUAL].copy()
+    usual[place], usual_w[place] = 0.0, 0.0
+    shares = {case: np.insert(of_case, -1, 0.0, axis=0) for case, of_case in shares.items()} | {name: np.insert(usual, -1, shares[USUAL][place], axis=0)}
+    bases_w = {case: np.insert(of_case, -1, 0.0) for case, of_case in bases_w.items()} | {name: np.insert(usual_w, -1, bases_w[USUAL][place])}
+    return Contingency(name, replaced=(ReplacedLimit("b", battery.rating_w),)), (*elements[:-1], battery, elements[-1]), shares, bases_w
+
+
+def _least_w(shares: Values, base_w: float, dead: int, classes: tuple[NodeClass, ...]) -> float:
+    """What floors and the dearest dead nodes draw through an element."""
+    floors_w, defaults_w = (np.array([made.draw_w(made.gpus * at(made)) for made in classes]) for at in (_floor_w, _default_w))
+    return float(shares @ floors_w + np.sort(shares * (defaults_w - floors_w))[-dead:].sum() + base_w)
 
 
 def _floor_w(made: NodeClass) -> float:

@@ -10,12 +10,14 @@ from gpuwarden.agent.limiter import machine as limiter_machine
 from gpuwarden.agent.limiter.events import Directive
 from gpuwarden.agent.limiter.lease import Past, accept
 from gpuwarden.agent.limiter.machine import Limiter
+from gpuwarden.controller import requests
 from gpuwarden.controller.power import allocator, exposure, keeper
 from gpuwarden.controller.power.allocator import Grants, Situation
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.power.level import Places, Watts
 from gpuwarden.controller.power.limit_heat import LimitHeat
-from gpuwarden.controller.power.topology import Branch
+from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.topology import Branch, ReplacedLimit
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, unseal
@@ -124,3 +126,23 @@ def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
         self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
 
     patch.setattr(NodeRecord, "_follow_raise", soon_over)
+
+
+def decide_anew_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """What was granted before a restart is changed at once."""
+    patch.setattr(Keeper, "_resumed", lambda self, now_s: False)
+
+
+def ignore_the_budget(patch: pytest.MonkeyPatch) -> None:
+    """What an operator allows is noted, and decided by what was allowed before."""
+    patch.setattr(Loads, "set_budget", lambda self, budget_w: None)
+
+
+def leave_auto_unasked(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told what may trip."""
+    patch.setattr(requests, "_leaving", lambda keeper, mode: "")
+
+
+def ignore_what_is_replaced(patch: pytest.MonkeyPatch) -> None:
+    """After a contingency every limit is taken to carry what it usually does."""
+    patch.setattr(ReplacedLimit, "instead_of", lambda self, limit: limit)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from gpuwarden.sim.safety.faults import heads, links, nodes, supply
+from gpuwarden.sim.safety.faults import heads, links, nodes, operators, supply
 from gpuwarden.sim.safety.row import Row
 
 Heal = Callable[[], None]
@@ -17,13 +17,15 @@ Heal = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Faults of one `place` do not strike together: there is one controller to kill, one weather, one thing at a time on a node."""
+    """Faults of one `place` do not strike together: there is one controller to kill, one weather, one thing at a time on a node. One of
+    `ALONE` strikes where nothing else is amiss, and nothing else strikes while it lasts."""
 
     strike: Callable[[Row], Heal | None]
     place: str
     lasts_s: tuple[float, float]
 
 
+ALONE: Final = "alone"
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType({
     "controller killed": Fault(heads.killed, "head", (0.3, 20.0)),
     "controller hung": Fault(heads.hung, "head", (0.5, 15.0)),
@@ -49,4 +51,8 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType({
     "driver hung": Fault(nodes.driver_hung, "node", (2.0, 60.0)),
     "foreign load": Fault(supply.foreign_load, "supply", (5.0, 60.0)),
     "feed lost": Fault(supply.feed_lost, "feed", (5.0, 120.0)),
+    "UPS on battery": Fault(supply.on_battery, "feed", (5.0, 120.0)),
+    "brief restart": Fault(heads.brief_restart, ALONE, heads.BRIEF_LASTS_S),
+    "budget lowered": Fault(operators.budget_lowered, "head", (10.0, 90.0)),
+    "mode refused": Fault(operators.mode_refused, "head", (1.0, 5.0)),
 })

@@ -1,18 +1,44 @@
 """What befalls controllers."""
 
 from collections.abc import Callable
+from typing import Final
 
 from gpuwarden.controller.events import FindingArrived
 from gpuwarden.sim.safety.memory import Memory
 from gpuwarden.sim.safety.row import Row
+from gpuwarden.sim.safety.sessions import RECONNECT_S
 
 Heal = Callable[[], None]
+UNDER_WAY_S: Final = 0.3  # in which what a dying controller has sent is obeyed
+REPORT_S: Final = 1.0  # of a limiter
+LEASE_SHARE: Final = 0.99  # clocks do not run alike
+BRIEF_LASTS_S: Final = (18.0, 20.0)  # the longest lease twice, and what it takes to die
 
 
 def killed(row: Row) -> Heal | None:
     """In between two things that it does, or at rest."""
     row.kill(row.chance.choice([0, 0, 1, 3, 10, 30]))
     return row.start_head
+
+
+def brief_restart(row: Row) -> Heal | None:
+    """Away for less than a lease while all else is well: nobody's limit changes until one lease after the start."""
+    left_s = row.leases_left_s()
+    longest_s = left_s - (UNDER_WAY_S + RECONNECT_S + REPORT_S + row.pace.read_s + 2 * row.pace.tick_s)
+    if longest_s <= 0.0:
+        return None
+    row.kill(0)
+
+    def away() -> None:
+        row.keeps_caps(True)
+        row.time.after(row.chance.uniform(0.0, longest_s), back)
+
+    def back() -> None:
+        row.start_head()
+        row.time.after(LEASE_SHARE * row.site.timing.lease_s, lambda: row.keeps_caps(False))
+
+    row.time.after(UNDER_WAY_S, away)
+    return lambda: None
 
 
 def hung(row: Row) -> Heal | None:

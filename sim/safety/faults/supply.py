@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gpuwarden.sim.safety.row import Row
-from gpuwarden.sim.safety.site import USUAL
+from gpuwarden.sim.safety.site import ON_BATTERY, USUAL
 
 Heal = Callable[[], None]
 USUAL_SHARE = 0.6  # of the base load that is declared as the most
@@ -23,7 +23,15 @@ def foreign_load(row: Row) -> Heal | None:
 
 def feed_lost(row: Row) -> Heal | None:
     """A listed contingency, of which no controller is told."""
-    cases = [case for case in row.site.shares if case != USUAL]
+    return _comes(row, [case for case in row.site.shares if case != USUAL and not case.endswith(ON_BATTERY)])
+
+
+def on_battery(row: Row) -> Heal | None:
+    """Another: what carries a feed then is rated lower."""
+    return _comes(row, [case for case in row.site.shares if case.endswith(ON_BATTERY)])
+
+
+def _comes(row: Row, cases: list[str]) -> Heal | None:
     if not cases:
         return None
     row.lost = row.chance.choice(cases)

@@ -38,6 +38,10 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
+    "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (48,)),
+    "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), policy="greedy"),
+    "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
+    "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
     "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (43,)),
 })
 
