@@ -28,11 +28,10 @@ class Brake:
     over_s: Seconds  # since when it carries more than it may
     calm_s: Seconds  # since when a braked one carries clearly less
 
-    def look(self, now_s: float, whole: Level, told_w: Watts, shown_w: Sequence[Watts], ratings_w: Sequence[Watts], heats: Sequence[Values]) -> None:
-        """`whole`: all limits of the tree; `told_w`: what nodes in contact say that their GPUs draw, 0 for the others, one entry a node; the rest an array for
-        each level, `shown_w` none without meters."""
-        told_w = whole.other_w + whole.sums(whole.draws_w(told_w[whole.nodes]))
-        drawn_w = np.maximum(told_w, np.concatenate(shown_w)) if shown_w else told_w
+    def look(self, now_s: float, whole: Level, told_w: Watts, ratings_w: Sequence[Watts], heats: Sequence[Values]) -> None:
+        """`whole`: all limits of the tree; `told_w`: what the GPUs of nodes draw whose limits are in force, as they say, 0 for the others, one entry a node; the
+        rest an array for each level."""
+        drawn_w = whole.other_w + whole.sums(whole.draws_w(told_w[whole.nodes]))
         load = np.where(whole.usual, drawn_w / np.concatenate(ratings_w), 0.0)
         trips = whole.breakers.trip_heat
         hard, warmth = np.isinf(trips), np.concatenate(heats) / trips

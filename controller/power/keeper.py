@@ -94,10 +94,9 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        shown_w = self.meters.shown_w(now_s)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), shown_w, self.meters.overstated_w(now_s))
-        braked_under = self._braked_under(now_s, live, shown_w)
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s))
         unaccounted = np.isinf(held_s)
+        braked_under = self._braked_under(now_s, live & ~unaccounted)
         learning = self._learning(now_s, unaccounted)
         grantable = live & ~unaccounted
         situation = Situation(
@@ -161,11 +160,11 @@ class Keeper:
         whole = self.tree.whole
         return self._under(whole.tallies(unaccounted[whole.nodes]) > whole.dead_counts)
 
-    def _braked_under(self, now_s: float, live: Flags, shown_w: Sequence[Watts]) -> Places:
+    def _braked_under(self, now_s: float, obeying: Flags) -> Places:
         """For each node the largest limit above it that is braked."""
         if self.mode == MODE_AUTO:
-            told_w = np.where(live, np.nan_to_num(self.powers_w), 0.0)
-            self.brake.look(now_s, self.tree.whole, told_w, shown_w, self.loads.ratings_w, self.loads.heats)
+            told_w = np.where(obeying, np.nan_to_num(self.powers_w), 0.0)
+            self.brake.look(now_s, self.tree.whole, told_w, self.loads.ratings_w, self.loads.heats)
         return self._under(self.brake.on)
 
     def _under(self, limits: Flags) -> Places:
