@@ -22,6 +22,7 @@ from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.controller import events as controller_events
 from gpuwarden.controller.events import ReportArrived, SendGrant, SessionOpened
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.policies.ladder import BRAKE
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.node_class import NodeClass
@@ -146,6 +147,7 @@ class LiveRow:
         readings, every_s = round(duration_s / self._setup.delays.telemetry_s), self._setup.delays.telemetry_s
         made = Run(np.zeros(readings), self.finish_s, training=self._servers.training if isinstance(self._servers, Mixed) else None)
         capped = locked = 0
+        braked = False
         for node in self.nodes:
             node.connect()
         self.time.every(READ_S, self._read, first_s=READ_S)
@@ -157,6 +159,8 @@ class LiveRow:
             made.load[reading] = self.meter.read(now_s)
             capped += sum(node.limit_w < node.default_w for node in self.nodes)
             locked += sum(node.clock < 1.0 for node in self.nodes)
+            before, braked = braked, any(node.clock <= BRAKE[0].low_clock for node in self.nodes)
+            made.brakes += braked and not before
             if now_s % HOUR_S == 0 or reading == readings - 1:
                 self.meter.fold(now_s)
                 progress(now_s)

@@ -123,6 +123,12 @@ def test_a_ramp_halves_the_rises_of_a_job_under_the_real_controller_and_costs_li
     assert slowed_w < 0.5 * free_w and nothing < lost < 0.1
 
 
+def test_the_brake_of_polca_is_counted_and_costs_the_job_much() -> None:
+    made = mixed("polca", None, 120.0, budget=8)
+    assert made.brakes > 0
+    assert made.training is not None and made.training.lost_ratio(30.0, 120.0) > 0.05
+
+
 def test_a_job_that_nobody_holds_back_loses_nothing() -> None:
     made = run(RowSetup(SERVERS, 12, (), brake=False, training=job()), requests(120.0), HIGH, 120.0)
     assert made.training is not None and made.training.lost_ratio(0.0, 110.0) == 0.0
