@@ -21,7 +21,7 @@ from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim.serving.frozen import Frozen, frozen, requests_of
 from gpuwarden.sim.serving.live import LiveRow
 from gpuwarden.sim.serving.outcome import Judged, outcome
-from gpuwarden.sim.serving.requests import DAY_S, Requests
+from gpuwarden.sim.serving.requests import DAY_S
 from gpuwarden.sim.serving.row import RowSetup, run
 from gpuwarden.sim.serving.study import FILLING_S, HIGH
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 def _with(row: Frozen, added: float, days: float, begin_day: float, policies: list[str]) -> list[dict[str, Any]]:
     servers, duration_s, made = round(row.servers * (1 + added)), days * DAY_S, []
-    asked = _from(requests_of(row, servers, begin_day + days, row.seed, trace(), 0.5), begin_day * DAY_S)
+    asked = requests_of(row, servers, begin_day + days, row.seed, trace(), 0.5).since(begin_day * DAY_S)
     setup, judged = RowSetup(servers, row.servers, LADDERS["polca"]), Judged(min(FILLING_S, duration_s / 4), duration_s)
     free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
     began_s = time.monotonic()
@@ -58,13 +58,6 @@ def _with(row: Frozen, added: float, days: float, begin_day: float, policies: li
         ours, held = LiveRow(setup, policy, asked, HIGH, row.seed).run(duration_s)
         made.append(_told(servers, policy, outcome(ours, free, setup, asked, HIGH, judged), asdict(held), time.monotonic() - began_s))
     return made
-
-
-def _from(asked: Requests, begin_s: float) -> Requests:
-    """Those that come after `begin_s`, which becomes 0."""
-    later = asked.time_s >= begin_s
-    moved = {name: getattr(asked, name)[later] for name in asked.__dataclass_fields__}
-    return Requests(**{**moved, "time_s": moved["time_s"] - begin_s})
 
 
 def _told(servers: int, under: str, told: dict[str, Any], held: dict[str, Any] | None, took_s: float) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def begin(now_s: float, view: RowView) -> State:
     limits, nodes = len(view.ratings_w), len(view.most_w)
     nothing = np.zeros(limits)
     return State(
-        rises.begin(now_s, limits), np.full(limits, -np.inf), restore.begin(limits), ramp.begin(limits),
+        rises.begin(now_s, limits), np.full(limits, -np.inf), restore.begin(limits), ramp.begin(nodes),
         np.full(nodes, UNCAPPED), nothing, nothing, nothing, nothing, np.ones(nodes), nothing, np.ones(nodes), view.lag_s,
     )
 

@@ -1,8 +1,9 @@
-"""Swing control: what synchronous training draws falls all at once and may rise only by so much a second, all its nodes alike.
+"""Swing control: what synchronous training draws falls as it likes, and within two seconds rises by no more than two seconds' ramp.
 
-The limits of training nodes fall to what the highest of them has drawn lately and a second's ramp, and rise to what it had drawn a second ago and
-a second's ramp; so above the floor nothing rises by more within a second. The dips of an iteration are shorter than what is looked at, and move nothing. The
-nodes' common level is a share of the driver's default.
+Each node's limit is so much above the lowest that it has drawn within that time, by the same share of its default for all. So the sum keeps to the
+ramp whoever of them dips when, ranks that dip together are held alike, and a job that runs on is not held back by another that waits. Most of a dip's
+way back is free at once: a limit that climbed evenly would cost a job twice as much for the same rise. Dips that are less than the ramp are not
+slowed. Below the floor there is no ramp.
 """
 
 from dataclasses import dataclass
@@ -14,48 +15,36 @@ from gpuwarden.controller.policies.shed import UNCAPPED
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Watts
 
-HELD_S: Final = 2.0
-STEP_S: Final = 1.0  # between two steps up
-FALL: Final = 0.05  # a level that would fall by less stays
+WITHIN_S: Final = 2.0
+STILL: Final = 0.1  # of what a ramp allows: a limit that would fall by less stays, so that noise moves none
 
 
 @dataclass(frozen=True, eq=False)
 class Ramp:
-    """`drawn`: (when, highest draw as a share of the default, one a limit), newest last; `level`: inf where nothing slows training down."""
+    """`drawn`: (when, shares of the default, one a member), newest last; `level`: the limits alike, inf where nothing slows training down."""
 
     drawn: tuple[tuple[float, Watts], ...]
     level: Watts
-    stepped_s: Watts
 
     def follow(self, now_s: float, view: RowView) -> "Ramp":
-        """At this decision."""
+        """At this decision. A node that says nothing keeps its limit."""
         if not np.isfinite(view.ramp_w_per_s) or not view.training.any():
             return self
-        draws = (*(one for one in self.drawn if one[0] > now_s - HELD_S - STEP_S), (now_s, _highest(view)))
-        held = np.maximum.reduce([draw for _, draw in draws])
-        before = np.maximum.reduce([draws[0][1], *(draw for when_s, draw in draws if when_s <= now_s - STEP_S)])
-        step = view.ramp_w_per_s * STEP_S / np.maximum(_whole_w(view), 1.0)
-        level = np.minimum(self.level, 1.0)
-        rises = (before + step / 2 > level) & (now_s - self.stepped_s >= STEP_S)
-        falls = held + step < level - FALL
-        followed = np.where(rises, np.minimum(before, level) + step, np.where(falls, held + step, level))
-        return Ramp(draws, followed, np.where(followed != level, now_s, self.stepped_s))
+        drawn = (*(one for one in self.drawn if one[0] > now_s - WITHIN_S), (now_s, view.power_w / view.level.members.default_w))
+        step = view.level.spread(view.ramp_w_per_s * WITHIN_S / np.maximum(_whole_w(view), 1.0))
+        wanted = np.fmin.reduce([draws for _, draws in drawn]) + step
+        moves = view.training & ((wanted < self.level - STILL * step) | (wanted > self.level))
+        return Ramp(drawn, np.where(moves, wanted, self.level))
 
     def caps_w(self, view: RowView) -> Watts:
         """W of GPU limits, `UNCAPPED` for nodes that do not train."""
         nodes = view.level.members
-        level_w = np.maximum(view.level.spread(self.level) * nodes.default_w, nodes.floor_w)
+        level_w = np.maximum(self.level * nodes.default_w, nodes.floor_w)
         return np.where(view.training & (level_w < nodes.default_w), level_w, UNCAPPED)
 
 
-def begin(limits: int) -> Ramp:
-    return Ramp((), np.full(limits, np.inf), np.full(limits, -np.inf))
-
-
-def _highest(view: RowView) -> Watts:
-    """A node that says nothing draws nothing here: it is no reason to let the others rise."""
-    ratios = np.where(view.training, np.nan_to_num(view.power_w) / view.level.members.default_w, 0.0)
-    return np.maximum.reduceat(ratios, view.level.starts)
+def begin(members: int) -> Ramp:
+    return Ramp((), np.full(members, np.inf))
 
 
 def _whole_w(view: RowView) -> Watts:

@@ -22,6 +22,7 @@ from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.controller import events as controller_events
 from gpuwarden.controller.events import ReportArrived, ReportMeter, SendGrant, SessionOpened
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.policies.ladder import BRAKE
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.meter_config import MeterConfig
@@ -30,9 +31,9 @@ from gpuwarden.core.machine import Say
 from gpuwarden.core.version import VERSION
 from gpuwarden.proto.lease_pb2 import Mode
 from gpuwarden.sim.serving.meter import Meter
+from gpuwarden.sim.serving.mixed import Mixed
 from gpuwarden.sim.serving.requests import Requests
-from gpuwarden.sim.serving.row import HOUR_S, RowSetup, Run
-from gpuwarden.sim.serving.servers import Servers
+from gpuwarden.sim.serving.row import HOUR_S, RowSetup, Run, row_of
 from gpuwarden.sim.timeline import Timeline
 
 ROW: Final = "row"
@@ -122,29 +123,33 @@ class _Node:
 
 
 class LiveRow:
-    """`policy` is one of the controller's. Chance comes from `seed`."""
+    """`policy` is one of the controller's, `ramp_w_per_s` the domain's. Chance comes from `seed`."""
 
-    def __init__(self, setup: RowSetup, policy: str, asked: Requests, kinds_high: NDArray[np.bool_], seed: int) -> None:
+    def __init__(
+        self, setup: RowSetup, policy: str, asked: Requests, kinds_high: NDArray[np.bool_], seed: int, ramp_w_per_s: float | None = None
+    ) -> None:
         server = setup.server
         self.time, self._setup = Timeline(), setup
-        self._servers = Servers(server, setup.high, asked, kinds_high, setup.relation)
+        self._servers = row_of(setup, asked, kinds_high)
         self.meter = Meter(self._servers, setup.more_power / setup.budget_w)
         self._idle_w = server.gpus * server.tdp_w * server.idle_ratio
         names = [f"{'high' if high else 'low'}{number}" for number, high in enumerate(setup.high)]
+        names += [f"training{number}" for number in range(setup.training.nodes if setup.training else 0)]
         chance = np.random.default_rng([seed, len(names)])
         keys = {name: chance.bytes(32) for name in names}
         card = Card("card", server.gpus * server.tdp_w, server.gpus * LOWEST_W, server.gpus * server.tdp_w, CLOCK_MAX_HZ)
         self.nodes = [
-            _Node(name, number, self, card, server.gpus * FLOOR_W, keys[name], float(chance.uniform(1 - GAIN, 1 + GAIN)))
+            _Node(name, number, self, card, server.gpus * _floor_w(setup, name), keys[name], float(chance.uniform(1 - GAIN, 1 + GAIN)))
             for number, name in enumerate(names)
         ]
-        self._controller = Controller(ControllerSetup("simulated", 0, (_domain(setup, policy, names, card),), (), TIMING), keys)
+        self._controller = Controller(ControllerSetup("simulated", 0, (_domain(setup, policy, names, card, ramp_w_per_s),), (), TIMING), keys)
         self.finish_s = self._servers.finish_s
 
     def run(self, duration_s: float, progress: Callable[[float], None] = lambda now_s: None) -> tuple[Run, Held]:
         readings, every_s = round(duration_s / self._setup.delays.telemetry_s), self._setup.delays.telemetry_s
-        made = Run(np.zeros(readings), self.finish_s)
+        made = Run(np.zeros(readings), self.finish_s, training=self._servers.training if isinstance(self._servers, Mixed) else None)
         capped = locked = 0
+        braked = False
         for node in self.nodes:
             node.connect()
         self.time.every(READ_S, self._read, first_s=READ_S)
@@ -157,6 +162,8 @@ class LiveRow:
             self._to_controller(ReportMeter(reading, "simulated", str(reading), ROW, ROW, load * self._setup.budget_w, 0.0))
             capped += sum(node.limit_w < node.default_w for node in self.nodes)
             locked += sum(node.clock < 1.0 for node in self.nodes)
+            before, braked = braked, any(node.clock <= BRAKE[0].low_clock for node in self.nodes)
+            made.brakes += braked and not before
             if now_s % HOUR_S == 0 or reading == readings - 1:
                 self.meter.fold(now_s)
                 progress(now_s)
@@ -190,15 +197,26 @@ class LiveRow:
                 self.time.after(DELAY_S, partial(self.nodes[action.session].hear, agent_events.FromController(action.sealed)))
 
 
-def _domain(setup: RowSetup, policy: str, names: list[str], card: Card) -> DomainConfig:
-    """The row as its operator would write it down. One dead node is in every sum."""
+def _floor_w(setup: RowSetup, name: str) -> float:
+    """Of one card. Beside a job the low priority makes all the room that it can; the job's own floor is low, since below it no ramp holds."""
+    return FLOOR_W if setup.training is None or name.startswith("high") else LOWEST_W
 
-    def made(priority: str) -> NodeClass:
-        nodes = tuple(name for name in names if name.startswith(priority))
+
+def _domain(setup: RowSetup, policy: str, names: list[str], card: Card, ramp_w_per_s: float | None) -> DomainConfig:
+    """The row as its operator would write it down, with one dead node in every sum. A job gives last; POLCA, which knows two priorities, has it in the high one."""
+
+    def made(name: str, priority: str, workload: str) -> NodeClass:
+        nodes = tuple(node for node in names if node.startswith(name))
         return NodeClass(
-            priority, nodes, gpus=1, base_w=setup.server.base_w, floor_w=setup.server.gpus * FLOOR_W, default_w=card.default_w, slope=1.0, priority=priority
+            name, nodes, gpus=1, base_w=setup.server.base_w, floor_w=setup.server.gpus * _floor_w(setup, name), default_w=card.default_w, slope=1.0,
+            priority=priority, workload=workload,
         )
 
+    priorities: tuple[str, ...] = ("low", "high")
+    classes: tuple[NodeClass, ...] = made("low", "low", "inference"), made("high", "high", "inference")
+    if setup.training:
+        priorities += () if policy == "polca" else ("training",)
+        classes += (made("training", priorities[-1], "training"),)
     return DomainConfig(
-        ROW, setup.budget_w, (made("low"), made("high")), mode="auto", policy=policy, priorities=("low", "high"), dead_nodes=1, meter=MeterConfig("grpc"),
+        ROW, setup.budget_w, classes, mode="auto", policy=policy, priorities=priorities, ramp_w_per_s=ramp_w_per_s, dead_nodes=1, meter=MeterConfig("grpc"),
     )

@@ -1,12 +1,11 @@
 """What a row draws, as its meter shows it and as its breaker feels it."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.sim import thermal
-from gpuwarden.sim.serving.servers import Servers
 
 Values = NDArray[np.float64]
 
@@ -14,10 +13,22 @@ STEP_S: Final = 0.25  # the meter shows the mean of the last so many seconds; th
 TRIP_S: Final = 11.0  # K from hot, which is how a domain counts by default: a row that is filled is never cold
 
 
+class Drawing(Protocol):
+    """`step_s`, `step_w`: when its power changed and by how much, in order of time."""
+
+    step_s: list[float]
+    step_w: list[float]
+
+    @property
+    def watts(self) -> Values:
+        """Of each server, now."""
+        ...
+
+
 class Meter:
     """`scale`: share of the budget for each W of the servers. `fold` now and then, and at the end: until then every step of the power is kept."""
 
-    def __init__(self, servers: Servers, scale: float) -> None:
+    def __init__(self, servers: Drawing, scale: float) -> None:
         self._servers, self._scale = servers, scale
         self._began_s, self._began_w = 0.0, float(servers.watts.sum())
         self._seen, self._seen_w, self._heat = 0, self._began_w, 0.0

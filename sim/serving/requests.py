@@ -73,6 +73,11 @@ class Requests:
     output_tokens: Tokens
     guest: Values
 
+    def since(self, begin_s: float) -> "Requests":
+        """Those that come from `begin_s` on, which becomes 0."""
+        later = self.time_s >= begin_s
+        return Requests(self.time_s[later] - begin_s, self.kind[later], self.prompt_tokens[later], self.output_tokens[later], self.guest[later])
+
 
 def trace_gaps(file: Path) -> Values:
     """Times between the requests of an Azure trace (TIMESTAMP,ContextTokens,GeneratedTokens), s. BadTrace, OSError."""

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from gpuwarden.controller.policies.ladder import BRAKE, UNLOCKED, Ladder, Standing, climb, clocks
 from gpuwarden.sim.serving.meter import Meter
+from gpuwarden.sim.serving.mixed import Mixed
 from gpuwarden.sim.serving.model import Server
 from gpuwarden.sim.serving.relation import Relation
 from gpuwarden.sim.serving.requests import Requests
 from gpuwarden.sim.serving.servers import Servers
+from gpuwarden.sim.serving.training import Job, Training
 
 Values = NDArray[np.float64]
 
@@ -32,7 +34,10 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class RowSetup:
-    """`budget_servers`: how many nameplates make the budget. `high_ratio`: share of the servers that serve the high priority; either has one."""
+    """`budget_servers`: how many nameplates make the budget. `high_ratio`: share of the servers that serve the high priority; either has one.
+
+    `training`: a job whose nodes hang on the row besides its servers, of the high priority.
+    """
 
     servers: int
     budget_servers: int
@@ -43,6 +48,7 @@ class RowSetup:
     relation: Relation = field(default_factory=Relation)
     delays: Delays = field(default_factory=Delays)
     more_power: float = 1.0  # what the row draws, as a multiple of what was profiled
+    training: Job | None = None
 
     @property
     def budget_w(self) -> float:
@@ -51,6 +57,11 @@ class RowSetup:
     @property
     def high(self) -> NDArray[np.bool_]:
         return np.arange(self.servers) < min(max(round(self.high_ratio * self.servers), 1), self.servers - 1)
+
+    @property
+    def lasts(self) -> NDArray[np.bool_]:
+        """Who gives last: one entry a server, then one a node of the job."""
+        return np.concatenate([self.high, np.ones(self.training.nodes if self.training else 0, bool)])
 
 
 @dataclass(slots=True)
@@ -63,6 +74,7 @@ class Run:
     trips: int = 0
     over_rating_s: float = 0.0
     locked_s: dict[int, float] = field(default_factory=dict)  # by rung
+    training: Training | None = None
 
 
 class _Orders:
@@ -84,14 +96,22 @@ class _Orders:
             self.in_force = self._sent.popleft()[1]
 
 
+def row_of(setup: RowSetup, asked: Requests, kinds_high: NDArray[np.bool_]) -> Servers | Mixed:
+    """Empty, at the beginning of the job."""
+    servers = Servers(setup.server, setup.high, asked, kinds_high, setup.relation)
+    if setup.training is None:
+        return servers
+    return Mixed(servers, Training(setup.training, setup.server, servers.step_s, servers.step_w), setup.relation)
+
+
 def run(
     setup: RowSetup, asked: Requests, kinds_high: NDArray[np.bool_], duration_s: float, progress: Callable[[float], None] = lambda now_s: None
 ) -> Run:
     """From an empty row on. `progress` is told the virtual time once an hour, and at the end."""
-    servers = Servers(setup.server, setup.high, asked, kinds_high, setup.relation)
+    servers = row_of(setup, asked, kinds_high)
     meter = Meter(servers, setup.more_power / setup.budget_w)
     readings = round(duration_s / setup.delays.telemetry_s)
-    made = Run(np.zeros(readings), servers.finish_s)
+    made = Run(np.zeros(readings), servers.finish_s, training=servers.training if isinstance(servers, Mixed) else None)
     locks, brake = _Orders(), _Orders()
     stands, brakes = Standing(), Standing()
     for reading in range(readings):
@@ -111,7 +131,7 @@ def run(
     return made
 
 
-def _advance(setup: RowSetup, servers: Servers, locks: _Orders, brake: _Orders, until_s: float) -> None:
+def _advance(setup: RowSetup, servers: Servers | Mixed, locks: _Orders, brake: _Orders, until_s: float) -> None:
     while (due_s := min(locks.due_s, brake.due_s)) < until_s:
         servers.advance(due_s)
         locks.arrive(due_s)
@@ -129,7 +149,7 @@ def _decide(ladder: Ladder, stands: Standing, now_s: float, load: float, delay_s
 
 def _clocks(setup: RowSetup, locks: tuple[float, float], brake: tuple[float, float]) -> Values:
     low, high = (min(lock, braked) for lock, braked in zip(locks, brake, strict=True))
-    return np.where(setup.high, high, low)
+    return np.where(setup.lasts, high, low)
 
 
 def largest_rise(load: Values, readings: int) -> float:
