@@ -164,7 +164,7 @@ class Keeper:
         """For each node the largest limit above it that is braked."""
         if self.mode == MODE_AUTO:
             told_w = np.where(obeying, np.nan_to_num(self.powers_w), 0.0)
-            self.brake.look(now_s, self.tree.whole, told_w, self.loads.ratings_w, self.loads.heats)
+            self.brake.look(now_s, self.tree.whole, told_w, self.loads.ratings_w)
         return self._under(self.brake.on)
 
     def _under(self, limits: Flags) -> Places:
@@ -256,7 +256,7 @@ class Keeper:
         if (mode == MODE_AUTO) != (self.mode == MODE_AUTO):
             for node in self.nodes:
                 node.granted_w = _beginning_w(node.exposure, mode)
-            self.brake = brake_of(self.tree)
+            self.brake = brake_of(self.tree.whole)
         self.mode = mode
 
 
@@ -281,7 +281,7 @@ def keeper_of(
     for one in ours:
         if one.limit in meters.by_limit:
             meters.by_limit[one.limit].remember(one.foreign_w)
-    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours), brake_of(tree))
+    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours), brake_of(tree.whole))
 
 
 def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:
