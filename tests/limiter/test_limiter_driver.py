@@ -19,6 +19,7 @@ class Plant:
     """Two cards in memory. While `answers` is cleared every call waits, and gives up after `deadline_s`."""
 
     driver_loads = 1
+    limits_rose = False
 
     def __init__(self) -> None:
         self.limits_w, self.clocks_hz = (700.0, 700.0), (0.0, 0.0)
