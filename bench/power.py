@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--racks", type=int, default=1250, help="of 8 nodes each; a multiple of 125")
     parser.add_argument("--ticks", type=int, default=20)
-    parser.add_argument("--cycles", type=int, default=60, help="of the live path; each takes 8 s")
+    parser.add_argument("--cycles", type=int, default=60, help="of the live path; each takes 9 s")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.racks <= 0 or args.racks % 125:

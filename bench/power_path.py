@@ -1,7 +1,7 @@
 """The live path of power with 64 nodes: a controller of its own process with gRPC, and what bench/power.py prints of it.
 
 Eight nodes are whole: limiter, agent and eight simulated cards each, in processes of their own. The load of four of them rises in turn, and fair
-share takes power from a fifth that could use all; three others are sights of the guard (power_path_guard.py). The other 56 are sessions of one
+share takes power from a fifth that could use all; three others have something to see for their guards (power_path_guard.py). The other 56 are sessions of one
 process (session_load.py), whose limiters report once a second and obey at once: two cores carry no more. No Kafka: power does not go through it.
 
 A cycle of CYCLE_S does each once, at another phase of sensors and ticks every time.
@@ -18,21 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from power_path_guard import DEFAULT_W, FAR, LEASE, LIMIT, NEAR, Sight, guard_shares
+from power_path_guard import FAR, LEASE, LIMIT, NEAR, Sight, lease_shares, orders, sight_shares
 from services import stack
 from session_load import play
 from step_log import Logs, Stepped, central_shares, percentile_ms, rise, watched
 
+from gpuwarden.agent.limiter.guard import ABOVE_RATIO
 from gpuwarden.core.private import read_key
 
 RICH, STEPPING = "rich", tuple(f"step-{number}" for number in range(1, 5))
 DRAWS, RAISED, CUT_OFF = "guard-draw", "guard-limit", "guard-lease"
 WHOLE = (RICH, *STEPPING, DRAWS, RAISED, CUT_OFF)
 OTHERS = tuple(f"other-{number:02}" for number in range(64 - len(WHOLE)))
-OTHER_W, GUARDED_W, LOW_W, HIGH_W, BUSY_W = 1500.0, 190.0, 120.0, 600.0, 650.0  # of a node; the others of a card
-BUDGET_W = 288_000.0  # what all need, and some 600 W a card for the rich one
-FAR_RATIO, NEAR_RATIO = 2.0, 1.35  # of its limit, that a card draws which disobeys
-COMES_UP_S, BEGIN_S, CYCLE_S, HIGH_S, DRAWN_S, CUT_OFF_S = 120.0, 25.0, 8.0, 2.0, 1.7, 5.4
+OTHER_W, GUARDED_W, LOW_W, HIGH_W, BUSY_W = 1000.0, 190.0, 120.0, 600.0, 650.0  # of a node; the others of a card
+BUDGET_W = 270_000.0  # what all need, and some 600 W a card for the rich one
+DEFAULT_W, NEAR_RATIO = 700.0, 1.35  # of a card; of its limit, that one draws which disobeys a little
+COMES_UP_S, BEGIN_S, CYCLE_S, HIGH_S, APART_S, DRAWN_S, CUT_OFF_S = 120.0, 25.0, 9.0, 1.5, 2.5, 1.5, 5.6
 ASKED: Final = {"central": (300.0, 500.0), "guard": (200.0, 400.0)}  # ms, p99: from the sample, from the step
 
 
@@ -42,6 +43,7 @@ class Done:
 
     stepped: list[Stepped] = field(default_factory=list)
     sights: list[Sight] = field(default_factory=list)
+    cut_offs: int = 0
 
 
 def live_path(cycles: int) -> dict[str, object]:
@@ -51,10 +53,12 @@ def live_path(cycles: int) -> dict[str, object]:
         done = _drive(Path(made), cycles)
         busy_s, all_s = (after - before for after, before in zip(_busy_ticks(), busy, strict=True))
         logs = Logs(Path(made) / "events")
-        central = list(central_shares(logs, done.stepped, STEPPING, RICH))
-        guard = {kind: list(guard_shares(logs, done.sights, kind)) for kind in (LIMIT, LEASE, FAR, NEAR)}
-    told = {"central": _told(central, len(done.stepped))}
-    told |= {f"guard, {kind}": _told(shares, sum(sight.kind == kind for sight in done.sights)) for kind, shares in guard.items()}
+        told = {"central": _told(list(central_shares(logs, done.stepped, STEPPING, RICH)), len(done.stepped))}
+        ordered = {node: orders(logs, node, Path(made) / "keys") for node in (DRAWS, RAISED, CUT_OFF)}
+    for kind, node in ((LIMIT, RAISED), (FAR, DRAWS), (NEAR, DRAWS)):
+        sights = [sight for sight in done.sights if sight.kind == kind]
+        told[f"guard, {kind}"] = _told(list(sight_shares(logs.limiters[node], ordered[node], sights)), len(sights))
+    told[f"guard, {LEASE}"] = _told(list(lease_shares(logs.limiters[CUT_OFF], ordered[CUT_OFF])), done.cut_offs)
     return {
         "nodes": len(WHOLE) + len(OTHERS), "whole_nodes": len(WHOLE), "machine_busy_percent": round(100 * busy_s / all_s), **told,
         "short_of": [line for name, one in told.items() for line in _short(name, one)],
@@ -68,8 +72,8 @@ def _drive(folder: Path, cycles: int) -> Done:
         for node in (*STEPPING, DRAWS, RAISED, CUT_OFF):
             parts.gpus[node].set_demands(LOW_W if node in STEPPING else GUARDED_W)
         parts.gpus[RICH].set_demands(BUSY_W)
-        while any(cards.limit_w(0) >= DEFAULT_W for cards in parts.gpus.values()):
-            assert time.monotonic() - begun_s < COMES_UP_S, "not every node obeys its controller"
+        while free := [node for node, cards in parts.gpus.items() if node != RICH and cards.limit_w(0) >= DEFAULT_W]:
+            assert time.monotonic() - begun_s < COMES_UP_S, f"{free} have no limit yet"
             time.sleep(0.1)
         time.sleep(BEGIN_S)
         for number in range(cycles):
@@ -85,11 +89,13 @@ def _cycle(parts: stack.Stack, number: int, done: Done) -> None:
     agent = parts.processes[f"agent-{CUT_OFF}"]
     if cut_off:
         agent.send_signal(signal.SIGSTOP)
-        done.sights.append(Sight(LEASE, CUT_OFF, Stepped(0.0, 0.0), 0.0))
+        done.cut_offs += 1
     done.stepped.append(rise(stepping, HIGH_W))
     time.sleep(HIGH_S)
     stepping.set_demands(LOW_W)
-    done.sights += [_raise_limits(parts), _disobey(parts, number % 2 == 0)]
+    done.sights.append(_raise_limits(parts))
+    time.sleep(APART_S)  # while a limit is raised it counts, and everybody else gives way
+    done.sights.append(_disobey(parts, number % 2 == 0))
     time.sleep(DRAWN_S)
     parts.gpus[DRAWS].set("disobeys", 0.0, 0)
     parts.gpus[DRAWS].set_demand(0, GUARDED_W)
@@ -112,10 +118,9 @@ def _disobey(parts: stack.Stack, far: bool) -> Sight:
 
     def disobey() -> None:
         cards.set("disobeys", 1.0, 0)
-        cards.set_demand(0, (FAR_RATIO if far else NEAR_RATIO) * limit_w)
+        cards.set_demand(0, BUSY_W if far else NEAR_RATIO * limit_w)
 
-    kind = FAR if far else NEAR
-    return Sight(kind, DRAWS, watched(disobey, lambda: cards.sensor_w(0) > Sight.above_w(kind, limit_w)), limit_w)
+    return Sight(FAR if far else NEAR, DRAWS, watched(disobey, lambda: cards.sensor_w(0) > ABOVE_RATIO * limit_w), limit_w)
 
 
 @contextmanager

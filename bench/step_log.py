@@ -58,7 +58,9 @@ class Logs:
     def __init__(self, events: Path) -> None:
         reader = Reader((*_types(limiter_events), *_types(controller_events), CardState))
         ahead_s = boottime_s() - time.monotonic()
-        self.limiters = {read_setup(log)["node"]: list(read_steps(log, reader)) for log in events.glob("limiter-*.jsonl")}
+        files = {read_setup(log)["node"]: log for log in events.glob("limiter-*.jsonl")}
+        self.limiters = {node: list(read_steps(log, reader)) for node, log in files.items()}
+        self.setups = {node: read_setup(log) for node, log in files.items()}
         (log,) = events.glob("controller-*.jsonl")
         self.controller = [replace(step, now_s=step.now_s + ahead_s) for step in read_steps(log, reader)]
 

@@ -47,7 +47,7 @@ class Session:
         return self._card(gpu)
 
     def watched(self, ids: Ids) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Power and the limit in force, W per card, NaN where one does not answer. One call of the driver a card."""
+        """Power and the limit in force, W per card, NaN where one does not answer."""
         read = [self._read(card, _WATCHED) for card in ids]
         return tuple(values.get(_POWER, math.nan) for values in read), tuple(values.get(_ENFORCED, math.nan) for values in read)
 

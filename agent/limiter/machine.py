@@ -255,6 +255,7 @@ class Limiter:
         if left_auto or self.mode == Mode.MODE_AUTO:
             self._clocks.want(() if left_auto else self.lease.clocks_hz)
         if left_auto:
+            self._lets_go_s = None
             yield from self._want(now_s, tuple(card.default_w for card in self._setup.cards), "this node has left auto")
         elif self.mode == Mode.MODE_AUTO:
             yield from self._obey(now_s, self.lease)

@@ -100,6 +100,17 @@ def test_a_lease_is_renewed_while_the_guard_holds_the_node() -> None:
     assert node.reports()[-1].HasField("grant")
 
 
+def test_a_node_that_was_at_its_floor_when_it_left_auto_obeys_when_it_comes_back() -> None:
+    node = granted()
+    node.power_w = (600.0, 150.0)
+    node.run(0.1)
+    node.power_w = (190.0, 150.0)
+    node.grant(300.0, mode=Mode.MODE_OBSERVE)
+    node.run(3.0)
+    node.grant(300.0)
+    assert node.limits_w == (300.0, 300.0)
+
+
 def test_what_somebody_else_raised_is_set_back_and_is_no_disobedience() -> None:
     node = granted()
     node.limits_w, node.power_w = (DEFAULT_W,) * 2, (690.0, 690.0)
