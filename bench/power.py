@@ -2,15 +2,16 @@
 
     python bench/power.py [--racks 1250] [--ticks 20] [--cycles 60] [--json FILE]
 
-The planner: the controller's own machine for a site of 10,000 nodes in a tree of five levels, real messages built. Site, 5 halls, 25 rows, 125 distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit
-above 97 % of what hangs on it, so that limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every
-tick. A tick is: decide (once more alone beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. Aim: under 50 ms a
-tick on one core. The shares are the machine's own, and in the end the five functions in which it spent most.
+The planner: the controller's own machine for a site of 10,000 nodes in a tree of five levels, real messages built. Site, 5 halls, 25 rows, 125
+distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit above 97 % of what hangs on it, so that
+limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every tick. A tick is: decide (once more alone
+beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. Aim: under 50 ms a tick on one core. The shares are the
+machine's own, and in the end the five functions in which it spent most.
 
-The live path: 64 nodes under a controller of its own process (power_path.py), from a sample and from a step to the last of eight limits set: by the
-controller (sensor, poll, stream, decide, set; settle on top), and by a node's own guard (sensor, poll, wait, set). `--cycles 0` leaves it out. Asked:
-p99 300 ms from the sample and 500 ms from the step; of the guard 200 and 400 ms. Whatever decides, eight limits take some 120 ms to set, and a
-sensor turns every 100 ms. `machine_busy_percent` says whether others were busy on this machine.
+The live path: 64 nodes, eight of them whole (power_path.py), under a controller of its own process, from a sample and from a step to the last of
+eight limits set: by the controller (sensor, poll, stream, decide, set; settle on top), and by a node's own guard (sensor, poll, wait, set). Asked: p99
+300 ms from the sample and 500 ms from the step; of the guard 200 and 400 ms. Whatever decides, eight limits take some 120 ms to set, and a sensor
+turns every 100 ms. `machine_busy_percent` says whether others were busy on this machine. `--cycles 0` leaves the live path out.
 """
 
 import argparse

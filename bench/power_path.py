@@ -73,7 +73,8 @@ def _drive(folder: Path, cycles: int) -> Done:
             parts.gpus[node].set_demands(LOW_W if node in STEPPING else GUARDED_W)
         parts.gpus[RICH].set_demands(BUSY_W)
         while free := [node for node, cards in parts.gpus.items() if node != RICH and cards.limit_w(0) >= DEFAULT_W]:
-            assert time.monotonic() - begun_s < COMES_UP_S, f"{free} have no limit yet"
+            ended = [name for name, process in parts.processes.items() if process.poll() is not None]
+            assert not ended and time.monotonic() - begun_s < COMES_UP_S, f"{free} have no limit yet, {ended} have ended"
             time.sleep(0.1)
         time.sleep(BEGIN_S)
         for number in range(cycles):
