@@ -1,11 +1,17 @@
-"""What a decision costs: the controller's own machine for a site of 10,000 nodes in a tree of five levels, real messages built.
+"""What a decision costs, and what the live path takes.
 
-    python bench/power.py [--racks 1250] [--ticks 20] [--json FILE]
+    python bench/power.py [--racks 1250] [--ticks 20] [--cycles 60] [--json FILE]
 
-Site, 5 halls, 25 rows, 125 distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit
-above 97 % of what hangs on it, so that limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every
-tick. A tick is: decide (once more alone beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. What the network adds is in bench/latency.py. Aim: under 50 ms a
-tick on one core. The shares are the machine's own, and in the end the five functions in which it spent most.
+The planner: the controller's own machine for a site of 10,000 nodes in a tree of five levels, real messages built. Site, 5 halls, 25 rows, 125
+distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit above 97 % of what hangs on it, so that
+limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every tick. A tick is: decide (once more alone
+beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. Aim: under 50 ms a tick on one core. The shares are the
+machine's own, and in the end the five functions in which it spent most.
+
+The live path: 64 nodes, eight of them whole (power_path.py), under a controller of its own process, from a sample and from a step to the last of
+eight limits set: by the controller (sensor, poll, stream, decide, set; settle on top), and by a node's own guard (sensor, poll, wait, set). Asked: p99
+300 ms from the sample and 500 ms from the step; of the guard 200 and 400 ms. Whatever decides, eight limits take some 120 ms to set, and a sensor
+turns every 100 ms. `machine_busy_percent` says whether others were busy on this machine. `--cycles 0` leaves the live path out.
 """
 
 import argparse
@@ -18,10 +24,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fakes.limiters import KEY, Limiter, Row
+from power_path import live_path
 
 from gpuwarden.controller.events import SendGrant, Tick, WriteLedger
 from gpuwarden.controller.machine import Controller, ControllerSetup
@@ -40,15 +48,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--racks", type=int, default=1250, help="of 8 nodes each; a multiple of 125")
     parser.add_argument("--ticks", type=int, default=20)
+    parser.add_argument("--cycles", type=int, default=60, help="of the live path; each takes 9 s")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.racks <= 0 or args.racks % 125:
         parser.error("--racks: should be a multiple of 125")
-    result = _measured(_site(args.racks), args.ticks)
+    path = live_path(args.cycles) if args.cycles else {}
+    result: dict[str, Any] = {**_measured(_site(args.racks), args.ticks), "live_path": path}
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result) + "\n")
-    return 0 if result["tick_ms"]["p50"] < AIM_MS else 1
+    return 0 if result["tick_ms"]["p50"] < AIM_MS and not path.get("short_of") else 1
 
 
 def _site(racks: int) -> DomainConfig:

@@ -1,11 +1,13 @@
 """This node's cards as the limiter needs them: power, limits, setting limits. The driver is met in a child process, under deadlines."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from gpuwarden.agent.child import Child, ChildFailed, Hung
 from gpuwarden.agent.limiter.card import Card, CardState
+from gpuwarden.agent.limiter.standing import SAME_W
 from gpuwarden.agent.nvml_loads import DriverLoads
 from gpuwarden.agent.reading import SessionOver, Unsupported
 
@@ -37,19 +39,27 @@ class Cards:
             self.close()
             raise Unsupported(why.message) if why.kind == Unsupported.__name__ else why from None
         self._ids = tuple(card.uuid for card in self.cards)
+        self._enforced_w: tuple[float, ...] | None = None  # as `limits` last told
+        self.limits_rose = False
+        """Whether with the newest power some card's limit was higher than `limits` last told."""
 
     def next_power_w(self, interrupt: int) -> tuple[float, ...] | None:
         """W per card, ten times a second, NaN where one does not answer; None once the descriptor `interrupt` can be read."""
         with self._noting():
-            answer: tuple[float, ...] | None = self._child.told(
-                "power_w", self._ids, every_s=POWER_S, deadline_s=READ_S, interrupt=interrupt
+            answer: tuple[tuple[float, ...], tuple[float, ...]] | None = self._child.told(
+                "watched", self._ids, every_s=POWER_S, deadline_s=READ_S, interrupt=interrupt
             )
-        return answer
+        if answer is None:
+            return None
+        power_w, enforced_w = answer
+        self.limits_rose = self._enforced_w is not None and any(map(_rose, enforced_w, self._enforced_w))
+        return power_w
 
     def limits(self) -> tuple[CardState, ...]:
         """As the driver tells them now."""
         states: tuple[CardState, ...]
         states, energy_j = self._call("limits", self._ids, deadline_s=READ_S)
+        self._enforced_w, self.limits_rose = tuple(card.enforced_w for card in states), False
         anew = self._loads.anew(energy_j)
         self.driver_loads += anew or self._went_away
         self._went_away = False
@@ -81,3 +91,7 @@ class Cards:
         except ChildFailed as why:
             self._went_away |= why.kind == SessionOver.__name__
             raise
+
+
+def _rose(limit_w: float, before_w: float) -> bool:
+    return limit_w > before_w + SAME_W or (math.isnan(before_w) and not math.isnan(limit_w))

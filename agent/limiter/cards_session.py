@@ -9,11 +9,11 @@ from gpuwarden.agent.nvml import Nvml, NvmlGpu
 from gpuwarden.agent.reading import GpuLost, Unsupported
 
 _POWER: Final = "gpu_power_watts"
-_POWER_ALONE: Final = frozenset({_POWER})
 _ENERGY: Final = "gpu_energy_joules_total"
 _REQUESTED: Final = "gpu_power_limit_requested_watts"
 _ENFORCED: Final = "gpu_power_limit_enforced_watts"
 _LIMITS: Final = frozenset({_REQUESTED, _ENFORCED, _ENERGY})
+_WATCHED: Final = frozenset({_POWER, _ENFORCED})
 _RANGE: Final = tuple(f"gpu_power_limit_{which}_watts" for which in ("default", "min", "max"))
 
 _CLOCK_MAX: Final = "gpu_sm_clock_max_hertz"
@@ -46,9 +46,10 @@ class Session:
         (gpu,) = (gpu for gpu in self._nvml.gpus if gpu.id == card)
         return self._card(gpu)
 
-    def power_w(self, ids: Ids) -> tuple[float, ...]:
-        """NaN where a card does not answer."""
-        return tuple(self._read(card, _POWER_ALONE).get(_POWER, math.nan) for card in ids)
+    def watched(self, ids: Ids) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Power and the limit in force, W per card, NaN where one does not answer."""
+        read = [self._read(card, _WATCHED) for card in ids]
+        return tuple(values.get(_POWER, math.nan) for values in read), tuple(values.get(_ENFORCED, math.nan) for values in read)
 
     def limits(self, ids: Ids) -> tuple[tuple[CardState, ...], dict[str, float]]:
         """And the energy counters, J by id, of cards that have one."""

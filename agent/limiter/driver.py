@@ -32,6 +32,11 @@ class Cards(Protocol):
     @property
     def driver_loads(self) -> int: ...
 
+    @property
+    def limits_rose(self) -> bool:
+        """Whether with the newest power some limit was higher than last read: `limits` then tells more."""
+        ...
+
     def next_power_w(self, interrupt: int) -> Limits | None:
         """Ten times a second; None once the descriptor `interrupt` can be read."""
         ...
@@ -157,6 +162,8 @@ class Driver:
     def _read_power(self) -> None:
         try:
             power_w = self._cards.next_power_w(self._ordered)
+            if power_w is not None and self._cards.limits_rose:  # told before the power, which may be what comes of it
+                self._limits(None)
         except (Hung, ChildFailed) as why:
             self._say_silent("read power", why)
             return

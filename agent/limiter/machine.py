@@ -25,6 +25,7 @@ from gpuwarden.agent.limiter.events import (
     SendReport,
     SetLimits,
 )
+from gpuwarden.agent.limiter.guard import Guard
 from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
 from gpuwarden.agent.limiter.report import card_report, grant_in_force, moved_w
 from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
@@ -40,8 +41,6 @@ STEP_S = 0.3  # that a step takes, as its beginning and its end are read
 STEP_RATIO = 0.05  # a change of the node's power by this share of its default limits does not wait
 READBACK_S = 1.0
 RETRY_S = 0.5  # between attempts to set what the driver did not take
-GUARD_RATIO = 1.15  # drawing this much above what the limits allow for GUARD_S, a card does not obey
-GUARD_S = 2.0
 REFUSAL_CHARS = 200  # it goes into every report, and a report into one frame
 
 
@@ -70,7 +69,8 @@ class Limiter:
         self._confirmed_s: float | None = None  # since when the driver has enforced what is wanted
         self._set_s = self._read_s = self._sent_s = self._moved_s = -math.inf
         self._first_stamp_s = math.inf
-        self._above_s: float | None = None
+        self._guard = Guard()
+        self._lets_go_s: float | None = None  # stamp of the first report that said that the guard has the node at its floor; None: it has not
         self._driver_loads = -1
         self._sequence = self._guard_trips = self._foreign_changes = self._refusals = 0
         self._hung = False
@@ -134,7 +134,7 @@ class Limiter:
         self._power_w = event.power_w
         self._hung &= all(map(math.isnan, event.power_w))
         yield from self._lapse(now_s)
-        yield from self._guard(now_s)
+        yield from self._watch(now_s)
         yield from self._reconcile(now_s)
         if now_s - self._read_s >= READBACK_S:
             self._read_s = now_s
@@ -152,22 +152,15 @@ class Limiter:
         yield Say(f"lease of grant {self.lease.grant.sequence} has ended: every GPU goes to its floor", Level.WARNING)
         yield from self._want(now_s, self._floors_w, "the lease has ended")
 
-    def _guard(self, now_s: float) -> Iterator[Action]:
-        """A card that draws clearly more than its limit for GUARD_S gets it set anew, and that is counted."""
-        if not self._disobeyed():
-            self._above_s = None
-            return
-        self._above_s = now_s if self._above_s is None else self._above_s
-        if now_s - self._above_s >= GUARD_S and self._wanted_w is not None:
-            self._above_s = None
+    def _watch(self, now_s: float) -> Iterator[Action]:
+        """What cards draw: where one surely does not obey, all go to the floor, set anew if they are there, and that is counted."""
+        if self.mode != Mode.MODE_AUTO or self._wanted_w is None:
+            self._guard.knows_nothing(now_s)
+        elif self._guard.trips(now_s, self._power_w, self._wanted_w, lowest=self._wanted_w == self._floors_w):
             self._guard_trips += 1
+            self._lets_go_s = math.inf
             yield Say(f"guard: {sum(self._power_w):,.0f} W under limits of {sum(self._wanted_w):,.0f} W", Level.WARNING)
             yield from self._want(now_s, self._floors_w, "a card draws more than its limit")
-
-    def _disobeyed(self) -> bool:
-        if self._wanted_w is None:
-            return False
-        return any(power_w > GUARD_RATIO * limit_w for power_w, limit_w in zip(self._power_w, self._wanted_w, strict=True))
 
     def _reconcile(self, now_s: float) -> Iterator[Action]:
         if self._wanted_w is not None and self._confirmed_s is None and now_s - self._set_s >= RETRY_S:
@@ -175,6 +168,7 @@ class Limiter:
 
     def _want(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
         self._wanted_w, self._confirmed_s, self._news = limits_w, None, True
+        self._guard.allows(now_s, limits_w)
         yield from self._set(now_s, limits_w, reason)
 
     def _set(self, now_s: float, limits_w: tuple[float, ...], reason: str) -> Iterator[Action]:
@@ -200,8 +194,10 @@ class Limiter:
 
     def _read_back(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
         assert len(event.cards) == len(self._setup.cards)
+        for cards in (self._limits, event.cards):  # the old ones may have been in force until now
+            self._guard.allows(now_s, tuple(card.enforced_w for card in cards))
         self._limits, self._refused, self._hung, self._read_s = event.cards, event.refused, False, now_s
-        yield from self._driver_came_up(event)
+        yield from self._driver_came_up(now_s, event)
         if self._wanted_w is not None and self._enforced():
             self._confirm(now_s)
         elif self._wanted_w is not None and self._confirmed_s is not None:
@@ -219,11 +215,12 @@ class Limiter:
             if self._applied is not None and not self._applied.set_s:
                 self._applied.set_s = now_s
 
-    def _driver_came_up(self, event: LimitsRead) -> Iterator[Action]:
+    def _driver_came_up(self, now_s: float, event: LimitsRead) -> Iterator[Action]:
         if event.driver_loads == self._driver_loads:
             return
         if self._driver_loads >= 0:
             self._clocks.lost()
+            self._guard.knows_nothing(now_s)
             self._confirmed_s, self._set_s, self._news = None, -math.inf, True
             yield Say("the driver was loaded anew: its limits are back at the default", Level.WARNING)
         self._driver_loads = event.driver_loads
@@ -258,15 +255,23 @@ class Limiter:
         if left_auto or self.mode == Mode.MODE_AUTO:
             self._clocks.want(() if left_auto else self.lease.clocks_hz)
         if left_auto:
+            self._lets_go_s = None
             yield from self._want(now_s, tuple(card.default_w for card in self._setup.cards), "this node has left auto")
         elif self.mode == Mode.MODE_AUTO:
             yield from self._obey(now_s, self.lease)
 
     def _obey(self, now_s: float, lease: Lease) -> Iterator[Action]:
+        if self._guarded(now_s, lease):
+            return
+        self._lets_go_s = None
         if lease.limits_w != self._wanted_w:
             grant = lease.grant
             self._applied = Applied(sequence=grant.sequence, echo_s=grant.echo_stamp_s, received_s=now_s)
             yield from self._want(now_s, lease.limits_w, f"grant {grant.sequence} of epoch {grant.epoch}")
+
+    def _guarded(self, now_s: float, lease: Lease) -> bool:
+        """At the floor by the guard's word. As after the end of a lease, what raises the node has to come from who has heard of that."""
+        return self._lets_go_s is not None and (self._guard.holds(now_s) or lease.grant.echo_stamp_s < self._lets_go_s)
 
     def _driver_hung(self, event: DriverHung) -> list[Action]:
         if self._hung:
@@ -299,6 +304,8 @@ class Limiter:
             self._reported_before_w, self._reported_w, self._moved_s = self._reported_w, self._power_w, now_s
         self._sent_s, self._news = now_s, False
         self._first_stamp_s = min(self._first_stamp_s, now_s)
+        if self._lets_go_s is not None and self._confirmed_s is not None:  # before the floor is read back, a report shows the old limits
+            self._lets_go_s = min(self._lets_go_s, now_s)
         report = PowerReport(
             version=REPORT_VERSION, node=self._setup.node, limiter_start=self._setup.limiter_start, sequence=self._sequence,
             stamp_s=now_s, cards=map(card_report, self._setup.cards, self._power_w, self._limits), mode=self.mode,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+import numpy as np
+
 from gpuwarden.agent.limiter.card import Card, CardState
 from gpuwarden.agent.limiter.events import (
     Action,
@@ -19,6 +21,7 @@ from gpuwarden.agent.limiter.events import (
     SetLimits,
 )
 from gpuwarden.agent.limiter.machine import Limiter, LimiterSetup
+from gpuwarden.agent.limiter.standing import SAME_W
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.proto.lease_pb2 import Mode
 from gpuwarden.sim.safety.cards import Cards
@@ -57,6 +60,7 @@ class Server:
         self.hung_since_s: float | None = None
         self.setting: Limits | None = None  # by a call that is under way
         self.waiting: Limits | None = None
+        self._read_w = np.full(made.gpus, np.inf)  # limits as last read
         self._set_from_s = 0.0
         self._set_number = 0
         self._loads = 1
@@ -65,6 +69,7 @@ class Server:
         """A new limiter, which knows what the last one wrote down."""
         self.start = f"{self._place.chance.getrandbits(64):016x}"
         epoch, mode = self._remembered
+        self._read_w = np.full(len(self._cards), np.inf)
         setup = LimiterSetup(self.name, self.start, self._cards, (self._made.floor_w,) * self._made.gpus, epoch, mode)
         self.limiter = Limiter(setup, self._key)
 
@@ -102,6 +107,8 @@ class Server:
             self._tell(PowerRead((NAN,) * len(self._cards)))
             return
         cards, part = self._place.cards, self._place.cards.part(self.number)
+        if self.setting is None and (cards.limit_w[part] > self._read_w + SAME_W).any():
+            self._read_back(ordered=False)
         self._tell(PowerRead(tuple((cards.power_w[part] * cards.gain[part]).tolist())))
 
     def hear(self, sealed: bytes) -> None:
@@ -179,5 +186,5 @@ class Server:
             self._next()
 
     def _read_back(self, ordered: bool) -> None:
-        limits_w = self._place.cards.limit_w[self._place.cards.part(self.number)].tolist()
-        self._tell(LimitsRead(tuple(CardState(w, w) for w in limits_w), self._loads, ordered))
+        self._read_w = self._place.cards.limit_w[self._place.cards.part(self.number)].copy()
+        self._tell(LimitsRead(tuple(CardState(w, w) for w in self._read_w.tolist()), self._loads, ordered))

@@ -130,6 +130,24 @@ def test_a_driver_that_hangs_at_the_start_is_told(node: FakeNode, monkeypatch: p
         Cards()
 
 
+def test_a_limit_that_somebody_raises_shows_with_the_power_and_one_that_he_lowers_does_not(node: FakeNode, cards: Cards) -> None:
+    never = os.eventfd(0)
+    cards.set_limits([400.0] * GPUS)
+    cards.limits()
+    cards.next_power_w(never)
+    assert not cards.limits_rose
+    for limit_w, rose in ((300.0, False), (450.0, True)):
+        node.set("requested_w", limit_w, 3)
+        for _ in range(3):  # one may have been told before
+            cards.next_power_w(never)
+        assert cards.limits_rose is rose
+    cards.limits()
+    assert not cards.limits_rose
+    cards.next_power_w(never)
+    assert not cards.limits_rose
+    os.close(never)
+
+
 def test_power_is_told_ten_times_a_second_for_a_twentieth_of_a_core(cards: Cards) -> None:
     never = os.eventfd(0)
     cards.next_power_w(never)

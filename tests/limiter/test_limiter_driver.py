@@ -19,6 +19,7 @@ class Plant:
     """Two cards in memory. While `answers` is cleared every call waits, and gives up after `deadline_s`."""
 
     driver_loads = 1
+    limits_rose = False
 
     def __init__(self) -> None:
         self.limits_w, self.clocks_hz = (700.0, 700.0), (0.0, 0.0)
@@ -40,6 +41,7 @@ class Plant:
 
     def limits(self) -> tuple[CardState, ...]:
         self._wait()
+        self.limits_rose = False
         return tuple(CardState(w, w) for w in self.limits_w)
 
     def set_limits(self, limits_w: tuple[float, ...]) -> tuple[str, ...]:
@@ -93,6 +95,17 @@ def test_what_was_set_is_read_back(driver: Driver, plant: Plant, told: "queue.Qu
     assert first(told, LimitsRead) == LimitsRead((CardState(400.0, 400.0), CardState(300.0, 300.0)), 1, ordered=True)
     driver.read_limits()
     assert first(told, LimitsRead) == LimitsRead((CardState(400.0, 400.0), CardState(300.0, 300.0)), 1, ordered=False)
+
+
+def test_a_limit_that_rose_is_read_and_told_before_the_power_that_may_come_of_it(
+    driver: Driver, plant: Plant, told: "queue.Queue[Event]"
+) -> None:
+    heard(told, 0.3)
+    plant.limits_w, plant.limits_rose = (700.0, 300.0), True
+    events = heard(told, 0.5)
+    (place,) = (place for place, event in enumerate(events) if isinstance(event, LimitsRead))
+    assert events[place] == LimitsRead((CardState(700.0, 700.0), CardState(300.0, 300.0)), 1, ordered=False)
+    assert isinstance(events[place + 1], PowerRead)
 
 
 def test_while_the_driver_hangs_the_machine_gets_its_ticks_and_few_calls_are_tried(

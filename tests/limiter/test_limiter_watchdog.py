@@ -21,6 +21,7 @@ class Plant:
     """One card whose session is `broken` in a way that nobody foresaw."""
 
     driver_loads = 1
+    limits_rose = False
     cards = (Card("GPU-0", 700.0, 200.0, 700.0),)
 
     def __init__(self, breaks: Callable[[], object]) -> None:

@@ -28,7 +28,10 @@ NEXT_RELEASE = (  # the next one, as far as others can tell: another version, wh
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. `domain` is TOML for one `[[domains]]` table without its nodes, `agents` for every agent; `bootstrap` empty: no Kafka."""
+    """What to start. `domain` is TOML for one `[[domains]]` table without its nodes, `agents` for every agent; `bootstrap` empty: no Kafka.
+
+    `others`: nodes of the domain as well, with keys of theirs, whose part somebody else plays.
+    """
 
     nodes: tuple[str, ...]
     domain: str
@@ -37,6 +40,7 @@ class Plan:
     events: bool = False
     agents: str = ""
     lease_s: float = LEASE_S
+    others: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,7 +107,7 @@ def control_plane(folder: Path, plan: Plan) -> Iterator[Stack]:
     """The controller, and the detector if there is a Kafka. Logs, keys and configurations lie in `folder`."""
     made = Stack(plan, folder, free_port())
     try:
-        write_keys(folder / "keys", plan.nodes)
+        write_keys(folder / "keys", (*plan.nodes, *plan.others))
         (folder / "controller.toml").write_text(controller_config(made))
         made.start_controller()
         if plan.bootstrap:
@@ -145,7 +149,7 @@ def _bus(plan: Plan) -> str:
 
 
 def controller_config(stack: Stack) -> str:
-    nodes = ", ".join(f'"{node}"' for node in stack.plan.nodes)
+    nodes = ", ".join(f'"{node}"' for node in (*stack.plan.nodes, *stack.plan.others))
     return f"""
 listen = "{stack.server}"
 ledger_file = "{stack.folder / "ledger.sqlite"}"

@@ -8,5 +8,5 @@ from gpuwarden.agent.limiter.cards import Cards
 
 def power_w(cards: Cards) -> tuple[float, ...]:
     """W per card, by the same session and under the same deadline."""
-    answer: Any = cards._call("power_w", cards._ids, deadline_s=cards_module.READ_S)
-    return tuple(answer)
+    answer: Any = cards._call("watched", cards._ids, deadline_s=cards_module.READ_S)
+    return tuple(answer[0])

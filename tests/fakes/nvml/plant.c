@@ -36,6 +36,11 @@ double plant_enforced_w(const struct gpu *g)
     return g->other_limit_w > 0 ? fmin(g->requested_w, g->other_limit_w) : g->requested_w;
 }
 
+static double target_w(const struct gpu *g)
+{
+    return g->disobeys ? g->wish_w : fmin(g->wish_w, plant_enforced_w(g));
+}
+
 double plant_average_w(const struct gpu *g)
 {
     double sum = 0;
@@ -92,8 +97,7 @@ static void step(const struct node *n, struct gpu *g)
     g->reasons = reasons(g);
     if (n->overshoot_ratio > 0 && g->wish_w > limit_w && before_w <= limit_w)
         g->power_w = fmax(g->power_w, fmin(g->wish_w, limit_w * (1 + n->overshoot_ratio))); /* load is quicker than the card */
-    double target_w = fmin(g->wish_w, limit_w);
-    g->power_w = target_w + (g->power_w - target_w) * keep;
+    g->power_w = target_w(g) + (g->power_w - target_w(g)) * keep;
     g->step++;
     g->ring[g->step % RING_STEPS] = g->power_w;
     count_flow(g, STEP_S);
@@ -112,7 +116,7 @@ static void skip(struct gpu *g, uint64_t steps)
 {
     g->wish_w = wish_w(g);
     g->reasons = reasons(g);
-    g->power_w = fmin(g->wish_w, plant_enforced_w(g));
+    g->power_w = target_w(g);
     count_flow(g, (double)steps * STEP_S);
     g->step += steps;
 }

@@ -21,7 +21,7 @@ struct gpu {
     double ecc_corrected_volatile, ecc_uncorrected_volatile, ecc_corrected_aggregate, ecc_uncorrected_aggregate;
     double remapped_corrected, remapped_uncorrected, remap_pending, remap_failure, recovery_action;
     double nvlinks_active, nvlink_errors, pcie_replays, pcie_generation, pcie_width, pcie_bytes_per_s;
-    double persistence, memory_used_bytes, no_permission;
+    double persistence, memory_used_bytes, no_permission, disobeys;
     /* what physics makes of them */
     double power_w, temperature_c, energy_j, true_energy_j, wish_w;
     double sensor_w, sensor_energy_j, ring[RING_STEPS], pcie_bytes;

@@ -11,7 +11,7 @@ static const struct knob GPU_KNOBS[] = {
     GPU(min_w), GPU(max_w), GPU(default_w), GPU(locked_mhz), GPU(ecc_corrected_volatile), GPU(ecc_uncorrected_volatile),
     GPU(ecc_corrected_aggregate), GPU(ecc_uncorrected_aggregate), GPU(remapped_corrected), GPU(remapped_uncorrected),
     GPU(remap_pending), GPU(remap_failure), GPU(recovery_action), GPU(nvlinks_active), GPU(nvlink_errors), GPU(pcie_replays),
-    GPU(pcie_generation), GPU(pcie_width), GPU(pcie_bytes_per_s), GPU(persistence), GPU(memory_used_bytes), GPU(no_permission),
+    GPU(pcie_generation), GPU(pcie_width), GPU(pcie_bytes_per_s), GPU(persistence), GPU(memory_used_bytes), GPU(no_permission), GPU(disobeys),
     GPU(power_w), GPU(sensor_w), GPU(temperature_c), GPU(true_energy_j), GPU(energy_j), {NULL, 0}};
 static const struct knob NODE_KNOBS[] = {NODE(hang), NODE(unloaded), NODE(refusals), NODE(tau_s), NODE(overshoot_ratio), NODE(no_permission),
                                          NODE(set_min_s), NODE(set_max_s), {NULL, 0}};

@@ -34,7 +34,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "forget old leases": Trial(mutations.forget_old_leases, LATE),
     "trust stale samples": Trial(mutations.trust_stale_samples, LATE),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE),
-    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (47,), seconds=30.0),
+    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (51,), seconds=30.0),
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
@@ -42,7 +42,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), policy="greedy"),
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
-    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (43,)),
+    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (50,)),
 })
 
 
