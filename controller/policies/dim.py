@@ -2,7 +2,7 @@
 
 A lock takes from all that a card does, and most of that is bound by memory and hardly slower for it; a power limit that saves as much takes it
 from prompts alone. So up to POLCA's locks (Patel et al., ASPLOS'24: at 0.787 of the highest clock a request takes at most 7 % longer, and the
-high priority is never below 0.926) a lock is the cheaper way.
+high priority is never below 0.926) a lock is the cheaper way. In that range a card's draw falls by about the same share as its clock.
 """
 
 from typing import Final
@@ -14,7 +14,6 @@ from gpuwarden.controller.power.level import Flags, Watts
 
 LOWEST: Final = 0.787
 LOWEST_LAST: Final = 0.926  # of the priority that gives last, where there is more than one
-# A card's draw falls by about the same share as its clock in this range: by 20 % at 0.787 (POLCA).
 
 
 def dim(view: RowView, clocks: Watts, cut_w: Watts, may_give: Flags) -> tuple[Watts, Watts]:

@@ -35,7 +35,7 @@ CLOCK_POWER: Final = 2.4  # a card's peak goes with about this power of its cloc
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """`caps_w`: one entry a member, `UNCAPPED` where there is none; the others one a limit."""
+    """`caps_w` (`UNCAPPED` where there is none), `dimmed`, `clocks`: one entry a member; the others one a limit."""
 
     rises: Rises
     held_s: Watts  # when a limit last held somebody back: what is let go then is no rise
@@ -73,7 +73,7 @@ def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[S
     dimmed, caps_w = _taken(view, state, expected, t1, t2)
     lowered = _any(view, (caps_w < state.caps_w) | (dimmed < state.dimmed))
     dims_w = dims_w + dimmed_w(view, dimmed, state.dimmed)
-    below = np.where(_any(view, caps_w < UNCAPPED) & (dimmed.min() < 1.0), np.maximum(t1, _limited(view, state, t1)), t1)
+    below = np.where(_any(view, caps_w < UNCAPPED) & _any(view, dimmed < 1.0), np.maximum(t1, _limited(view, state, t1)), t1)
     room_w = np.where(lowered, 0.0, (below - HYSTERESIS - (load if view.obeyed else expected)) * view.ratings_w)
     caps_w, dimmed, waits = restore.step(state.waits, now_s, view, caps_w, dimmed, lowered, room_w, chance)
     slope = state.ramp.follow(now_s, view)

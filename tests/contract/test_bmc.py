@@ -28,7 +28,6 @@ from fakes.redfish.tree import (
     tree,
 )
 from prometheus_client import CollectorRegistry
-from services import certificate, sushy
 from services.certificate import Certificate
 from services.port import free_port
 
@@ -55,17 +54,6 @@ WHOLE = {
 OURS = {"both": (True, True), "present": (True, False), "before": (False, True)}
 
 Open = Callable[..., Bmc]
-
-
-@pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate.make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, proof: Certificate) -> Iterator[str]:
-    with sushy.running(tmp_path_factory.mktemp("sushy"), proof, USER, PASSWORD) as url:
-        yield url
 
 
 @pytest.fixture(params=["sushy", *OURS])

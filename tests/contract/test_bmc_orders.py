@@ -12,7 +12,6 @@ import pytest
 from fakes.redfish.service import PASSWORD, USER, FakeBmc, running
 from fakes.redfish.system import RESET, SYSTEM, with_system
 from fakes.redfish.tree import LIMIT_W, NODE, ROOT, tree
-from services import certificate, sushy
 from services.certificate import Certificate
 
 from gpuwarden.controller.actuators.redfish import BmcOrders
@@ -29,17 +28,6 @@ OURS = {"both": (True, True), "present": (True, False), "before": (False, True)}
 ENVIRONMENT, POWER = f"{NODE}/EnvironmentMetrics", f"{NODE}/Power"
 
 Order = Callable[..., OutOfBandDone]
-
-
-@pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate.make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, proof: Certificate) -> Iterator[str]:
-    with sushy.running(tmp_path_factory.mktemp("sushy"), proof, USER, PASSWORD) as url:
-        yield url
 
 
 @pytest.fixture(params=OURS.values(), ids=OURS)

@@ -15,7 +15,6 @@ from fakes.redfish.pdu import BRANCH_W, OUTLET_W, PDU, TOTAL_W, pdu
 from fakes.redfish.service import PASSWORD, USER, FakeBmc, running
 from fakes.redfish.tree import CHASSIS_W, NODE, ROOT, tree
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
-from services import certificate, sushy
 from services.certificate import Certificate
 
 from gpuwarden.controller.config import ControllerConfig
@@ -88,17 +87,6 @@ def exporter() -> Iterator[Exporter]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate.make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, proof: Certificate) -> Iterator[str]:
-    with sushy.running(tmp_path_factory.mktemp("sushy"), proof, USER, PASSWORD) as url:
-        yield url
 
 
 @pytest.fixture
