@@ -36,17 +36,17 @@ def profiled(node: FakeNode, *options: str, work: tuple[str, ...] = ("0.6",)) ->
 
 
 def test_clocks_cost_time_and_save_power_as_the_card_has_it(node: FakeNode) -> None:
-    done = profiled(node, "--json", "--ratios", "0.5", "--repeats", "1")
+    done = profiled(node, "--json", "--ratios", "0.5", "--repeats", "1", work=("2.0",))
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
     free, locked = made["runs"]
     assert (free["point"]["clock_hz"], locked["point"]["clock_hz"]) == (0.0, 990e6)
     assert (free["clock_hz"], locked["clock_hz"]) == (HIGHEST_HZ, 990e6)
-    assert locked["duration_s"] > free["duration_s"] + 0.2, "half the clock, 0.6 s more; a busy machine takes longer to start an interpreter"
-    assert free["duration_s"] > 0.6 and locked["duration_s"] > 1.2
+    assert locked["duration_s"] > free["duration_s"] + 1.0, "half the clock, 2 s more; a busy machine takes longer to start an interpreter"
+    assert free["duration_s"] > 2.0 and locked["duration_s"] > 4.0
     for one, power_w in ((free, 650.0), (locked, 70.0 + 630.0 * 0.5**2.4)):
         assert one["p99_w"] == pytest.approx(power_w, rel=0.02)
-        assert one["mean_w"] == pytest.approx(power_w, rel=0.15)  # the counter goes on ten times a second, and this is one second
+        assert one["mean_w"] == pytest.approx(power_w, rel=0.15)  # the counter goes on ten times a second, and this is a few seconds
 
 
 def test_limits_are_measured_too_and_shown_as_a_table(node: FakeNode) -> None:
