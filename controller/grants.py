@@ -47,9 +47,9 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     if decision.learning:
         return
     pending = [
-        _Change(index, node, node.standing_w(now_s), limit_w, node.clock_hz, clock_hz)
-        for index, (node, limit_w, clock_hz) in enumerate(zip(keeper.nodes, decision.limits_w.tolist(), decision.clocks_hz.tolist(), strict=True))
-        if (not node.answered or limit_w != node.granted_w or clock_hz != node.clock_hz) and node.live(now_s, keeper.timing.stale_s)
+        _Change(index, node, node.standing_w(now_s), float(decision.limits_w[index]), node.clock_hz, float(decision.clocks_hz[index]))
+        for index, node in keeper.awaiting(decision)
+        if node.live(now_s, keeper.timing.stale_s)
     ]
     changed = [_line(keeper, decision, change, authority, lines) for change in pending if change.limit_w != change.before_w]
     changed += [_clock_line(keeper, change, authority, lines) for change in pending if change.clock_hz != change.clock_before_hz]
@@ -73,7 +73,7 @@ def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) 
         node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
     else:
         node.exposure.released(node.sequence, report.stamp_s, lease_s)
-    node.granted_w, node.clock_hz, node.answered = limit_w, change.clock_hz, True
+    node.granted_w, node.clock_hz, node.unanswered = limit_w, change.clock_hz, 0.0
     grant = Grant(
         version=GRANT_VERSION, node=node.name, epoch=authority.epoch, controller_id=authority.controller_id,
         sequence=node.sequence, echo_limiter_start=report.limiter_start, echo_stamp_s=report.stamp_s, lease_s=lease_s,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from gpuwarden.controller.power.columns import Column, Numbers, beginnings
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.power.node_class import NodeClass
@@ -36,32 +37,34 @@ class NodeRecord:
     made: NodeClass
     key: bytes
     exposure: Exposure
+    row: Numbers = field(default_factory=lambda: beginnings(NodeRecord, 1)[:, 0])
     session: int | None = None
     agent_version: str = ""
     report: PowerReport | None = None
-    received_s: float = -math.inf
-    answered: bool = True  # the newest report has had its grant
-    granted_w: float = 0.0
-    clock_hz: float = 0.0  # that its clocks are granted to run at; 0: they are not locked
-    clock_max_hz: float = 0.0  # that they can be locked to; 0: they cannot
     sequence: int = 0
-    overshoots_until_s: float = -math.inf  # after a raise; inf: it may yet arrive
-    peak_w: float = math.nan
-    power_w: float = math.nan  # newest reading; NaN if a card does not answer
-    limit_w: float = math.nan  # as read back
     power_before_w: float = math.nan  # of the reading reported before the newest
     moved_s: float = -math.inf
-    rise_w: float = 0.0  # of the newest step up
-    rose_s: float = -math.inf
     asked: int = NOT_ASKED  # sequence of the newest grant whose limits have yet to be confirmed
     asked_s: float = math.nan
-    lag_s: float = FIRST_LAG_S  # from a grant to the report that its limits are in force, the highest of lately
     timed_s: float = -math.inf
     reason: str = ""
     clock_reason: str = ""
     resumed: bool = False  # its grant in force was another controller's, or ours before a restart
     refused: int = 0
     retired: list[str] = field(default_factory=list)
+
+    received_s = Column(0, -math.inf)
+    granted_w = Column(1, 0.0)
+    clock_hz = Column(2, 0.0)  # that its clocks are granted to run at; 0: they are not locked
+    clock_max_hz = Column(3, 0.0)  # that they can be locked to; 0: they cannot
+    overshoots_until_s = Column(4, -math.inf)  # after a raise; inf: it may yet arrive
+    peak_w = Column(5, math.nan)
+    power_w = Column(6, math.nan)  # newest reading; NaN if a card does not answer
+    limit_w = Column(7, math.nan)  # as read back
+    rise_w = Column(8, 0.0)  # of the newest step up
+    rose_s = Column(9, -math.inf)
+    lag_s = Column(10, FIRST_LAG_S)  # from a grant to the report that its limits are in force, the highest of lately
+    unanswered = Column(11, 0.0)  # 1 until the newest report has had its grant
 
     def live(self, now_s: float, stale_s: float) -> bool:
         return now_s - self.heard_s <= stale_s
@@ -91,7 +94,7 @@ class NodeRecord:
         self._follow_raise(now_s, report, requested_w)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
-        self.report, self.received_s, self.answered = report, now_s, False
+        self.report, self.received_s, self.unanswered = report, now_s, 1.0
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
         if unknown and self.exposure.known and report.HasField("grant"):

@@ -11,6 +11,7 @@ Only the limiter's sealed word counts. Times are the controller's monotonic cloc
 import math
 from dataclasses import dataclass, field, replace
 
+from gpuwarden.controller.power.columns import Column, Numbers, beginnings
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport
 
 DRIFT = 1.001  # the limiter's clock may run this much slower than ours
@@ -47,9 +48,11 @@ class Exposure:
     excess_w: float = 0.0  # enforced now beyond what any grant explains
     stuck: bool = False  # in contact, but its driver confirms nothing: a grant may have arrived and never leave
     release: Release | None = None  # the newest; it may have been obeyed, or may yet be
-    worst_w: float = math.nan  # as `look` last found it
-    worst_ends_s: float = math.nan
-    look_s: float = -math.inf  # when to look again: a grant ends then, and whatever else changes the worst sets this back
+    row: Numbers = field(default_factory=lambda: beginnings(Exposure, 1)[:, 0])
+
+    worst_w = Column(0, math.nan)  # as `look` last found it
+    worst_ends_s = Column(1, math.nan)
+    look_s = Column(2, -math.inf)  # when to look again: a grant ends then, and whatever else changes the worst sets this back
 
     def counted(self, now_s: float) -> tuple[float, float]:
         """(limit in W, seconds from now until it has surely fallen to the floor; inf: for ever)."""

@@ -1,15 +1,14 @@
 """One power domain as it lives: its nodes' records, its limits' heat, and what is granted at each decision."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpuwarden.controller.power.allocator import NOBODY, RAISE_STEPS, STEP_W, Situation, allocate
 from gpuwarden.controller.power.brake import Brake, brake_of
+from gpuwarden.controller.power.columns import Numbers, beginnings
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
@@ -28,9 +27,6 @@ from gpuwarden.proto.lease_pb2 import MODE_AUTO, Mode
 CLOCK_STEP_HZ = 15e6
 REPORT_S = 1.0  # of a limiter, where power moves by less than a step
 UNSEEN_S = 1.0  # from one decision to the next; a fifth is usual
-
-
-Hertz = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Decision:
     unaccounted: Flags  # nodes that nobody vouches for, counted at the driver's default
     learning: bool
     wishes_w: Watts  # the policy's
-    clocks_hz: Hertz  # 0: not locked
+    clocks_hz: Numbers  # 0: not locked
 
     @property
     def holds(self) -> bool:
@@ -71,6 +67,9 @@ class Keeper:
     timing: Timing
     mode: "Mode.ValueType"
     nodes: tuple[NodeRecord, ...]
+    rows: Numbers
+    """The nodes' own, side by side."""
+    exposures: Numbers
     loads: Loads
     wishing: Wishing
     meters: Meters
@@ -87,9 +86,9 @@ class Keeper:
         """Policy's wishes through the allocator, on the readings of this moment."""
         self.started_s = now_s if self.started_s is None else self.started_s
         live = self._live(now_s)
-        granted_w = self._column("granted_w")
+        granted_w = NodeRecord.granted_w.of(self.rows)
         counted_w, held_s = self._counted(now_s, granted_w)
-        self.powers_w = self._column("power_w")
+        self.powers_w = NodeRecord.power_w.of(self.rows)
         self.foreign_changes = ()
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
@@ -103,7 +102,7 @@ class Keeper:
             ratings_w=self.loads.ratings_w, heats=self.loads.heats, counted_w=counted_w, held_s=held_s,
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
-            fresh=(now_s < self._column("overshoots_until_s")) & (counted_w > self.tree.floor_w),
+            fresh=(now_s < NodeRecord.overshoots_until_s.of(self.rows)) & (counted_w > self.tree.floor_w),
             may_raise=self._may_raise(now_s, live) & (not learning),
             lease_s=self._lapse_s,
         )
@@ -118,6 +117,13 @@ class Keeper:
             unaccounted, learning, wishes_w, self._clocks_hz(bool(learning or self._resumed(now_s))),
         )
         return self.decision
+
+    def awaiting(self, decision: Decision) -> Iterator[tuple[int, NodeRecord]]:
+        """Nodes, and their places, whose newest report has had no answer, or to whom something else was granted before."""
+        of = NodeRecord
+        other = (decision.limits_w != of.granted_w.of(self.rows)) | (decision.clocks_hz != of.clock_hz.of(self.rows))
+        for index in np.flatnonzero(other | (of.unanswered.of(self.rows) > 0.0)).tolist():
+            yield index, self.nodes[index]
 
     def counted_w(self, limit: int) -> float:
         """Worst draw of everything that was outstanding before the newest decision."""
@@ -178,17 +184,13 @@ class Keeper:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
         if self.mode != MODE_AUTO:
             return granted_w, np.full(len(self.nodes), self.timing.lease_s)
-        for index in np.flatnonzero(now_s >= self._column("exposure.look_s")).tolist():
+        for index in np.flatnonzero(now_s >= Exposure.look_s.of(self.exposures)).tolist():
             self.nodes[index].exposure.look(now_s)
-        return self._column("exposure.worst_w"), np.maximum(self._column("exposure.worst_ends_s") - now_s, 0.0)
+        return Exposure.worst_w.of(self.exposures), np.maximum(Exposure.worst_ends_s.of(self.exposures) - now_s, 0.0)
 
     def _live(self, now_s: float) -> Flags:
         in_session = np.fromiter((node.session is not None for node in self.nodes), bool, len(self.nodes))
-        return in_session & (now_s - self._column("received_s") <= self.timing.stale_s)
-
-    def _column(self, name: str) -> NDArray[np.float64]:
-        """One number of every node. Read without Python in between: at each decision of thousands of nodes that is most of the time."""
-        return np.fromiter(map(attrgetter(name), self.nodes), np.float64, len(self.nodes))
+        return in_session & (now_s - NodeRecord.received_s.of(self.rows) <= self.timing.stale_s)
 
     def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs have drawn since the last decision, at most, by their own readings; a silent node the worst that it may.
@@ -226,25 +228,25 @@ class Keeper:
         if self._resumed(now_s) or (learning and self.wishing.policy.stateful):  # as long as loads are guesses, nothing is to be learnt from them
             return granted_w, np.full(len(self.nodes), NOBODY)
         obeyed = self.mode == MODE_AUTO
-        limits_w = self._column("limit_w") if obeyed else granted_w
-        rises_w = np.where(now_s - self._column("rose_s") < RISING_S, self._column("rise_w"), 0.0)
+        limits_w = NodeRecord.limit_w.of(self.rows) if obeyed else granted_w
+        rises_w = np.where(now_s - NodeRecord.rose_s.of(self.rows) < RISING_S, NodeRecord.rise_w.of(self.rows), 0.0)
         lag_s = self._lag_s() if self.wishing.policy.stateful else 0.0
-        lockable = self._column("clock_max_hz") > 0.0
-        seen = Seen(self._column("peak_w"), self.powers_w, limits_w, rises_w, lag_s, obeyed, situation.granted_w, lockable, situation.fresh)
+        lockable = NodeRecord.clock_max_hz.of(self.rows) > 0.0
+        seen = Seen(NodeRecord.peak_w.of(self.rows), self.powers_w, limits_w, rises_w, lag_s, obeyed, situation.granted_w, lockable, situation.fresh)
         return self.wishing.wishes(now_s, self.loads, seen)
 
-    def _clocks_hz(self, as_granted: bool) -> Hertz:
+    def _clocks_hz(self, as_granted: bool) -> Numbers:
         """The policy's locks in steps that cards know, where every card of a node can be locked."""
         if as_granted:
-            return self._column("clock_hz")
+            return NodeRecord.clock_hz.of(self.rows)
         clocks = self.wishing.clocks
         if (clocks >= 1.0).all():
             return np.zeros(len(clocks))
-        return np.where(clocks < 1.0, np.floor(clocks * self._column("clock_max_hz") / CLOCK_STEP_HZ + 1e-9) * CLOCK_STEP_HZ, 0.0)
+        return np.where(clocks < 1.0, np.floor(clocks * NodeRecord.clock_max_hz.of(self.rows) / CLOCK_STEP_HZ + 1e-9) * CLOCK_STEP_HZ, 0.0)
 
     def _lag_s(self) -> float:
         """From a change of power to the limit that answers it being obeyed, at most: until it is reported, until that is answered and set, until cards obey."""
-        return REPORT_S + float(self._column("lag_s").max()) + self.tree.slowest_s
+        return REPORT_S + float(NodeRecord.lag_s.of(self.rows).max()) + self.tree.slowest_s
 
     def _resumed(self, now_s: float) -> bool:
         """A controller that came back within a lease leaves the grants that it found for one lease as they are."""
@@ -265,12 +267,9 @@ def keeper_of(
     heats: Sequence[LimitHeat] = (), foreign: Sequence[LimitForeign] = (),
 ) -> Keeper:
     """A domain at the start: nothing known of its nodes, and of its limits' history what is remembered."""
-    nodes = []
-    for made in config.classes:
-        floor_w, default_w = made.gpus * made.floor_w, made.gpus * made.default_w
-        nodes += [
-            _node(name, made, keys[name], Exposure(floor_w, default_w, made.settle_s), mode) for name in expand(made.nodes)
-        ]
+    classes = [(name, made) for made in config.classes for name in expand(made.nodes)]
+    rows, exposures = beginnings(NodeRecord, len(classes)), beginnings(Exposure, len(classes))
+    nodes = [_node(name, made, keys[name], rows[:, i], exposures[:, i], mode) for i, (name, made) in enumerate(classes)]
     topology, tree = config.topology(), config.tree()
     loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
@@ -281,11 +280,14 @@ def keeper_of(
     for one in ours:
         if one.limit in meters.by_limit:
             meters.by_limit[one.limit].remember(one.foreign_w)
-    return Keeper(config, timing, mode, tuple(nodes), loads, wishing, meters, ForeignKept(config.name, ours), brake_of(tree.whole))
+    return Keeper(config, timing, mode, tuple(nodes), rows, exposures, loads, wishing, meters, ForeignKept(config.name, ours), brake_of(tree.whole))
 
 
-def _node(name: str, made: NodeClass, key: bytes, exposure: Exposure, mode: "Mode.ValueType") -> NodeRecord:
-    return NodeRecord(name, made, key, exposure, granted_w=_beginning_w(exposure, mode))
+def _node(name: str, made: NodeClass, key: bytes, row: Numbers, exposures: Numbers, mode: "Mode.ValueType") -> NodeRecord:
+    exposure = Exposure(made.gpus * made.floor_w, made.gpus * made.default_w, made.settle_s, row=exposures)
+    node = NodeRecord(name, made, key, exposure, row)
+    node.granted_w = _beginning_w(exposure, mode)
+    return node
 
 
 def _beginning_w(exposure: Exposure, mode: "Mode.ValueType") -> float:

@@ -13,6 +13,7 @@ from gpuwarden.agent.limiter.machine import Limiter
 from gpuwarden.controller import requests
 from gpuwarden.controller.power import allocator, exposure, keeper
 from gpuwarden.controller.power.allocator import Grants, Situation
+from gpuwarden.controller.power.columns import Numbers
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.power.level import Places, Watts
 from gpuwarden.controller.power.limit_heat import LimitHeat
@@ -81,7 +82,12 @@ def ignore_dead_nodes(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_settling(patch: pytest.MonkeyPatch) -> None:
     """A limit that was read back is taken for one that is obeyed."""
-    patch.setattr(keeper, "Exposure", lambda floor_w, default_w, settle_s: exposure.Exposure(floor_w, default_w, 0.0))
+
+    class Settled(exposure.Exposure):
+        def __init__(self, floor_w: float, default_w: float, settle_s: float, row: Numbers) -> None:
+            super().__init__(floor_w, default_w, 0.0, row=row)
+
+    patch.setattr(keeper, "Exposure", Settled)
 
 
 def lose_the_heat(patch: pytest.MonkeyPatch) -> None:
