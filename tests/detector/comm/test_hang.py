@@ -1,0 +1,76 @@
+"""Jobs that hang for the sake of ranks that are known: these are named, whatever the job's shape and whoever else waits."""
+
+from pathlib import Path
+
+import pytest
+from fakes.flight import written
+from fakes.hung_job import Fault, HungJob
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuwarden.detector.comm.flight_folder import Dumps, dumps_in
+from gpuwarden.detector.comm.hang import listed, verdict_on
+from gpuwarden.detector.comm.strongly import components
+
+SHAPES = [(1, 4, 1), (4, 1, 1), (1, 1, 4), (2, 2, 2), (4, 4, 1), (2, 4, 2), (4, 2, 2), (2, 1, 4)]
+KINDS = ["lock_gil", "gpu_error"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dumps")
+
+
+def named(dumps: Dumps) -> dict[int, str]:
+    return {rank: finding.kind for finding in verdict_on(dumps).findings for rank in finding.ranks}
+
+
+def dumps_of(job: HungJob, folder: Path) -> Dumps:
+    for old in folder.iterdir():
+        old.unlink()
+    return dumps_in(written(folder, job.dumps()))
+
+
+@st.composite
+def jobs(draw: st.DrawFn, most_faults: int) -> HungJob:
+    tensor, pipeline, data = draw(st.sampled_from(SHAPES))
+    ranks = draw(st.lists(st.integers(0, tensor * pipeline * data - 1), min_size=1, max_size=most_faults, unique=True))
+    kinds = KINDS[: 2 if tensor * data > 1 else 1]  # messages alone, in a group of more than two, do not tell whose device is behind
+    faults = tuple(Fault(rank, draw(st.sampled_from(kinds)), draw(st.integers(2, 30))) for rank in ranks)
+    return HungJob(tensor, pipeline, data, draw(st.integers(1, 3)), faults)
+
+
+def unfinished(job: HungJob) -> bool:
+    """At the very end of a job nobody tells one that has done all from one that is stuck."""
+    return all(asked < len(program) for asked, program in zip(job.asked, job.programs, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs(1).filter(unfinished))
+def test_one_rank_that_stops_is_named(folder: Path, job: HungJob) -> None:
+    assert named(dumps_of(job, folder)) == job.reached()
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs(3).filter(unfinished))
+def test_of_several_that_stop_some_are_named_and_nobody_else(folder: Path, job: HungJob) -> None:
+    found = named(dumps_of(job, folder))
+    assert found
+    assert set(found) <= set(job.reached())
+
+
+def test_a_job_that_has_done_all_is_blamed_on_nobody(folder: Path) -> None:
+    verdict = verdict_on(dumps_of(HungJob(2, 2, 2, 2, ()), folder))
+    assert verdict.findings == ()
+    assert verdict.remarks == ()
+
+
+def test_components_are_those_that_reach_each_other() -> None:
+    ways = {0: [1], 1: [2], 2: [0, 3], 3: [4], 4: [3], 5: [5]}
+    assert sorted(map(sorted, components(range(7), ways))) == [[0, 1, 2], [3, 4], [5], [6]]
+    assert len(list(components(range(50_000), {i: [i + 1] for i in range(49_999)}))) == 50_000
+
+
+def test_ranks_are_listed_as_runs() -> None:
+    assert listed([0, 1, 2, 3, 8, 10, 11]) == "0-3, 8, 10-11"
+    assert listed([]) == ""
