@@ -1,6 +1,6 @@
 """A rank's dump of PyTorch's Flight Recorder: what it had asked of its process groups and what was done when it was written.
 
-Layout of torch 2.4 to 2.10, versions 2.1 to 2.10 of the format (torch/csrc/distributed/c10d/FlightRecorder.hpp), as pickle or as JSON. Both
+Layout of torch 2.4 to 2.11, versions 2.1 to 2.10 of the format (torch/csrc/distributed/c10d/FlightRecorder.hpp), as pickle or as JSON. Both
 come from a job that has failed, on machines that are not ours: nothing is unpickled but plain containers and numbers.
 """
 

@@ -50,6 +50,23 @@ def test_a_group_whose_number_cannot_be_told_has_no_counts() -> None:
     assert list(read(pickle.dumps(dump(entry(), pg_config=other))).counts) == [Group("default_pg", (0, 1))]
 
 
+RECORDED = Path(__file__).parents[2] / "recorded" / "nccl-2.28.9"
+
+
+@pytest.mark.parametrize("name", ["pending_all.pickle", "pending_active.pickle", "pending.json"])
+def test_what_a_real_nccl_left_while_it_worked(name: str) -> None:
+    found, world, tensor = read((RECORDED / name).read_bytes()), Group("default_pg", (0,)), Group("tensor", (0,))
+    assert [(one.group, one.said) for one in found.pending] == [(world, "all_reduce 7"), (world, "_all_gather_base 8"), (tensor, "all_reduce 6")]
+    assert found.counts == {world: Counts(8, 6), tensor: Counts(6, 5)}
+    assert found.library == "2.28.9"
+
+
+def test_what_a_real_nccl_left_when_it_was_done() -> None:
+    found = read((RECORDED / "done_all.pickle").read_bytes())
+    assert found.pending == ()
+    assert set(found.counts.values()) == {Counts(8, 8), Counts(6, 6)}
+
+
 class Hostile:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch /tmp/gpuwarden-was-here",)
