@@ -6,7 +6,7 @@ from typing import Final
 
 from gpuwarden.detector.comm.flight_dump import Group
 from gpuwarden.detector.comm.flight_folder import Dumps
-from gpuwarden.detector.comm.hang import Verdict, listed
+from gpuwarden.detector.comm.verdict import Verdict, listed
 
 ROW_PX: Final = 18
 WIDE_PX: Final = 900

@@ -6,43 +6,22 @@ them level, tells that they hang and not for whose sake: that is said, and nobod
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
 
 from gpuwarden.detector.comm.flight_folder import Dumps
 from gpuwarden.detector.comm.strongly import components
+from gpuwarden.detector.comm.verdict import (
+    DEVICE,
+    NO_LAUNCH,
+    OUTSIDE,
+    UNKNOWN,
+    WORDS,
+    Finding,
+    Verdict,
+    confidence_of,
+    listed,
+)
 from gpuwarden.detector.comm.waits import HARD, Because, Wait, lagging, waits_of
-
-HANG: Final = "non-communication hang"
-DEVICE, OUTSIDE, UNKNOWN = "gpu_error", "lock_gil", "unknown"
-WORDS: Final = {
-    DEVICE: "its device has work pending that its peers have done",
-    OUTSIDE: "it has nothing pending and asks for nothing more: it is stuck outside the communication library",
-    UNKNOWN: "what keeps it cannot be told from this",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`ranks` hold `held_up` others up. `confidence` from 0 to 1: nearer to 1 the more groups bear witness. `evidence`: sentences. `chain`: the longest
-    of the shortest waits that end there."""
-
-    ranks: tuple[int, ...]
-    syndrome: str
-    kind: str
-    confidence: float
-    evidence: tuple[str, ...]
-    chain: tuple[Wait, ...]
-    held_up: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`remarks`: what was seen and names nobody."""
-
-    findings: tuple[Finding, ...]
-    remarks: tuple[str, ...]
 
 
 def verdict_on(dumps: Dumps) -> Verdict:
@@ -74,7 +53,7 @@ def _finding(ranks: Sequence[int], blamed: Sequence[Wait], dumps: Dumps, back: d
     kind = _kind(ranks, dumps)
     groups = {wait.pending.group for wait in blamed}
     held_up, chain = _reached(ranks, back)
-    confidence = 1.0 - 0.5 ** len(groups)
+    confidence = confidence_of(len(groups))
     if any(wait.because is Because.MISSING for wait in blamed):
         confidence /= 2
     if len(ranks) > 1:
@@ -82,7 +61,7 @@ def _finding(ranks: Sequence[int], blamed: Sequence[Wait], dumps: Dumps, back: d
     else:
         evidence = [f"rank {ranks[0]}: {WORDS[kind]}"]
     evidence += [_witness(group.desc, [wait for wait in blamed if wait.pending.group == group]) for group in groups]
-    return Finding(tuple(ranks), HANG, kind, round(confidence, 2), (evidence[0], *sorted(evidence[1:])), chain, held_up)
+    return Finding(tuple(ranks), NO_LAUNCH, kind, round(confidence, 2), (evidence[0], *sorted(evidence[1:])), chain, held_up)
 
 
 def _kind(ranks: Sequence[int], dumps: Dumps) -> str:
@@ -95,7 +74,7 @@ def _kind(ranks: Sequence[int], dumps: Dumps) -> str:
     return DEVICE if ranks[0] in lagging(dumps) else UNKNOWN
 
 
-def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tuple[Wait, ...]]:
+def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tuple[str, ...]]:
     """How many others wait for these in the end, and the waits from one of the farthest."""
     came = dict.fromkeys(ranks, None)
     after: dict[int, Wait | None] = dict(came)
@@ -106,9 +85,9 @@ def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tu
             if wait.who not in after and wait.because is not Because.TOGETHER:
                 after[wait.who] = wait
                 line.append(wait.who)
-    chain, at = list[Wait](), after[last]
+    chain, at = list[str](), after[last]
     while at is not None:
-        chain.append(at)
+        chain.append(at.said)
         at = after[at.whom]
     return len(after) - len(ranks), tuple(chain)
 
@@ -116,14 +95,3 @@ def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tu
 def _witness(group: str, waits: Sequence[Wait]) -> str:
     first, who = waits[0], sorted({wait.who for wait in waits})
     return f"{group}: {listed(who)} {'waits' if len(who) == 1 else 'wait'} in {first.pending.said}; it {first.because.value}"
-
-
-def listed(ranks: Iterable[int]) -> str:
-    """Of numbers in order: "0-3, 8"."""
-    runs = list[list[int]]()
-    for rank in ranks:
-        if runs and rank == runs[-1][-1] + 1:
-            runs[-1].append(rank)
-        else:
-            runs.append([rank])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -39,6 +39,10 @@ class Wait:
     because: Because
     pending: Pending
 
+    @property
+    def said(self) -> str:
+        return f"{self.who} waits in {self.pending.said} of {self.pending.group.desc} for {self.whom}, which {self.because.value}"
+
 
 def waits_of(dumps: Dumps) -> list[Wait]:
     """Enough of them to follow everybody's wait to its end."""

@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_said_and_the_others_are_judged(hung: Path, capsy
 
 def test_a_folder_without_dumps_or_none_at_all_is_an_error_that_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(tmp_path)]) == 2
-    assert "has no dump that can be read; they are called nccl_trace_rank_N" in capsys.readouterr().err
+    assert "has nothing that can be read; dumps are called nccl_trace_rank_N" in capsys.readouterr().err
     assert main(["diagnose", str(tmp_path / "gone")]) == 2
     assert "No such file or directory" in capsys.readouterr().err
     (tmp_path / "_dump_0").write_bytes(b"\x80")

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuwarden.detector.comm.flight_folder import Dumps, dumps_in
-from gpuwarden.detector.comm.hang import listed, verdict_on
+from gpuwarden.detector.comm.hang import verdict_on
 from gpuwarden.detector.comm.strongly import components
+from gpuwarden.detector.comm.verdict import listed
 
 SHAPES = [(1, 4, 1), (4, 1, 1), (1, 1, 4), (2, 2, 2), (4, 4, 1), (2, 4, 2), (4, 2, 2), (2, 1, 4)]
 KINDS = ["lock_gil", "gpu_error"]
