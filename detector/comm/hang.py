@@ -94,4 +94,4 @@ def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tu
 
 def _witness(group: str, waits: Sequence[Wait]) -> str:
     first, who = waits[0], sorted({wait.who for wait in waits})
-    return f"{group}: {listed(who)} {'waits' if len(who) == 1 else 'wait'} in {first.pending.said}; it {first.because.value}"
+    return f"in {group}: {listed(who)} {'waits' if len(who) == 1 else 'wait'} in {first.pending.said}; it {first.because.value}"

@@ -1,0 +1,36 @@
+"""What a simulated job's processes would write: NCCL Inspector's lines, as of NCCL 2.30.3, a file each."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gpuwarden.detector.comm.inspector import COLLECTIVE, MESSAGE, Done
+
+
+def line(done: Done) -> str:
+    """Without the bandwidths, which follow from the rest."""
+    prefix = COLLECTIVE if done.peer is None else MESSAGE
+    perf: dict[str, Any] = {
+        prefix: done.name, f"{prefix}_sn": done.number, f"{prefix}_msg_size_bytes": done.size_bytes, f"{prefix}_exec_time_us": round(done.took_us),
+        f"{prefix}_timing_source": "kernel_gpu",
+    }  # fmt: skip
+    if done.peer is not None:
+        perf["p2p_peer"] = done.peer
+    about = {
+        "inspector_output_format_version": "v4.0", "git_rev": "", "rec_mechanism": "nccl_profiler_interface", "dump_timestamp_us": done.dumped_us,
+        "hostname": done.process.host, "pid": done.process.pid,
+    }  # fmt: skip
+    header = {"id": done.communicator, "rank": done.rank, "n_ranks": done.ranks, "nnodes": 1}
+    return json.dumps({"header": header, "metadata": about, f"{prefix}_perf": perf}, separators=(",", ":")).replace("/", "\\/")
+
+
+def write(folder: Path, operations: Iterable[Done]) -> int:
+    """How many lines."""
+    lines = dict[str, list[str]]()
+    for done in operations:
+        lines.setdefault(f"{done.process.host}-pid{done.process.pid}.log", []).append(line(done))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, of in lines.items():
+        (folder / name).write_text("\n".join(of) + "\n", encoding="utf-8")
+    return sum(map(len, lines.values()))
