@@ -2,7 +2,8 @@
 
     python bench/power_live.py [--days 0.25] [--begin-day 0.45] [--added 0.30,0.40,0.50] [--policies headroom,polca,fair-share] [--json FILE]
 
-The calibrated row, the same requests for all. `--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
+The calibrated row, the same requests for all. Below each row of figures stands what each policy costs against `polca` in band, same seeds, same delays.
+`--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
 are against the same servers with nobody to hold them back. Ours is the real controller, limiters and agents (sim/serving/live.py).
 """
 
@@ -14,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from power_row_cases import trace
+from power_row_cases import misses, trace
 
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.ladder import LADDERS
@@ -37,7 +38,8 @@ def main() -> int:
     policies = args.policies.split(",")
     assert set(policies) <= set(POLICIES), f"--policies: should be among {', '.join(POLICIES)}"
     results = []
-    print(f"{'SERVERS':>8} {'UNDER':<22} {'PEAK':>7} {'OVER':>7} {'TRIPS':>5} {'HIGH P50':>9} {'P99':>8} {'LOW P50':>8} {'P99':>8} {'ANSWERED':>8} {'CAPPED':>7} {'LOCKED':>7} {'TOOK':>7}")
+    late = f"{'HIGH P50':>9} {'P99':>8} {'LOW P50':>8} {'P99':>8}"
+    print(f"{'SERVERS':>8} {'UNDER':<22} {'PEAK':>7} {'OVER':>7} {'TRIPS':>5} {late} {'ANSWERED':>8} {'CAPPED':>7} {'LOCKED':>7} {'TOOK':>7}  KEEPS")
     for added in map(float, args.added.split(",")):
         results += _with(frozen(), added, args.days, args.begin_day, policies)
     if args.json:
@@ -57,15 +59,28 @@ def _with(row: Frozen, added: float, days: float, begin_day: float, policies: li
         began_s = time.monotonic()
         ours, held = LiveRow(setup, policy, asked, HIGH, row.seed).run(duration_s)
         made.append(_told(servers, policy, outcome(ours, free, setup, asked, HIGH, judged), asdict(held), time.monotonic() - began_s))
+    _compare(made)
     return made
+
+
+def _compare(made: list[dict[str, Any]]) -> None:
+    """Each of ours beside POLCA out of band as published, and in band where that was run: points of latency, and of requests not answered."""
+    beside = [one for one in made if one["under"] in ("polca, out of band", "polca")]
+    for one in made:
+        for other in beside if one["held"] and one not in beside else ():
+            points = [
+                f"{who} {q} {100 * (one['latency'][who][f'{q}_ratio'] - other['latency'][who][f'{q}_ratio']):+.1f}" for who in ("high", "low") for q in ("p50", "p99")
+            ]
+            lost = 100 * (other["throughput_ratio"] - one["throughput_ratio"])
+            print(f"{one['servers']:>8} {one['under']} against {other['under']}: {', '.join(points)} points; {lost:+.2f} % of the requests lost", flush=True)
 
 
 def _told(servers: int, under: str, told: dict[str, Any], held: dict[str, Any] | None, took_s: float) -> dict[str, Any]:
     high, low = told["latency"]["high"], told["latency"]["low"]
     stretches = " ".join(f"{100 * (one[q] - 1):>+{width}.1f} %" for one, q, width in ((high, "p50_ratio", 7), (high, "p99_ratio", 6), (low, "p50_ratio", 6), (low, "p99_ratio", 6)))
     shares = f"{100 * held['capped_ratio']:>5.1f} % {100 * held['locked_ratio']:>5.1f} %" if held else f"{'-':>7} {told['brakes']:>3} br"
-    print(f"{servers:>8} {under:<22} {100 * told['peak_fraction']:>5.1f} % {told['over_rating_s']:>5.0f} s {told['trips']:>5} {stretches} {told['throughput_ratio']:>8.4f} {shares} {took_s:>5.0f} s", flush=True)
-    return {"servers": servers, "under": under, **told, "held": held, "took_s": round(took_s, 1)}
+    print(f"{servers:>8} {under:<22} {100 * told['peak_fraction']:>5.1f} % {told['over_rating_s']:>5.0f} s {told['trips']:>5} {stretches} {told['throughput_ratio']:>8.4f} {shares} {took_s:>5.0f} s  {', '.join(f'not {one}' for one in misses(told)) or 'all bounds'}", flush=True)
+    return {"servers": servers, "under": under, **told, "held": held, "misses": misses(told), "took_s": round(took_s, 1)}
 
 
 if __name__ == "__main__":

@@ -16,23 +16,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from power_row_cases import DATA, trace
 
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim import powerlog
 from gpuwarden.sim.serving.frozen import frozen, requests_of
 from gpuwarden.sim.serving.live import Held, LiveRow
-from gpuwarden.sim.serving.outcome import Judged, outcome
+from gpuwarden.sim.serving.outcome import Judged, outcome, trained
 from gpuwarden.sim.serving.requests import DAY_S, Requests
-from gpuwarden.sim.serving.row import RowSetup, Run, largest_rise, run
+from gpuwarden.sim.serving.row import RowSetup, Run, run
 from gpuwarden.sim.serving.study import HIGH
 from gpuwarden.sim.serving.training import job_of
 
 LOG: Final = DATA / "power" / "gpt3_64node_h100_power.csv.gz"
 TRAINING_NODES: Final = 20
 FILLING_S: Final = 240.0
-GRID_S: Final = 0.25
 HEADS: Final = (
     f"{'UNDER':<28} {'PEAK':>7} {'OVER':>7} {'TRIPS':>5} {'BRAKES':>6} {'RISE IN 2 S':>11} {'OF FREE':>7} {'FALL':>8} {'LOST':>7} "
     f"{'HIGH P50':>9} {'P99':>8} {'LOW P50':>8} {'P99':>8} {'ANSWERED':>8} {'SETS':>7} {'TOOK':>6}"
@@ -88,7 +86,6 @@ class Bench:
         self._setup, self._asked, self._duration_s = setup, asked, duration_s
         self._judged = Judged(FILLING_S, duration_s)
         self.free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
-        self._free_rise_w, _ = self._swing_w(self.free)
 
     def published(self, brake: bool) -> dict[str, Any]:
         began_s = time.monotonic()
@@ -104,20 +101,10 @@ class Bench:
 
     def told(self, under: str, made: Run, held: Held | None, took_s: float) -> dict[str, Any]:
         """Printed, too."""
-        told, (rise_w, fall_w) = outcome(made, self.free, self._setup, self._asked, HIGH, self._judged), self._swing_w(made)
-        assert made.training is not None
-        swing = {
-            "rise_2s_w": round(rise_w), "rise_ratio": round(rise_w / self._free_rise_w, 4), "fall_2s_w": round(fall_w),
-            "lost_ratio": round(made.training.lost_ratio(self._judged.begin_s, self._judged.end_s), 5),
-        }
+        told, swing = outcome(made, self.free, self._setup, self._asked, HIGH, self._judged), trained(made, self.free, self._judged)
+        assert swing is not None
         _print(under, told | swing, held, took_s)
         return {"under": under, **told, **swing, "held": asdict(held) if held else None, "took_s": round(took_s, 1)}
-
-    def _swing_w(self, made: Run) -> tuple[float, float]:
-        """The training nodes' largest rise and fall of their sum within 2 s."""
-        assert made.training is not None
-        sums_w = made.training.sums_w(np.arange(self._judged.begin_s, self._judged.end_s, GRID_S))
-        return largest_rise(sums_w, round(2.0 / GRID_S)), largest_rise(-sums_w, round(2.0 / GRID_S))
 
 
 def _print(under: str, told: dict[str, Any], held: Held | None, took_s: float) -> None:

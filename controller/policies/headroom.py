@@ -25,7 +25,7 @@ from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Flags, Watts
 
 SAFETY: Final = 0.01  # the sensors' errors are in the load already
-EXPECTED_SHARE: Final = 0.5  # of the time, in which the rise while a cut takes effect was not passed
+EXPECTED_SHARE: Final = 0.75  # of the time, in which the rise while a cut takes effect was not passed
 HIGHEST: Final = 0.985  # T2: nothing stands above its rating for long
 LIMITED: Final = 1.05  # where clocks can be locked, no power limit below: a peak that is over when it is answered only heats, and half way to a trip all changes
 LOWEST: Final = (0.75, 0.80)  # T1, T2: a rise beyond them is over the rating for one lag, which the allocator knows to hold or does not let be
