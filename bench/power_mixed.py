@@ -1,11 +1,12 @@
 """The mixed row: 20 nodes of a recorded GPT-3 training job, and inference servers until their row would be over its rating.
 
-    python bench/power_mixed.py [--inference 32] [--minutes 11] [--begin-hour 13] [--ramp-kw 5.5] [--ramps-kw 10,8,4] [--json FILE] [--plot FILE]
+    python bench/power_mixed.py [--inference 32] [--minutes 11] [--begin-hour 13] [--ramp-kw 5.5] [--ramps-kw 10,8,4] [--seed N] [--json FILE]
+                                 [--plot FILE]
 
 The row's limit is thermal, and rated for 40 servers. Nobody, POLCA out of band as published (with its brake and without), and ours live, in band, on
 the allocator. The first four minutes fill the row and are not judged, but for trips, brakes and seconds over the rating; then the log begins, whose largest
 rises are its beginning and one after two minutes. Last `headroom` for each `ramp_w_per_s`: the training nodes' largest 2 s rise against the work that
-they lose. `--minutes 61` is the whole log.
+they lose. `--minutes 61` is the whole log; `--seed`: other requests, keys and sensors.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def main() -> int:
         print(f"{LOG} is not there: GPUWARDEN_DATA says where the measured data is", file=sys.stderr)
         return 2
     setup, asked = _row(args)
-    bench = Bench(setup, asked, 60.0 * args.minutes)
+    bench = Bench(setup, asked, 60.0 * args.minutes, args.seed)
     print(f"{setup.servers} inference servers and {TRAINING_NODES} training nodes, rated {setup.budget_w / 1e3:.1f} kW, {args.minutes:g} minutes from {args.begin_hour:g} h\n{HEADS}", flush=True)
     made = [bench.told("nobody", bench.free, None, 0.0)]
     made += [bench.published(brake) for brake in (True, False)]
@@ -51,7 +52,7 @@ def main() -> int:
     print("the ramp's price")
     curve = [bench.ours("headroom", float(ramp_kw)) for ramp_kw in args.ramps_kw.split(",") if ramp_kw]
     if args.json:
-        result = {"inference": setup.servers, "training": TRAINING_NODES, "budget_w": setup.budget_w, "minutes": args.minutes, "begin_hour": args.begin_hour}
+        result = {"inference": setup.servers, "training": TRAINING_NODES, "budget_w": setup.budget_w, "minutes": args.minutes, "seed": args.seed, "begin_hour": args.begin_hour}
         args.json.write_text(json.dumps({**result, "policies": made, "curve": curve}) + "\n")
     if args.plot:
         _plot(args.plot, made[0], [made[-1], *curve])
@@ -65,6 +66,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--begin-hour", type=float, default=13.0, help="of the envelope's day")
     parser.add_argument("--ramp-kw", type=float, default=5.5, help="kW a second, of the table's last line")
     parser.add_argument("--ramps-kw", default="10,8,4")
+    parser.add_argument("--seed", type=int, default=frozen().seed)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()
@@ -75,15 +77,15 @@ def _row(args: argparse.Namespace) -> tuple[RowSetup, Requests]:
     setup = RowSetup(args.inference, row.servers, LADDERS["polca"])
     log = powerlog.read(LOG)
     setup = replace(setup, training=job_of(log, TRAINING_NODES, setup.server, begin_s=log.duration_s - FILLING_S))
-    asked = requests_of(row, args.inference, begin_days + 60.0 * args.minutes / DAY_S, row.seed, trace())
+    asked = requests_of(row, args.inference, begin_days + 60.0 * args.minutes / DAY_S, args.seed, trace())
     return setup, asked.since(begin_days * DAY_S)
 
 
 class Bench:
     """One row, the same requests and the same job for all."""
 
-    def __init__(self, setup: RowSetup, asked: Requests, duration_s: float) -> None:
-        self._setup, self._asked, self._duration_s = setup, asked, duration_s
+    def __init__(self, setup: RowSetup, asked: Requests, duration_s: float, seed: int) -> None:
+        self._setup, self._asked, self._duration_s, self._seed = setup, asked, duration_s, seed
         self._judged = Judged(FILLING_S, duration_s)
         self.free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
 
@@ -94,7 +96,7 @@ class Bench:
 
     def ours(self, policy: str, ramp_kw: float | None) -> dict[str, Any]:
         began_s = time.monotonic()
-        row = LiveRow(self._setup, policy, self._asked, HIGH, frozen().seed, None if ramp_kw is None else 1e3 * ramp_kw)
+        row = LiveRow(self._setup, policy, self._asked, HIGH, self._seed, None if ramp_kw is None else 1e3 * ramp_kw)
         made, held = row.run(self._duration_s)
         name = policy if ramp_kw is None else f"{policy}, {ramp_kw:g} kW a second"
         return {"ramp_w_per_s": None if ramp_kw is None else 1e3 * ramp_kw, **self.told(name, made, held, time.monotonic() - began_s)}

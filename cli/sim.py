@@ -84,7 +84,7 @@ def _plot(file: Path, said: list[str], made: dict[str, Any], loads: "Loads") -> 
 def _check(args: argparse.Namespace) -> None:
     if args.servers is not None and not 2 <= args.servers <= 1000:
         raise ConfigError(f"--servers: is {args.servers}, should be 2 to 1000")
-    for name, low, high in (("added", 0.0, 2.0), ("days", 0.1, 60.0), ("more_power", 0.5, 2.0), ("low_ratio", 0.05, 0.95)):
+    for name, low, high in (("added", 0.0, 2.0), ("days", 0.05, 60.0), ("more_power", 0.5, 2.0), ("low_ratio", 0.05, 0.95)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}: is {getattr(args, name):g}, should be {low:g} to {high:g}")
 

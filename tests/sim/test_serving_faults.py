@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpuwarden.sim.safety.network import Weather
+from gpuwarden.sim.safety.network import CLEAR, Weather
 from gpuwarden.sim.serving import study
 from gpuwarden.sim.serving.faults import FOREIGN_RATIO, KINDS, Planned, planned
 from gpuwarden.sim.serving.frozen import frozen, requests_of
@@ -16,7 +16,7 @@ SERVERS, BUDGET, SECONDS, BEGIN_S = 6, 5, 90.0, 60.0
 FLOOR_W, DEFAULT_W = 1600.0, 3200.0
 
 
-def row(*faults: Planned, weather: Weather = Weather()) -> LiveRow:  # noqa: B008  # nobody changes it
+def row(*faults: Planned, weather: Weather = CLEAR) -> LiveRow:
     asked = requests_of(frozen(), SERVERS, SECONDS / DAY_S, 1, None)
     return LiveRow(RowSetup(SERVERS, BUDGET, ()), "headroom", asked, HIGH, 1, faults=faults, weather=weather)
 
