@@ -2,9 +2,9 @@
 
     python bench/power_live.py [--days 0.25] [--begin-day 0.45] [--added 0.30,0.40,0.50] [--policies headroom,polca,fair-share] [--json FILE]
 
-The calibrated row, the same requests for all. Below each row of figures stands what each policy costs against `polca` in band, same seeds, same delays.
-`--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
-are against the same servers with nobody to hold them back. Ours is the real controller, limiters and agents (sim/serving/live.py).
+The calibrated row, the same requests for all. `--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
+are against the same servers with nobody to hold them back. Ours is the real controller, limiters and agents (sim/serving/live.py). First what bounds
+it: what the row draws uncapped, and with all clocks locked as low as any policy locks them. Last what each of ours costs beside POLCA.
 """
 
 import argparse
@@ -13,18 +13,21 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from power_row_cases import misses, trace
 
 from gpuwarden.controller.policies import POLICIES
-from gpuwarden.controller.policies.ladder import LADDERS
+from gpuwarden.controller.policies.dim import LOWEST, LOWEST_LAST
+from gpuwarden.controller.policies.ladder import LADDERS, Rung
 from gpuwarden.sim.serving.frozen import Frozen, frozen, requests_of
 from gpuwarden.sim.serving.live import LiveRow
-from gpuwarden.sim.serving.outcome import Judged, outcome
+from gpuwarden.sim.serving.outcome import Judged, outcome, swings
 from gpuwarden.sim.serving.requests import DAY_S
 from gpuwarden.sim.serving.row import RowSetup, run
 from gpuwarden.sim.serving.study import FILLING_S, HIGH
+
+ALL_LOCKED: Final = Rung(-1.0, -2.0, LOWEST, LOWEST_LAST)  # at any load
 
 
 def main() -> int:
@@ -52,6 +55,10 @@ def _with(row: Frozen, added: float, days: float, begin_day: float, policies: li
     asked = requests_of(row, servers, begin_day + days, row.seed, trace(), 0.5).since(begin_day * DAY_S)
     setup, judged = RowSetup(servers, row.servers, LADDERS["polca"]), Judged(min(FILLING_S, duration_s / 4), duration_s)
     free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
+    locked = run(replace(setup, ladder=(ALL_LOCKED,), brake=False), asked, HIGH, duration_s)
+    for what, one in (("uncapped", free), ("all clocks locked", locked)):
+        drawn = swings(one, setup, judged)
+        print(f"{servers:>8} {what:<22} {100 * drawn['peak_fraction']:>5.1f} % {one.over_rating_s:>5.0f} s, mean {100 * drawn['mean_fraction']:.1f} %", flush=True)
     began_s = time.monotonic()
     published = run(setup, asked, HIGH, duration_s)
     made.append(_told(servers, "polca, out of band", outcome(published, free, setup, asked, HIGH, judged), None, time.monotonic() - began_s))

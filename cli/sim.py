@@ -158,4 +158,4 @@ def _faults(made: dict[str, Any]) -> list[str]:
 
 def _held(held: dict[str, float]) -> list[str]:
     shares = f"{100 * held['capped_ratio']:.1f} % of server time under a limit below the driver's default, {100 * held['locked_ratio']:.1f} % under a clock lock"
-    return [f"By our own controller, limiters and agents: {shares}; {held['limits_set']:,} times a limit was set."]
+    return [f"By our own controller, limiters and agents: {shares}; {held['limits_set']:,} times a limit was set, {held['clocks_set']:,} times a clock."]

@@ -60,6 +60,7 @@ class Held:
     """What our own control did. `capped_ratio`: share of server time under a limit below the driver's default, `locked_ratio` under a clock lock."""
 
     limits_set: int
+    clocks_set: int
     capped_ratio: float
     locked_ratio: float
 
@@ -75,7 +76,7 @@ class _Node:
         self._agent = Agent(AgentSetup(name, f"{number:016x}", ()))
         self._starts = 0
         self.default_w, self.limit_w, self.clock = card.default_w, card.default_w, 1.0
-        self.limits_set = 0
+        self.limits_set = self.clocks_set = 0
         self.hear(agent_events.LimiterLink(True))
         self.hear(agent_events.ControllerLink(True))
 
@@ -121,6 +122,7 @@ class _Node:
                     self.limits_set += 1
                     self._row.time.after(SET_S, partial(self._set, limit_w))
                 case limiter_events.LockClocks((clock_hz,)):
+                    self.clocks_set += 1
                     self._row.time.after(SET_S, partial(self._lock, clock_hz))
                 case limiter_events.ReadLimits():
                     self._read_back(ordered=False)
@@ -211,7 +213,8 @@ class LiveRow(Stage):
                 progress(now_s)
         made.over_rating_s, made.trips = self.meter.over_rating_s, self.meter.trips
         whole = readings * len(self.servers)
-        return made, Held(sum(node.limits_set for node in self.servers), capped / whole, locked / whole)
+        limits_set, clocks_set = sum(node.limits_set for node in self.servers), sum(node.clocks_set for node in self.servers)
+        return made, Held(limits_set, clocks_set, capped / whole, locked / whole)
 
     def _begin(self) -> None:
         self.head.start()
