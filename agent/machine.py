@@ -27,7 +27,7 @@ from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto import telemetry_pb2
 from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.encode import encode
-from gpuwarden.proto.lease_pb2 import Mode, PowerReport, Sealed
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport, Sealed
 
 MAX_EVENTS = 1000  # of one record; its reader refuses one with many more
 
@@ -165,7 +165,7 @@ class Agent:
             report = PowerReport.FromString(Sealed.FromString(sealed).payload)
         except DecodeError:
             return  # the controller will refuse it, with the reason
-        ours = report.mode == Mode.MODE_AUTO
+        ours = report.mode == MODE_AUTO
         self._capped = {card.uuid: ours and card.enforced_w < card.default_w for card in report.cards}
 
 

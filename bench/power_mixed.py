@@ -1,11 +1,12 @@
 """The mixed row: 20 nodes of a recorded GPT-3 training job, and inference servers until their row would be over its rating.
 
-    python bench/power_mixed.py [--inference 32] [--minutes 11] [--begin-hour 13] [--ramp-kw 5.5] [--ramps-kw 10,8,4] [--json FILE] [--plot FILE]
+    python bench/power_mixed.py [--inference 32] [--minutes 11] [--begin-hour 13] [--ramp-kw 5.5] [--ramps-kw 10,8,4] [--seed N] [--json FILE]
+                                 [--plot FILE]
 
 The row's limit is thermal, and rated for 40 servers. Nobody, POLCA out of band as published (with its brake and without), and ours live, in band, on
 the allocator. The first four minutes fill the row and are not judged, but for trips, brakes and seconds over the rating; then the log begins, whose largest
 rises are its beginning and one after two minutes. Last `headroom` for each `ramp_w_per_s`: the training nodes' largest 2 s rise against the work that
-they lose. `--minutes 61` is the whole log.
+they lose. `--minutes 61` is the whole log; `--seed`: other requests, keys and sensors.
 """
 
 import argparse
@@ -16,23 +17,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from power_row_cases import DATA, trace
 
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.sim import powerlog
 from gpuwarden.sim.serving.frozen import frozen, requests_of
 from gpuwarden.sim.serving.live import Held, LiveRow
-from gpuwarden.sim.serving.outcome import Judged, outcome
+from gpuwarden.sim.serving.outcome import Judged, outcome, trained
 from gpuwarden.sim.serving.requests import DAY_S, Requests
-from gpuwarden.sim.serving.row import RowSetup, Run, largest_rise, run
+from gpuwarden.sim.serving.row import RowSetup, Run, run
 from gpuwarden.sim.serving.study import HIGH
 from gpuwarden.sim.serving.training import job_of
 
 LOG: Final = DATA / "power" / "gpt3_64node_h100_power.csv.gz"
 TRAINING_NODES: Final = 20
 FILLING_S: Final = 240.0
-GRID_S: Final = 0.25
 HEADS: Final = (
     f"{'UNDER':<28} {'PEAK':>7} {'OVER':>7} {'TRIPS':>5} {'BRAKES':>6} {'RISE IN 2 S':>11} {'OF FREE':>7} {'FALL':>8} {'LOST':>7} "
     f"{'HIGH P50':>9} {'P99':>8} {'LOW P50':>8} {'P99':>8} {'ANSWERED':>8} {'SETS':>7} {'TOOK':>6}"
@@ -45,7 +44,7 @@ def main() -> int:
         print(f"{LOG} is not there: GPUWARDEN_DATA says where the measured data is", file=sys.stderr)
         return 2
     setup, asked = _row(args)
-    bench = Bench(setup, asked, 60.0 * args.minutes)
+    bench = Bench(setup, asked, 60.0 * args.minutes, args.seed)
     print(f"{setup.servers} inference servers and {TRAINING_NODES} training nodes, rated {setup.budget_w / 1e3:.1f} kW, {args.minutes:g} minutes from {args.begin_hour:g} h\n{HEADS}", flush=True)
     made = [bench.told("nobody", bench.free, None, 0.0)]
     made += [bench.published(brake) for brake in (True, False)]
@@ -53,7 +52,7 @@ def main() -> int:
     print("the ramp's price")
     curve = [bench.ours("headroom", float(ramp_kw)) for ramp_kw in args.ramps_kw.split(",") if ramp_kw]
     if args.json:
-        result = {"inference": setup.servers, "training": TRAINING_NODES, "budget_w": setup.budget_w, "minutes": args.minutes, "begin_hour": args.begin_hour}
+        result = {"inference": setup.servers, "training": TRAINING_NODES, "budget_w": setup.budget_w, "minutes": args.minutes, "seed": args.seed, "begin_hour": args.begin_hour}
         args.json.write_text(json.dumps({**result, "policies": made, "curve": curve}) + "\n")
     if args.plot:
         _plot(args.plot, made[0], [made[-1], *curve])
@@ -67,6 +66,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--begin-hour", type=float, default=13.0, help="of the envelope's day")
     parser.add_argument("--ramp-kw", type=float, default=5.5, help="kW a second, of the table's last line")
     parser.add_argument("--ramps-kw", default="10,8,4")
+    parser.add_argument("--seed", type=int, default=frozen().seed)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()
@@ -77,18 +77,17 @@ def _row(args: argparse.Namespace) -> tuple[RowSetup, Requests]:
     setup = RowSetup(args.inference, row.servers, LADDERS["polca"])
     log = powerlog.read(LOG)
     setup = replace(setup, training=job_of(log, TRAINING_NODES, setup.server, begin_s=log.duration_s - FILLING_S))
-    asked = requests_of(row, args.inference, begin_days + 60.0 * args.minutes / DAY_S, row.seed, trace())
+    asked = requests_of(row, args.inference, begin_days + 60.0 * args.minutes / DAY_S, args.seed, trace())
     return setup, asked.since(begin_days * DAY_S)
 
 
 class Bench:
     """One row, the same requests and the same job for all."""
 
-    def __init__(self, setup: RowSetup, asked: Requests, duration_s: float) -> None:
-        self._setup, self._asked, self._duration_s = setup, asked, duration_s
+    def __init__(self, setup: RowSetup, asked: Requests, duration_s: float, seed: int) -> None:
+        self._setup, self._asked, self._duration_s, self._seed = setup, asked, duration_s, seed
         self._judged = Judged(FILLING_S, duration_s)
         self.free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
-        self._free_rise_w, _ = self._swing_w(self.free)
 
     def published(self, brake: bool) -> dict[str, Any]:
         began_s = time.monotonic()
@@ -97,27 +96,17 @@ class Bench:
 
     def ours(self, policy: str, ramp_kw: float | None) -> dict[str, Any]:
         began_s = time.monotonic()
-        row = LiveRow(self._setup, policy, self._asked, HIGH, frozen().seed, None if ramp_kw is None else 1e3 * ramp_kw)
+        row = LiveRow(self._setup, policy, self._asked, HIGH, self._seed, None if ramp_kw is None else 1e3 * ramp_kw)
         made, held = row.run(self._duration_s)
         name = policy if ramp_kw is None else f"{policy}, {ramp_kw:g} kW a second"
         return {"ramp_w_per_s": None if ramp_kw is None else 1e3 * ramp_kw, **self.told(name, made, held, time.monotonic() - began_s)}
 
     def told(self, under: str, made: Run, held: Held | None, took_s: float) -> dict[str, Any]:
         """Printed, too."""
-        told, (rise_w, fall_w) = outcome(made, self.free, self._setup, self._asked, HIGH, self._judged), self._swing_w(made)
-        assert made.training is not None
-        swing = {
-            "rise_2s_w": round(rise_w), "rise_ratio": round(rise_w / self._free_rise_w, 4), "fall_2s_w": round(fall_w),
-            "lost_ratio": round(made.training.lost_ratio(self._judged.begin_s, self._judged.end_s), 5),
-        }
+        told, swing = outcome(made, self.free, self._setup, self._asked, HIGH, self._judged), trained(made, self.free, self._judged)
+        assert swing is not None
         _print(under, told | swing, held, took_s)
         return {"under": under, **told, **swing, "held": asdict(held) if held else None, "took_s": round(took_s, 1)}
-
-    def _swing_w(self, made: Run) -> tuple[float, float]:
-        """The training nodes' largest rise and fall of their sum within 2 s."""
-        assert made.training is not None
-        sums_w = made.training.sums_w(np.arange(self._judged.begin_s, self._judged.end_s, GRID_S))
-        return largest_rise(sums_w, round(2.0 / GRID_S)), largest_rise(-sums_w, round(2.0 / GRID_S))
 
 
 def _print(under: str, told: dict[str, Any], held: Held | None, took_s: float) -> None:

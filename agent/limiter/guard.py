@@ -37,8 +37,11 @@ class Guard:
 
     def allows(self, now_s: float, limits_w: Watts) -> None:
         """These were wanted or enforced until now."""
-        self._until_s = {old_w: until_s for old_w, until_s in self._until_s.items() if until_s > now_s}
-        self._until_s[tuple(0.0 if math.isnan(limit_w) else limit_w for limit_w in limits_w)] = now_s + SETTLED_S
+        if math.isnan(sum(limits_w)):
+            limits_w = tuple(0.0 if math.isnan(limit_w) else limit_w for limit_w in limits_w)
+        self._until_s[limits_w] = now_s + SETTLED_S
+        if len(self._until_s) > 1:
+            self._until_s = {old_w: until_s for old_w, until_s in self._until_s.items() if until_s > now_s}
 
     def trips(self, now_s: float, power_w: Watts, wanted_w: Watts, *, lowest: bool) -> bool:
         """Whether some card does not obey. `lowest`: no lower limit could be set at once, so only what lasts counts."""

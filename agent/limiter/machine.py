@@ -32,7 +32,7 @@ from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.core.version import VERSION
-from gpuwarden.proto.lease_pb2 import Applied, GrantInForce, Mode, PowerReport
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, Applied, GrantInForce, Mode, PowerReport
 
 REPORT_VERSION = 1
 REPORT_S = 1.0
@@ -81,8 +81,8 @@ class Limiter:
         self._refusal = ""
         self._unsaved = ""  # why the epoch or mode could not be remembered
         self._applied: Applied | None = None
-        self._clocks = Clocks(setup.cards, setup.mode == Mode.MODE_AUTO)
-        if setup.mode == Mode.MODE_AUTO:
+        self._clocks = Clocks(setup.cards, setup.mode == MODE_AUTO)
+        if setup.mode == MODE_AUTO:
             self._wanted_w = self._floors_w
 
     def step(self, now_s: float, event: Event) -> list[Action]:
@@ -123,7 +123,7 @@ class Limiter:
             return Standing(False, f"the driver does not answer: {self._hung_call}")
         if self._driver_loads < 0:
             return Standing(False, "waits for the driver to tell its limits")
-        if self._wanted_w is None or self.mode != Mode.MODE_AUTO:
+        if self._wanted_w is None or self.mode != MODE_AUTO:
             return Standing(True, f"{len(self._limits)} cards are read, and none is touched")
         if self._confirmed_s is None:
             return Standing(False, unmet(self._limits, self._wanted_w, self._refused) or "limits are being set")
@@ -143,7 +143,7 @@ class Limiter:
             yield self._report(now_s)
 
     def _lapse(self, now_s: float) -> Iterator[Action]:
-        if self.mode != Mode.MODE_AUTO or self.lease is None or now_s < self.lease.ends_s:
+        if self.mode != MODE_AUTO or self.lease is None or now_s < self.lease.ends_s:
             return
         self._clocks.want(())
         if self._wanted_w == self._floors_w:
@@ -154,7 +154,7 @@ class Limiter:
 
     def _watch(self, now_s: float) -> Iterator[Action]:
         """What cards draw: where one surely does not obey, all go to the floor, set anew if they are there, and that is counted."""
-        if self.mode != Mode.MODE_AUTO or self._wanted_w is None:
+        if self.mode != MODE_AUTO or self._wanted_w is None:
             self._guard.knows_nothing(now_s)
         elif self._guard.trips(now_s, self._power_w, self._wanted_w, lowest=self._wanted_w == self._floors_w):
             self._guard_trips += 1
@@ -183,7 +183,7 @@ class Limiter:
         if event.reason != self._unsaved:
             self._unsaved = event.reason
             yield Say(f"state_file: {event.reason}: no limit above the floor is set until it can be written", Level.ERROR)
-        if self.mode != Mode.MODE_AUTO or self._wanted_w == self._floors_w:
+        if self.mode != MODE_AUTO or self._wanted_w == self._floors_w:
             return
         self._wanted_w, self._confirmed_s, self._applied = self._floors_w, None, None
         if self._enforced():  # at the last readback: unless a new one confirms it, the next tick sets it
@@ -208,7 +208,7 @@ class Limiter:
     def _confirm(self, now_s: float) -> None:
         if self._wanted_w != self._floors_w:
             self._unsaved = ""
-        if self.mode != Mode.MODE_AUTO:
+        if self.mode != MODE_AUTO:
             self._wanted_w = None  # released: from here on the limits are not ours
         elif self._confirmed_s is None:
             self._confirmed_s, self._news = now_s, True
@@ -249,15 +249,15 @@ class Limiter:
         self._refusal = ""
         if (grant.epoch, grant.mode) != (self.epoch, self.mode):
             yield Remember(grant.epoch, grant.mode)
-        left_auto = self.mode == Mode.MODE_AUTO and grant.mode != Mode.MODE_AUTO
+        left_auto = self.mode == MODE_AUTO and grant.mode != MODE_AUTO
         self.epoch, self.mode = grant.epoch, grant.mode
         self.lease = Lease(grant, self._in_range(grant.limits_w), tuple(grant.clocks_hz), grant.echo_stamp_s + grant.lease_s)
-        if left_auto or self.mode == Mode.MODE_AUTO:
+        if left_auto or self.mode == MODE_AUTO:
             self._clocks.want(() if left_auto else self.lease.clocks_hz)
         if left_auto:
             self._lets_go_s = None
             yield from self._want(now_s, tuple(card.default_w for card in self._setup.cards), "this node has left auto")
-        elif self.mode == Mode.MODE_AUTO:
+        elif self.mode == MODE_AUTO:
             yield from self._obey(now_s, self.lease)
 
     def _obey(self, now_s: float, lease: Lease) -> Iterator[Action]:
@@ -318,6 +318,6 @@ class Limiter:
         return SendReport(seal(self._key, Way.UP, self._setup.node, report.SerializeToString()))
 
     def _in_force(self, now_s: float) -> GrantInForce | None:
-        if self.lease is None or self.mode != Mode.MODE_AUTO or now_s >= self.lease.ends_s:
+        if self.lease is None or self.mode != MODE_AUTO or now_s >= self.lease.ends_s:
             return None
         return grant_in_force(self.lease, now_s)

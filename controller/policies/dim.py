@@ -3,17 +3,24 @@
 A lock takes from all that a card does, and most of that is bound by memory and hardly slower for it; a power limit that saves as much takes it
 from prompts alone. So up to POLCA's locks (Patel et al., ASPLOS'24: at 0.787 of the highest clock a request takes at most 7 % longer, and the
 high priority is never below 0.926) a lock is the cheaper way. In that range a card's draw falls by about the same share as its clock.
+
+A lock acts in a fraction of a second and costs nothing to change, so it comes back soon and in proportion to the room: what is held longer than a
+peak lasts costs every request, and is what makes a published policy of minutes dear.
 """
 
 from typing import Final
 
 import numpy as np
 
+from gpuwarden.controller.policies.policy import Chance
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Flags, Watts
 
 LOWEST: Final = 0.787
 LOWEST_LAST: Final = 0.926  # of the priority that gives last, where there is more than one
+HOLD_S: Final = 10.0  # from the newest dimming to the first step back: peaks come together, and a lock has a ledger line
+WAIT_S: Final = (2.0, 6.0)  # between two steps
+BACK_SHARE: Final = 0.5  # of the room, that one step gives back
 
 
 def dim(view: RowView, clocks: Watts, cut_w: Watts, may_give: Flags) -> tuple[Watts, Watts]:
@@ -32,12 +39,22 @@ def dim(view: RowView, clocks: Watts, cut_w: Watts, may_give: Flags) -> tuple[Wa
     return clocks, left_w
 
 
-def brighten(view: RowView, clocks: Watts, room_w: Watts) -> Watts:
+def brighten(view: RowView, now_s: float, next_s: Watts, clocks: Watts, dimmed: Flags, room_w: Watts, chance: Chance) -> tuple[Watts, Watts]:
+    """(clocks, `next_s`) after this decision. `next_s`: when a limit's next step back is due; `dimmed`: limits under which a clock has just been lowered."""
+    next_s = np.where(dimmed, now_s + HOLD_S, next_s)
+    due = (now_s >= next_s) & (room_w > 0) & (view.level.tallies(clocks < 1.0) > 0)
+    if due.any():
+        clocks = _brighter(view, clocks, np.where(due, BACK_SHARE * room_w, 0.0))
+        next_s = np.where(due, now_s + np.random.default_rng((*chance, 1)).uniform(*WAIT_S, len(next_s)), next_s)
+    return clocks, next_s
+
+
+def _brighter(view: RowView, clocks: Watts, room_w: Watts) -> Watts:
     """So much back, one a limit, for the highest priority that is dimmed, its nodes all alike."""
     dimmed = clocks < 1.0
     highest = np.maximum.reduceat(np.where(dimmed, view.priority, -1), view.level.starts)
     turn = dimmed & (view.priority == view.level.spread(highest))
-    share = np.maximum(room_w, 0.0) / np.maximum(_draws_w(view, turn), 1.0)
+    share = room_w / np.maximum(_draws_w(view, turn), 1.0)
     return np.where(turn, np.minimum(1.0, clocks * (1.0 + view.level.spread(share))), clocks)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpuwarden.controller.policies import ramp, restore, rises
 from gpuwarden.controller.policies.dim import LOWEST as LOWEST_CLOCK
-from gpuwarden.controller.policies.dim import dim, dimmed_w
+from gpuwarden.controller.policies.dim import brighten, dim, dimmed_w
 from gpuwarden.controller.policies.fair_share import AT_LIMIT_RATIO
 from gpuwarden.controller.policies.policy import Chance, Policy
 from gpuwarden.controller.policies.ramp import Ramp
@@ -25,11 +25,12 @@ from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Flags, Watts
 
 SAFETY: Final = 0.01  # the sensors' errors are in the load already
-EXPECTED_SHARE: Final = 0.9  # of the time, in which the rise while a cut takes effect was not passed
+EXPECTED_SHARE: Final = 0.75  # of the time, in which the rise while a cut takes effect was not passed
 HIGHEST: Final = 0.985  # T2: nothing stands above its rating for long
 LIMITED: Final = 1.05  # where clocks can be locked, no power limit below: a peak that is over when it is answered only heats, and half way to a trip all changes
 LOWEST: Final = (0.75, 0.80)  # T1, T2: a rise beyond them is over the rating for one lag, which the allocator knows to hold or does not let be
 HYSTERESIS: Final = 0.02  # of the rating: noise, and more than what one step gives back
+DIMMED_BELOW, BRIGHTER_BELOW = 0.01, 0.015  # a threshold: clocks come down to the one and are given back to the other
 CLOCK_POWER: Final = 2.4  # a card's peak goes with about this power of its clock
 
 
@@ -48,6 +49,8 @@ class State:
     shed_at: Watts  # the load at which something was last taken; 0: nothing is
     dimmed: Watts  # share of its highest clock that each member gives down to
     dims_w: Watts  # what was last taken so, and may not show yet
+    dimmed_s: Watts  # when that was
+    brighter_s: Watts  # when the next of it may come back
     clocks: Watts  # share of its highest clock that each member may run at, by that and by its cap
     lag_s: float
 
@@ -57,7 +60,8 @@ def begin(now_s: float, view: RowView) -> State:
     nothing = np.zeros(limits)
     return State(
         rises.begin(now_s, limits), np.full(limits, -np.inf), restore.begin(limits), ramp.begin(nodes),
-        np.full(nodes, UNCAPPED), nothing, nothing, nothing, nothing, np.ones(nodes), nothing, np.ones(nodes), view.lag_s,
+        np.full(nodes, UNCAPPED), nothing, nothing, nothing, nothing,
+        np.ones(nodes), nothing, np.full(limits, -np.inf), np.full(limits, -np.inf), np.ones(nodes), view.lag_s,
     )
 
 
@@ -68,19 +72,18 @@ def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[S
     held_s = np.where(_held_back(view), now_s, state.held_s)
     seen = state.rises.look(now_s, _apart_w(view), view.ratings_w, now_s - held_s > view.lag_s, view.lag_s)
     t1, t2 = thresholds(seen, view.bears_w / view.ratings_w)
-    dims_w = np.where(now_s - state.waits.shed_s < view.lag_s, state.dims_w, 0.0)
+    dims_w = np.where(now_s - state.dimmed_s < view.lag_s, state.dims_w, 0.0)
     expected = (load_w - _pending_w(state, now_s, view, dims_w)) / view.ratings_w
     dimmed, caps_w = _taken(view, state, expected, t1, t2)
-    lowered = _any(view, (caps_w < state.caps_w) | (dimmed < state.dimmed))
+    capped, darker = _any(view, caps_w < state.caps_w), _any(view, dimmed < state.dimmed)
     dims_w = dims_w + dimmed_w(view, dimmed, state.dimmed)
-    below = np.where(_any(view, caps_w < UNCAPPED) & _any(view, dimmed < 1.0), np.maximum(t1, _limited(view, state, t1)), t1)
-    room_w = np.where(lowered, 0.0, (below - HYSTERESIS - (load if view.obeyed else expected)) * view.ratings_w)
-    caps_w, dimmed, waits = restore.step(state.waits, now_s, view, caps_w, dimmed, lowered, room_w, chance)
+    caps_w, dimmed, waits, brighter_s = _given_back(view, state, now_s, load if view.obeyed else expected, caps_w, dimmed, t1, chance)
     slope = state.ramp.follow(now_s, view)
-    shed_at = np.where(lowered, expected, np.where(_any(view, (caps_w < UNCAPPED) | (dimmed < 1.0)), state.shed_at, 0.0))
+    shed_at = np.where(capped | darker, expected, np.where(_any(view, (caps_w < UNCAPPED) | (dimmed < 1.0)), state.shed_at, 0.0))
     limits_w = fitted(view, np.minimum(np.minimum(view.most_w, caps_w), slope.caps_w(view)), view.bears_w)
     clocks = np.minimum(dimmed, _clocks(view, caps_w))
-    return State(seen, held_s, waits, slope, caps_w, load, t1, t2, shed_at, dimmed, dims_w, clocks, view.lag_s), limits_w
+    dimmed_s = np.where(darker, now_s, state.dimmed_s)
+    return State(seen, held_s, waits, slope, caps_w, load, t1, t2, shed_at, dimmed, dims_w, dimmed_s, brighter_s, clocks, view.lag_s), limits_w
 
 
 def thresholds(seen: Rises, bears: Watts) -> tuple[Watts, Watts]:
@@ -103,14 +106,27 @@ def _taken(view: RowView, state: State, load: Watts, t1: Watts, t2: Watts) -> tu
     for may_give, threshold in (((view.priority < last) | (last == 0), t1), (np.ones(len(caps_w), bool), t2)):
         above = load > threshold
         if above.any():
-            cut_w = np.where(above, load - (threshold - HYSTERESIS), 0.0) * view.ratings_w
+            cut_w = np.where(above, load - (threshold - DIMMED_BELOW), 0.0) * view.ratings_w
             before, (dimmed, left_w) = dimmed, dim(view, dimmed, cut_w, may_give)
             drawn_w, load = drawn_w * dimmed / before, load - (cut_w - left_w) / view.ratings_w
-            left_w = np.minimum(left_w, np.maximum(load - (np.maximum(threshold, limited) - HYSTERESIS), 0.0) * view.ratings_w)
+            left_w = np.where(left_w > 0, load - (np.maximum(threshold, limited) - HYSTERESIS), 0.0) * view.ratings_w
             lower_w = np.minimum(caps_w, shed(view, drawn_w, left_w, may_give))
             load = load - view.level.sums(view.level.members.gain * np.nan_to_num(np.maximum(drawn_w - lower_w, 0.0))) / view.ratings_w
             caps_w, drawn_w = lower_w, np.minimum(drawn_w, lower_w)
     return dimmed, caps_w
+
+
+def _given_back(
+    view: RowView, state: State, now_s: float, load: Watts, caps_w: Watts, dimmed: Watts, t1: Watts, chance: Chance
+) -> tuple[Watts, Watts, Waits, Watts]:
+    """Caps, clocks, and when each may next be given back; where power is limited, that comes back first. Nothing where something has just been taken."""
+    capped, darker, limited = _any(view, caps_w < state.caps_w), _any(view, dimmed < state.dimmed), _any(view, caps_w < UNCAPPED)
+    below = np.where(limited & _any(view, dimmed < 1.0), np.maximum(t1, _limited(view, state, t1)), t1)
+    room_w = np.where(capped | darker, 0.0, below - HYSTERESIS - load) * view.ratings_w
+    caps_w, waits = restore.step(state.waits, now_s, view, caps_w, capped, room_w, chance)
+    room_w = np.where(capped | darker | limited, 0.0, t1 - BRIGHTER_BELOW - load) * view.ratings_w
+    dimmed, brighter_s = brighten(view, now_s, state.brighter_s, dimmed, darker, room_w, chance)
+    return caps_w, dimmed, waits, brighter_s
 
 
 def _limited(view: RowView, state: State, t2: Watts) -> Watts:

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.controller.policies.dim import brighten
 from gpuwarden.controller.policies.policy import Chance
 from gpuwarden.controller.policies.shed import UNCAPPED
 from gpuwarden.controller.policies.view import RowView
@@ -38,24 +37,22 @@ def begin(limits: int) -> Waits:
 
 
 def step(
-    waits: Waits, now_s: float, view: RowView, caps_w: Watts, clocks: Watts, lowered: Flags, room_w: Watts, chance: Chance
-) -> tuple[Watts, Watts, Waits]:
-    """Caps and clocks after this decision, caps first. `lowered`: limits under which either has just been lowered; `room_w`: what may be given back under each."""
+    waits: Waits, now_s: float, view: RowView, caps_w: Watts, lowered: Flags, room_w: Watts, chance: Chance
+) -> tuple[Watts, Waits]:
+    """(caps, waits) after this decision. `lowered`: limits under which one has just been lowered; `room_w`: what may be given back under each."""
     again = np.where(waits.gave, np.minimum(2 * waits.hold_s, LONGEST_HOLD_S), waits.hold_s)
     hold_s = np.where(lowered, np.where(now_s - waits.shed_s > CALM_S, HOLD_S, again), waits.hold_s)
     shed_s = np.where(lowered, now_s, waits.shed_s)
     next_s = np.where(lowered, now_s + hold_s, waits.next_s)
     gave = waits.gave & ~lowered
-    capped = view.level.tallies(caps_w < UNCAPPED) > 0
-    due = (now_s >= next_s) & (capped | (view.level.tallies(clocks < 1.0) > 0))
+    due = (now_s >= next_s) & (view.level.tallies(caps_w < UNCAPPED) > 0)
     if due.any():
         taken = np.random.default_rng(chance)
         raised_w = _raised(view, caps_w, np.where(due, room_w, 0.0), taken.random(len(caps_w)))
-        brighter = brighten(view, clocks, np.where(due & ~capped, np.minimum(STEP_RATIO * view.ratings_w, room_w), 0.0))
-        gave = gave | (view.level.tallies((raised_w > caps_w) | (brighter > clocks)) > 0)
+        gave = gave | (view.level.tallies(raised_w > caps_w) > 0)
         next_s = np.where(due, now_s + taken.uniform(*WAIT_S, len(next_s)), next_s)
-        caps_w, clocks = raised_w, brighter
-    return caps_w, clocks, Waits(shed_s, hold_s, next_s, gave)
+        caps_w = raised_w
+    return caps_w, Waits(shed_s, hold_s, next_s, gave)
 
 
 def _raised(view: RowView, caps_w: Watts, room_w: Watts, order: Watts) -> Watts:

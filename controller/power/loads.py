@@ -22,7 +22,8 @@ class Loads:
     measured_w: list[Watts] = field(default_factory=list)
     """Upper estimates; nothing before the first measurement."""
     likely_w: list[Watts] = field(default_factory=list)
-    """The same as well as is known: without what meters show that sensors overstate. For policies."""
+    """As well as is known: what sensors show now, foreign load included, without what meters show that they overstate. A meter's own reading is
+    seconds old: of the two the larger would be the peak of these seconds. For policies."""
     measured_s: float | None = None
     bare: Tree = field(init=False)
     """Without foreign load."""
@@ -56,7 +57,7 @@ class Loads:
         heat = np.minimum(whole.breakers.after(np.concatenate(self.heats), load_ratio, passed_s), whole.breakers.unknown)
         self._warm_cases(heat)
         self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
-        self.likely_w = self.tree.apart(np.maximum(sensed_w - np.concatenate(overstated_w), metered_w)) if overstated_w else self.measured_w
+        self.likely_w = self.tree.apart(sensed_w - np.concatenate(overstated_w)) if overstated_w else self.measured_w
 
     def _warm_cases(self, heat: Values) -> None:
         """One entry a limit of the whole tree."""

@@ -14,6 +14,7 @@ from gpuwarden.controller.power.meter_config import MeterConfig
 GIVE_BACK_PER_S: Final = 0.001
 """Of the rating: what was taken comes back no faster, so that a load which comes and goes by minutes moves the grants once."""
 MOST_PENDING: Final = 8
+COMPARED: Final = 30  # readings, of which the mean tells by how much sensors overstate
 
 
 @dataclass(slots=True)
@@ -47,8 +48,10 @@ class Meter:
     failures: int = 0
     pending: deque[Reading] = field(default_factory=deque)
     _held_w: float = 0.0
-    _surplus_w: float = 0.0
-    """As held, but below 0 too: then sensors overstate what it shows."""
+    _exceeds_w: deque[float] = field(default_factory=lambda: deque(maxlen=COMPARED))
+    """By how much our nodes, at the most that their sensors meant in the second of a reading, and the declared base exceeded it."""
+    _overstated_w: float = 0.0
+    _error_w: float = 0.0
     _settled_s: float = -math.inf
 
     @property
@@ -57,8 +60,9 @@ class Meter:
         return max([self._held_w, *(reading.surplus_w for reading in self.pending)])
 
     def overstated_w(self, now_s: float) -> float:
-        """By how much our sums, which are the most that sensors may mean, surely exceed what it shows. Nothing rests on it that must hold."""
-        return 0.0 if self.silent(now_s) else max(0.0, -self._surplus_w)
+        """By how much the most that sensors may mean exceeds what it shows: the mean of the last readings, and no more than the newest one bears
+        out, so that foreign load is in the sums at once. Nothing rests on it that must hold."""
+        return 0.0 if self.silent(now_s) else max(0.0, min(self._overstated_w, self._error_w - self.surplus_w))
 
     def remember(self, foreign_w: float) -> None:
         """As counted before this controller's time. No reading has settled since, so the next one gives nothing back."""
@@ -72,8 +76,9 @@ class Meter:
         self.power_w, self.told_s, self.heard_s, self.failure = reading.power_w, reading.told_s, now_s, ""
         self.pending.append(reading)
 
-    def settle(self, reading: Reading, ours_w: float, gpus_w: float) -> None:
-        """Our sums of the reading's moment are complete: at most `ours_w`, of which the GPUs alone at least `gpus_w`.
+    def settle(self, reading: Reading, ours_w: float, gpus_w: float, most_w: float, error_w: float) -> None:
+        """Our sums of the reading's moment are complete: at most `ours_w` by what sensors show, of which the GPUs alone at least `gpus_w`. `most_w`:
+        the most that sensors meant in that very second, `error_w` of it for what they may be off; NaN where not all nodes told.
 
         A meter that shows too little has no say in giving back, nor has the time in which it was silent.
         """
@@ -83,4 +88,7 @@ class Meter:
         trusted = self.lacks_w == 0.0 and passed_s <= self.config.stale_s
         given_back_w = GIVE_BACK_PER_S * self.limit.rating_w * passed_s if trusted else 0.0
         self._held_w = max(0.0, self.surplus_w, self._held_w - given_back_w)
-        self._surplus_w = max(self.surplus_w, self._surplus_w - given_back_w)
+        if not math.isnan(most_w):
+            self._error_w = error_w
+            self._exceeds_w.append(most_w + self.base_w - reading.power_w)
+            self._overstated_w = min(sum(self._exceeds_w) / len(self._exceeds_w), self._overstated_w + given_back_w)

@@ -142,8 +142,8 @@ class Meters:
 
     def _settle(self, meter: Meter) -> None:
         reading, number = meter.pending.popleft(), self._numbers[meter.limit.name]
-        meter.settle(reading, *self._sums(meter, reading.told_s))
         seconds = self._seconds(meter, reading.told_s)
+        meter.settle(reading, *self._sums(meter, reading.told_s), *self._meant(number, seconds, int(reading.told_s)))
         sums_w, seen_w = [float(second.most_w[number]) for second in seconds], [second.gpus_w for second in seconds]
         calm = len(sums_w) > 1 and max(sums_w) - min(sums_w) <= CALM_RATIO * max(sums_w)
         if calm and self.calibrations.learn(meter.limit.name, reading.told_s, reading.power_w, seen_w):
@@ -157,6 +157,12 @@ class Meters:
         seconds, number = self._seconds(meter, told_s), self._numbers[meter.limit.name]
         most_w = max((float(second.most_w[number]) for second in seconds), default=math.inf)
         return most_w, min((float(second.least_w[number]) for second in seconds), default=0.0)
+
+    def _meant(self, meter: int, seconds: Sequence[_Second], at: int) -> tuple[float, float]:
+        """(the most that the sensors of our nodes meant in that second, as limits count it; what of it is for their errors)."""
+        gpus_w = next((second.gpus_w for second in seconds if second.number == at), np.full(len(self._slope), np.nan))
+        most_w, error_w = self._under(self._base_w + self.gain * gpus_w), self._under((self.gain - self._slope) * gpus_w)
+        return float(most_w[meter]), float(error_w[meter])
 
     def _seconds(self, meter: Meter, told_s: float) -> list[_Second]:
         first, last = int(told_s - meter.config.window_s), int(told_s + SENSORS_LATE_S)

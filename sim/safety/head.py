@@ -53,6 +53,11 @@ class Head:
         self.since_s = 0.0
 
     @property
+    def controller(self) -> Controller | None:
+        """None while it is down."""
+        return self._controller
+
+    @property
     def answers(self) -> bool:
         return self.up and self._waiting is None
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -26,6 +26,9 @@ class Weather:
     repeats: float = 0.0
 
 
+CLEAR: Final = Weather()
+
+
 @dataclass(slots=True)
 class Way:
     """Of one node. `cut`: '', or 'lost' or 'held': what becomes of messages. `agent`: '' as it should be, 'hung' or 'lying'."""
@@ -39,11 +42,11 @@ class Way:
 
 
 class Network:
-    """Any message may overtake any other: each has a delay of its own."""
+    """Any message may overtake any other: each has a delay of its own. `usual`: the weather where no fault makes it worse."""
 
-    def __init__(self, nodes: int, time: Timeline, chance: Random) -> None:
+    def __init__(self, nodes: int, time: Timeline, chance: Random, usual: Weather = CLEAR) -> None:
         self.ways = [Way() for _ in range(nodes)]
-        self.weather = Weather()
+        self._usual, self.weather = usual, replace(usual)
         self._time, self._chance = time, chance
 
     def carry(self, node: int, deliver: Deliver, message: bytes) -> None:
@@ -77,7 +80,7 @@ class Network:
             self._send(way, *self._chance.choice(way.kept), late_s=0.0)
 
     def clear_up(self) -> None:
-        self.weather = Weather()
+        self.weather = replace(self._usual)
 
     def heal(self, node: int) -> None:
         """What was held back comes now."""

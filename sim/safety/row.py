@@ -23,13 +23,12 @@ from gpuwarden.sim.safety.server import Limits, Place, Server
 from gpuwarden.sim.safety.sessions import Sessions
 from gpuwarden.sim.safety.silence import Silence
 from gpuwarden.sim.safety.site import USUAL, Site, Values
+from gpuwarden.sim.safety.stage import Stage
 from gpuwarden.sim.timeline import Timeline
 
 FINDING_S: Final = 20.0
 CHECK_S: Final = 1.0  # about, between two questions of what would be if all fell silent
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
-DIES_S: Final = 0.15  # a controller that is to die after some action, if it has not done so much by then
-RECOVERS_S: Final = 4.0  # until a node obeys again: an attempt at the driver, limits read back, set anew and settled
 SAME_W: Final = 0.5
 HEARD_S: Final = 2.5  # in contact, a controller has surely heard by then that a driver hangs
 
@@ -64,11 +63,13 @@ class Told:
     checks: int = 0
 
 
-class Row:
+class Row(Stage):
     """Runs when its timeline does. `head` is the controller; `other` one that should not be."""
 
+    servers: list[Server]
+
     def __init__(self, site: Site, pace: Pace, seed: int) -> None:
-        self.site, self.pace, self.time = site, pace, Timeline()
+        self.site, self.pace, self.time, self.read_s = site, pace, Timeline(), pace.read_s
         self.chance, numbers = Random(seed), np.random.default_rng(seed)
         self.cards = Cards(site.classes, SETTLE_S, numbers)
         self.demand = Demand(self.cards, numbers)
@@ -86,7 +87,6 @@ class Row:
         self._lookout = Lookout(site, self.cards, self.servers, self.leases, pace.read_s)
         around = Around(site, keys, self.time, self.chance, self._grant)
         self.head, self.other = Head(around, "a", Memory()), Head(around, "b", Memory())
-        self.older_memory: Memory | None = None  # as it was before the last start
         self.sessions = Sessions(self.head, len(site.names), self.time, self.chance, self._reachable)
         self._caps_w: Values | None = None  # while no limit may change
         self._floor_w = np.array([made.gpus * made.floor_w for made in site.classes])
@@ -161,11 +161,6 @@ class Row:
         way = self.network.ways[node]
         return not way.cut and way.agent != "hung" and not self.cards.off[node]
 
-    def start_head(self) -> None:
-        if not self.head.up:
-            self.older_memory = self.head.memory.copy()
-            self.head.start()
-
     def leases_left_s(self) -> float:
         """How long all of them run yet; 0 where something is amiss, or was lately."""
         well = self.head.answers and self.time.now_s - self.head.since_s > 3 * self.site.timing.lease_s and not self.excuses.troubled
@@ -178,19 +173,6 @@ class Row:
     def keeps_caps(self, whether: bool) -> None:
         """From now on no limiter may order another limit than its cards have."""
         self._caps_w = self.cards.sums(self.cards.limit_w) if whether else None
-
-    def kill(self, after_actions: int) -> None:
-        """Soon, if not at once."""
-        self.head.kill(after_actions)
-        self.time.after(DIES_S if self.head.up else 0.0, lambda: self.end_head(self.head))
-
-    def end_head(self, head: Head) -> None:
-        head.kill()
-        self.sessions.orphan(head)
-
-    def recovers(self, node: int) -> None:
-        """It obeys again before long."""
-        self.time.after(RECOVERS_S + 2 * self.pace.read_s, lambda: self.excuses.pardon(node))
 
     def soon_known(self, node: int) -> None:
         """A hung driver is counted apart from the dead once its controller has surely heard of it; not where even with all others at their

@@ -30,6 +30,7 @@ class Meter:
 
     def __init__(self, servers: Drawing, scale: float) -> None:
         self._servers, self._scale = servers, scale
+        self._foreign_w = 0.0
         self._began_s, self._began_w = 0.0, float(servers.watts.sum())
         self._seen, self._seen_w, self._heat = 0, self._began_w, 0.0
         self.over_rating_s = 0.0
@@ -46,6 +47,12 @@ class Meter:
             place -= 1
         return self._scale * mean_w
 
+    def carry(self, now_s: float, foreign_w: float) -> None:
+        """What else it carries, from now on."""
+        self._servers.step_s.append(now_s)
+        self._servers.step_w.append(foreign_w - self._foreign_w)
+        self._foreign_w = foreign_w
+
     def fold(self, now_s: float) -> None:
         """Judges what has passed since the last one, and forgets it."""
         count = round((now_s - self._began_s) / STEP_S)
@@ -56,7 +63,7 @@ class Meter:
         self._judge((self._scale * (self._began_w + before + within)).astype(np.float64))
         self._servers.step_s.clear()
         self._servers.step_w.clear()
-        self._began_s, self._began_w = now_s, float(self._servers.watts.sum())
+        self._began_s, self._began_w = now_s, float(self._servers.watts.sum()) + self._foreign_w
         self._seen, self._seen_w = 0, self._began_w
 
     def _judge(self, loads: Values) -> None:

@@ -1,18 +1,23 @@
 """The figures of a simulated row: what oversubscribing it did to the breaker, and to whom it serves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuwarden.sim.serving.faults import Planned
 from gpuwarden.sim.serving.requests import Requests
 from gpuwarden.sim.serving.row import RowSetup, Run, largest_rise
+from gpuwarden.sim.serving.training import Training
 
 Values = NDArray[np.float64]
 Picked = NDArray[np.bool_]
 
 QUANTILES: Final = (0.5, 0.99)
+GRID_S: Final = 0.25
+AFTER_S: Final = 30.0  # a fault's figures are of its time and of this much more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,36 @@ def outcome(run: Run, uncapped: Run, setup: RowSetup, asked: Requests, high_kind
         "latency": {name: _latency(run, uncapped, asked, judged, who) for name, who in (("high", high), ("low", ~high))},
         "locked_s": {f"rung {rung}": round(seconds) for rung, seconds in sorted(run.locked_s.items()) if rung},
     }
+
+
+def trained(run: Run, uncapped: Run, judged: Judged) -> dict[str, float] | None:
+    """Of a row with a job: the largest rise and fall of its nodes' summed power within 2 s, against the same row uncapped, and the work that was lost."""
+    if run.training is None or uncapped.training is None:
+        return None
+    (rise_w, fall_w), (free_w, _) = _swing_w(run.training, judged), _swing_w(uncapped.training, judged)
+    return {
+        "rise_2s_w": round(rise_w), "rise_ratio": round(rise_w / free_w, 4), "fall_2s_w": round(fall_w),
+        "lost_ratio": round(run.training.lost_ratio(judged.begin_s, judged.end_s), 5),
+    }  # fmt: skip
+
+
+def _swing_w(training: Training, judged: Judged) -> tuple[float, float]:
+    sums_w = training.sums_w(np.arange(judged.begin_s, judged.end_s, GRID_S))
+    return largest_rise(sums_w, round(2.0 / GRID_S)), largest_rise(-sums_w, round(2.0 / GRID_S))
+
+
+def befallen(run: Run, setup: RowSetup, faults: Sequence[Planned]) -> list[dict[str, Any]]:
+    """Each fault, whether it could strike, and the row's peak from then until it had healed for a while."""
+    return [
+        {"kind": one.kind, "minute": round(one.begin_s / 60.0, 3), "seconds": one.lasts_s, "struck": bool(one.struck), "peak_fraction": round(_peak(run, setup, one), 4)}
+        for one in faults
+    ]
+
+
+def _peak(run: Run, setup: RowSetup, fault: Planned) -> float:
+    every_s = setup.delays.telemetry_s
+    first, last = round(fault.begin_s / every_s), round((fault.begin_s + fault.lasts_s + AFTER_S) / every_s)
+    return float(run.load[first : last + 1].max())
 
 
 def _answered(run: Run, judged: Judged) -> int:

@@ -15,6 +15,7 @@ def draw(file: Path, title: str, sentences: list[str], made: dict[str, Any], loa
 
     def drawn(above: Any, below: Any) -> None:
         _power(above, loads, made["days"], ladder)
+        _faults(above, made["faults"], made["days"])
         _latency(below, made["latency"])
 
     write(file, title, sentences, drawn)
@@ -30,6 +31,15 @@ def _power(axes: Any, loads: dict[str, NDArray[np.float64]], days: float, ladder
         axes.annotate(f"{100 * above:.0f} %", (end, above), xytext=(4, -3), textcoords="offset points", annotation_clip=False)
     axes.set(xlabel=unit, ylabel="power, share of the budget", xlim=(0, end))
     axes.legend(loc="lower right", frameon=False, ncols=2)
+
+
+def _faults(axes: Any, faults: list[dict[str, Any]], days: float) -> None:
+    """Where each struck, by its name."""
+    per_s = 1.0 / 86400.0 if days > 2.0 else 1.0 / 3600.0
+    for number, one in enumerate(one for one in faults if one["struck"]):
+        begin = 60.0 * one["minute"] * per_s
+        axes.axvspan(begin, begin + one["seconds"] * per_s, color="#c00000", alpha=0.25, linewidth=0)
+        axes.annotate(one["kind"], (begin, 0.02 + 0.05 * (number % 4)), xycoords=("data", "axes fraction"), fontsize=8, color="#c00000")
 
 
 def _latency(axes: Any, latency: dict[str, dict[str, float]]) -> None:

@@ -41,12 +41,12 @@ def test_a_policys_locks_go_out_with_every_grant_and_are_written_down_once() -> 
     made, keeper = row("polca", demand_w=4200.0)
     made.run(60.0)
     assert keeper.loads.drawn_w > 0.89 * 60e3
-    assert {limiter.clocks_hz for limiter in made.limiters[:4]} == {(1.545e9,) * 8}, "0.787 of the highest, in steps of 15 MHz"
+    assert {limiter.clocks_hz for limiter in made.limiters[:4]} == {(1.56e9,) * 8}, "0.787 of the highest, to the nearest 15 MHz"
     lines = [line for line in made.lines if line.kind == "clock"]
     made.run(5.0)
     assert [line for line in made.lines if line.kind == "clock"] == lines
     reasons = [line.reason for line in lines if line.subject == "l0"]
-    assert reasons[-1].startswith("clocks locked to 1545 MHz: row-a draws up to ")
+    assert reasons[-1].startswith("clocks locked to 1560 MHz: row-a draws up to ")
     assert "polca: above 89% clocks of the low priority are locked at 79%" in reasons[-1]
 
 

@@ -7,6 +7,7 @@ from gpuwarden.controller.events import FindingArrived
 from gpuwarden.sim.safety.memory import Memory
 from gpuwarden.sim.safety.row import Row
 from gpuwarden.sim.safety.sessions import RECONNECT_S
+from gpuwarden.sim.safety.stage import Stage
 
 Heal = Callable[[], None]
 UNDER_WAY_S: Final = 0.3  # in which what a dying controller has sent is obeyed
@@ -15,7 +16,7 @@ LEASE_SHARE: Final = 0.99  # clocks do not run alike
 BRIEF_LASTS_S: Final = (18.0, 20.0)  # the longest lease twice, and what it takes to die
 
 
-def killed(row: Row) -> Heal | None:
+def killed(row: Stage) -> Heal | None:
     """In between two things that it does, or at rest."""
     row.kill(row.chance.choice([0, 0, 1, 3, 10, 30]))
     return row.start_head
@@ -41,12 +42,12 @@ def brief_restart(row: Row) -> Heal | None:
     return lambda: None
 
 
-def hung(row: Row) -> Heal | None:
+def hung(row: Stage) -> Heal | None:
     row.head.stop()
     return row.head.go_on
 
 
-def crash_loop(row: Row) -> Heal | None:
+def crash_loop(row: Stage) -> Heal | None:
     """Each life is shorter or longer than it takes to learn what is in force."""
     over = [False]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from gpuwarden.sim.safety.clock import DRIFT
 from gpuwarden.sim.safety.row import Row
+from gpuwarden.sim.safety.stage import Stage
 
 Heal = Callable[[], None]
 
@@ -20,7 +21,7 @@ def _nothing() -> None:
     pass
 
 
-def limiter_killed(row: Row) -> Heal | None:
+def limiter_killed(row: Stage) -> Heal | None:
     """Its unit sets the floor within a second or so, and starts it again."""
     node = row.excuses.victim(dead=True)
     if node is None:
@@ -31,12 +32,12 @@ def limiter_killed(row: Row) -> Heal | None:
     return lambda: _begins_again(row, node)
 
 
-def _begins_again(row: Row, node: int) -> None:
+def _begins_again(row: Stage, node: int) -> None:
     row.servers[node].begin()
     row.recovers(node)
 
 
-def limiter_dead(row: Row) -> Heal | None:
+def limiter_dead(row: Stage) -> Heal | None:
     """Nothing like its unit runs there: the last limits stay."""
     node = row.excuses.victim(dead=True)
     if node is None:
@@ -45,7 +46,7 @@ def limiter_dead(row: Row) -> Heal | None:
     return lambda: _begins_again(row, node)
 
 
-def limits_reset(row: Row) -> Heal | None:
+def limits_reset(row: Stage) -> Heal | None:
     """To the default, behind the limiter's back, again and again."""
     node = row.excuses.victim(dead=True)
     if node is None:
@@ -65,7 +66,7 @@ def limits_reset(row: Row) -> Heal | None:
     return heal
 
 
-def limits_lowered(row: Row) -> Heal | None:
+def limits_lowered(row: Stage) -> Heal | None:
     """Which the limiter undoes as well: a raise of which no controller knows."""
     node = row.excuses.victim(dead=True)
     if node is None:

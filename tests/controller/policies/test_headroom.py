@@ -9,7 +9,7 @@ from fakes.views import row_of, seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuwarden.controller.policies.dim import LOWEST, LOWEST_LAST
+from gpuwarden.controller.policies.dim import HOLD_S, LOWEST, LOWEST_LAST
 from gpuwarden.controller.policies.headroom import HYSTERESIS, LIMITED, POLICY, State
 from gpuwarden.controller.policies.restore import CAP_STEP, STEP_RATIO
 from gpuwarden.controller.power.domain import DomainConfig
@@ -149,6 +149,18 @@ def test_a_load_that_swings_around_the_threshold_for_hours_changes_caps_a_bounde
     assert row.changes.max() - first < 40, "it is given back ever later"
 
 
+def test_a_load_that_swings_around_the_threshold_changes_locks_a_bounded_number_of_times() -> None:
+    row = Row(DOMAIN, lambda now_s: each_w(0.97 + 0.03 * np.sin(now_s / 3.0)), lockable=True).run(1800.0, step_s=0.5)
+    changes = (np.diff(np.array(row.clocks), axis=0) != 0).sum(axis=0)
+    assert 0 < changes[LOW].max() <= 3 * 1800.0 / HOLD_S, "each hold begins with a dimming, of as many steps as a rise has, and ends with a step back"
+
+
+def test_a_lock_is_gone_within_a_minute_of_the_peak_that_it_answered() -> None:
+    row = Row(DOMAIN, lambda now_s: each_w(0.98 if 5.0 <= now_s < 6.0 else 0.85), lockable=True).run(7.0)
+    assert row.clocks[-1][LOW].max() < 1.0
+    assert (row.run(60.0).clocks[-1] == 1.0).all()
+
+
 def test_a_node_that_says_nothing_is_neither_asked_nor_taken_for_a_rise() -> None:
     def wanted_w(now_s: float) -> Watts:
         return np.where((np.arange(20) == 0) & (now_s > 10.0), np.nan, each_w(0.6))
@@ -237,7 +249,7 @@ def test_above_the_upper_threshold_the_high_priority_is_dimmed_less_and_limits_h
 
 
 def test_a_peak_above_the_rating_that_is_over_at_once_limits_nobody() -> None:
-    row = Row(DOMAIN, lambda now_s: each_w(1.04 if 5.0 <= now_s < 6.0 else 0.9), lockable=True).run(20.0)
+    row = Row(DOMAIN, lambda now_s: each_w(1.04 if 5.0 <= now_s < 6.0 else 0.9), lockable=True).run(12.0)
     assert all((wished_w == 5600.0).all() for wished_w in row.wished_w) and (row.clocks[-1][LOW] < 1.0).all()
 
 

@@ -14,12 +14,11 @@ SERVES = row_of(("low", 10, "inference"), ("high", 10, "inference"), rating_w=RA
 TRAINS = row_of(("low", 10, "inference"), ("high", 10, "training"), rating_w=RATING_W)
 HIGH = np.arange(20) >= 10
 NOTHING_LOWERED = np.zeros(1, bool)
-UNDIMMED = np.ones(20)
 
 
 def given_back(view: RowView, caps_w: Watts, room_w: float, chance: int = 1) -> Watts:
     """By how much each cap rises in a step that is due; one that goes counts as at the default."""
-    after_w, _, _ = step(begin(1), 100.0, view, caps_w, np.ones(len(caps_w)), NOTHING_LOWERED, np.array([room_w]), (chance,))
+    after_w, _ = step(begin(1), 100.0, view, caps_w, NOTHING_LOWERED, np.array([room_w]), (chance,))
     return np.minimum(after_w, 5600.0) - np.minimum(caps_w, 5600.0)
 
 
@@ -53,12 +52,12 @@ def test_training_nodes_are_raised_all_at_once_and_alike() -> None:
 def test_a_cut_holds_and_one_soon_after_giving_back_holds_twice_as_long() -> None:
     view, caps_w, waits = seen(SERVES, np.full(20, 1600.0)), np.full(20, 3000.0), begin(1)
     lowered, room_w = np.ones(1, bool), np.array([20e3])
-    _, _, waits = step(waits, 0.0, view, caps_w, UNDIMMED, lowered, room_w, (1,))
-    held_w, _, waits = step(waits, 29.9, view, caps_w, UNDIMMED, NOTHING_LOWERED, room_w, (2,))
+    _, waits = step(waits, 0.0, view, caps_w, lowered, room_w, (1,))
+    held_w, waits = step(waits, 29.9, view, caps_w, NOTHING_LOWERED, room_w, (2,))
     assert (held_w == caps_w).all()
-    back_w, _, waits = step(waits, 30.0, view, caps_w, UNDIMMED, NOTHING_LOWERED, room_w, (3,))
+    back_w, waits = step(waits, 30.0, view, caps_w, NOTHING_LOWERED, room_w, (3,))
     assert (back_w > caps_w).any()
-    _, _, waits = step(waits, 40.0, view, caps_w, UNDIMMED, lowered, room_w, (4,))
+    _, waits = step(waits, 40.0, view, caps_w, lowered, room_w, (4,))
     assert waits.next_s[0] == 100.0
-    _, _, waits = step(waits, 50.0, view, caps_w, UNDIMMED, lowered, room_w, (5,))
+    _, waits = step(waits, 50.0, view, caps_w, lowered, room_w, (5,))
     assert waits.next_s[0] == 110.0, "nothing was given back in between"
