@@ -16,6 +16,8 @@ from gpuwarden.proto.catalogue import COLUMNS, Device
 from gpuwarden.proto.decode import Readings, Refused, Sample
 
 RECORD: Final = "record"
+SEQUENCE: Final = "record_sequence"
+AGENT_START: Final = "record_agent_start"
 MOST_NS: Final = 2**63 - 2  # InfluxDB's last time, and more than it takes for a whole number
 KINDS: Final = {device: kind for kind, device in DEVICES.items()}
 _FIELDS: Final = {device: [f"{metric.name}=" for metric in COLUMNS[device]] for device in Device}
@@ -42,7 +44,7 @@ def _check_name(field: str, name: str) -> None:
 def lines(sample: Sample) -> Iterator[tuple[str, str]]:
     """(measurement, line) of each point; a device without a reading has none. `check` has passed it."""
     node = sample.node.translate(_ESCAPED)
-    yield RECORD, f"{RECORD},node={node} record_sequence={sample.sequence}i,record_agent_start={start_of(sample.agent_start)}i {sample.unix_ns}"
+    yield RECORD, f"{RECORD},node={node} {SEQUENCE}={sample.sequence}i,{AGENT_START}={start_of(sample.agent_start)}i {sample.unix_ns}"
     for readings in sample.readings:
         yield from ((KINDS[readings.device], line) for line in _devices(readings, node, sample.unix_ns))
 
