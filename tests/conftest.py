@@ -46,17 +46,17 @@ def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_se
 
 
 @pytest.fixture(scope="session")
-def influx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[influx.Influx]:
-    """One InfluxDB 2 for the whole run. Tests keep apart by nodes, or buckets, of their own."""
-    needs_influx()
-    with influx.running(tmp_path_factory.mktemp("influx")) as server:
-        yield server
-
-
-def needs_influx() -> None:
-    """Skips where it cannot be built; in continuous integration that is a failure."""
+def influx_program() -> None:
+    """Skips where InfluxDB 2 cannot be built; in continuous integration that is a failure."""
     if lacking := influx.lacking():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+
+
+@pytest.fixture(scope="session")
+def influx_server(influx_program: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[influx.Influx]:
+    """One InfluxDB 2 for the whole run. Tests keep apart by nodes, or buckets, of their own."""
+    with influx.running(tmp_path_factory.mktemp("influx")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -65,8 +65,8 @@ class Past:
     left_out: LeftOut
 
 
-def read(source: Source, span: Span, nodes: Sequence[str] | None = None, done: Callable[[Piece], object] = lambda piece: None) -> Past:
-    """Of `nodes`, or all there are. `done` is told of each piece. Raises BadPast, also where the block would be too large."""
+def read(source: Source, span: Span, nodes: Sequence[str] | None = None, done: Callable[[float], object] = lambda ratio: None) -> Past:
+    """Of `nodes`, or all there are. `done` is told after each piece which share has been read. Raises BadPast, also where the block would be too large."""
     names = tuple(sorted(set(nodes))) if nodes is not None else tuple(source.nodes(span))
     past = _empty(names, span)
     heads = list[Heads]()
@@ -74,7 +74,7 @@ def read(source: Source, span: Span, nodes: Sequence[str] | None = None, done: C
     for piece in source.pieces(names, span) if names else ():
         _place(past, piece, seats)
         heads.append(piece.heads)
-        done(piece)
+        done(piece.done_ratio)
     _cut(past, heads)
     _count(past, seats)
     return past

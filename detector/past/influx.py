@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,11 +53,12 @@ class Bucket:
         return sorted(found.column("node").to_pylist()) if found.num_rows else []
 
     def pieces(self, nodes: Sequence[str], span: Span) -> Iterator[Piece]:
-        for first in range(span.first - span.first % HOUR_MINUTES, span.end, HOUR_MINUTES):
+        hours = range(span.first - span.first % HOUR_MINUTES, span.end, HOUR_MINUTES)
+        for done, (first, (place, name)) in enumerate(product(hours, enumerate(nodes)), 1):
             hour = Span(max(first, span.first), min(first + HOUR_MINUTES, span.end))
-            for place, name in enumerate(nodes):
-                minutes = (self._minutes(device, name, place, hour) for device in METRICS)
-                yield Piece(self._heads(name, place, hour), tuple(one for one in minutes if len(one.minute)))
+            minutes = (self._minutes(device, name, place, hour) for device in METRICS)
+            made = tuple(one for one in minutes if len(one.minute))
+            yield Piece(self._heads(name, place, hour), made, done / (len(hours) * len(nodes)))
 
     def _heads(self, node: str, place: int, hour: Span) -> Heads:
         asked = _from(self._config.bucket, hour, RECORD, (SEQUENCE, AGENT_START), node)

@@ -44,10 +44,11 @@ class Folder:
         return sorted(found)
 
     def pieces(self, nodes: Sequence[str], span: Span) -> Iterator[Piece]:
-        for device, metrics in METRICS.items():
+        for sweep, (device, metrics) in enumerate(METRICS.items()):
             columns = (*_HEAD, *(metric.name for metric in metrics))
             for part in self._parts(Wanted(KINDS[device], columns, span.start_ns, span.end_ns, nodes)):
-                yield _piece(device, part, nodes)
+                if part.num_rows:
+                    yield _piece(device, part, nodes, span, sweep)
 
     def _parts(self, wanted: Wanted) -> Iterator[pa.Table]:
         try:
@@ -56,7 +57,7 @@ class Folder:
             raise BadPast(str(why)) from why
 
 
-def _piece(device: Device, part: pa.Table, nodes: Sequence[str]) -> Piece:
+def _piece(device: Device, part: pa.Table, nodes: Sequence[str], span: Span, sweep: int) -> Piece:
     node = pc.index_in(part.column("node"), pa.array(nodes, pa.string())).to_numpy().astype(np.int64)
     sequence, unix_ns = (part.column(name).to_numpy().astype(np.int64) for name in ("sequence", "unix_ns"))
     start, device_id = _starts(part), part.column("device_id").to_numpy()
@@ -67,7 +68,8 @@ def _piece(device: Device, part: pa.Table, nodes: Sequence[str]) -> Piece:
     rows = order[~again]
     values = np.stack([part.column(metric.name).to_numpy() for metric in METRICS[device]], axis=1)
     minutes = minutes_of(device, node[rows], device_id[rows], unix_ns[rows], values[rows])
-    return Piece(heads_of(node, start, sequence, unix_ns), (minutes,), int(again.sum()))
+    through = (int(unix_ns.max()) - span.start_ns) / (span.end_ns - span.start_ns)
+    return Piece(heads_of(node, start, sequence, unix_ns), (minutes,), (sweep + through) / len(METRICS), int(again.sum()))
 
 
 def _starts(part: pa.Table) -> Integers:

@@ -67,8 +67,12 @@ class Minutes:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A node has all of an hour in one piece. `repeats`: rows that came again, as far as the source can tell."""
+    """A node has all of an hour in one piece. `repeats`: rows that came again, as far as the source can tell.
+
+    `done_ratio`: how much of all that was asked for has been read with it.
+    """
 
     heads: Heads
     minutes: tuple[Minutes, ...]
+    done_ratio: float
     repeats: int = 0

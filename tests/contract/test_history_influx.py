@@ -316,11 +316,8 @@ def ended(recorder: subprocess.Popen[str]) -> dict[str, Any]:
 
 @pytest.mark.timeout(240)
 def test_a_server_that_is_gone_and_back_and_a_recorder_that_is_killed_lose_nothing(
-    kafka_broker: kafka.Broker, recorders: Callable[[str], subprocess.Popen[str]], tmp_path: Path
+    influx_program: None, kafka_broker: kafka.Broker, recorders: Callable[[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    from conftest import needs_influx
-
-    needs_influx()
     folder, port, said, node = tmp_path / "influx", free_port(), tmp_path / "said", "gone-a"
     folder.mkdir()
     producer = connect(BusConfig(bootstrap=(kafka_broker.bootstrap,))).producer()

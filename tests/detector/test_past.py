@@ -201,6 +201,15 @@ def test_an_hour_of_more_rows_than_fit_is_read_some_nodes_at_a_time(tmp_path: Pa
     np.testing.assert_array_equal(past(tmp_path).values, whole.values)
 
 
+def test_how_much_has_been_read_is_told(tmp_path: Path) -> None:
+    recorded(tmp_path, [record(600 * n, n) for n in range(1, 30)])
+    told = list[float]()
+    with opened(f"parquet:{tmp_path}") as source:
+        read(source, Span(FIRST, FIRST + 300), done=told.append)
+    assert told == sorted(told) and len(told) > 4
+    assert 0.9 < told[-1] <= 1.0
+
+
 def test_every_feature_has_a_name_of_its_own_a_unit_and_a_place() -> None:
     assert len(COLUMN) == len(FEATURES) == CARDS * len(METRICS[Device.GPU]) + len(METRICS[Device.HOST])
     for card in (None, *range(CARDS)):

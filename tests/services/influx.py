@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,7 @@ def install() -> Path:
 
 
 def _build(folder: Path) -> None:
+    sys.stderr.write(f"building InfluxDB {VERSION} with go and cargo: once, six minutes on two cores\n")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         work = Path(scratch)
         (work / "go.mod").write_text(GO_MOD)
