@@ -36,10 +36,7 @@ def calling(config: InfluxConfig, timeout_s: float) -> Iterator[InfluxDBClient]:
     except ConfigError as why:
         raise InfluxError(f"influx.token_file: {why}") from None
     ca_file = str(config.ssl_ca_file) if config.ssl_ca_file is not None else None
-    try:
-        client = InfluxDBClient(config.url, token, org=config.org, timeout=round(1000 * timeout_s), retries=False, ssl_ca_cert=ca_file)
-    except OSError as why:
-        raise InfluxError(f"influx.ssl_ca_file: {ca_file}: {why}") from None
+    client = InfluxDBClient(config.url, token, org=config.org, timeout=round(1000 * timeout_s), retries=False, ssl_ca_cert=ca_file)
     try:
         with closing(client):
             yield client
@@ -51,6 +48,9 @@ def calling(config: InfluxConfig, timeout_s: float) -> Iterator[InfluxDBClient]:
 
 def _answered(config: InfluxConfig, status: int, reason: str) -> str:
     place = f"bucket {config.bucket!r} of organisation {config.org!r}"
+    if not status:  # the library's word for a handshake that failed
+        trusted = config.ssl_ca_file or "the system's file"
+        return f"influx.ssl_ca_file: {config.url} is not trusted with {trusted}: {reason}; name the file of who signs it, or correct influx.url"
     if status in NOT_ITS_BUCKET and config.token_file is None:
         return f"influx.token_file: is not there, and {config.url} wants a token: {reason}; put one into a file for {place}, and name the file"
     if status in NOT_ITS_BUCKET:

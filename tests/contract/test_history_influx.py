@@ -12,6 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from services import influx, kafka
+from services.certificate import Certificate
 from services.influx import BUCKET, ORG, TOKEN
 from services.port import free_port
 
@@ -284,6 +286,23 @@ def test_what_is_too_large_for_the_server_goes_in_halves(
     recorded(store, [payload("back-k", sequence) for sequence in range(1, 21)])
     assert max(sizes) > 1000
     assert from_influx(influx_server.url, "back-k", "gpu_power_watts") == wanted("back-k", "gpu_power_watts", range(1, 21))
+
+
+def test_over_https_who_signs_the_server_must_be_known(
+    influx_program: None, proof: Certificate, token_file: Path, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    with influx.running(tmp_path, proof=proof) as server:
+        trusted = InfluxConfig(server.url, BUCKET, ORG, token_file, proof.certificate)
+        recorded(opened(trusted), [payload("back-l", sequence) for sequence in range(1, 4)])
+        with InfluxDBClient(server.url, TOKEN, org=ORG, ssl_ca_cert=str(proof.certificate)) as client:
+            asked = f'from(bucket: "{BUCKET}") |> range(start: 0) |> filter(fn: (r) => r._field == "gpu_power_watts") |> count()'
+            assert sum(row.get_value() for table in client.query_api().query(asked) for row in table.records) == 6
+        with pytest.raises(NotStored, match=r"influx\.ssl_ca_file: .* is not trusted with the system's file: .*certificate"):
+            recorded(opened(replace(trusted, ssl_ca_file=None), stop), [payload("back-l", 4)])
+        with pytest.raises(NotStored, match=r"influx\.ssl_ca_file: .* is not trusted with /nowhere: .*No such file"):
+            recorded(opened(replace(trusted, ssl_ca_file=Path("/nowhere")), stop), [payload("back-l", 4)])
 
 
 @pytest.fixture

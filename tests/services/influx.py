@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.cache import cached
+from services.certificate import Certificate
 from services.port import free_port, wait_until_open
 
 VERSION = "v2.7.12"
@@ -106,33 +108,36 @@ def _environment(work: Path, wrapper: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, port: int = 0) -> Iterator[Influx]:
-    """One whose files are all in `folder`; a free port if none is named. A second call with the same folder finds the points of the first."""
+def running(folder: Path, port: int = 0, proof: Certificate | None = None) -> Iterator[Influx]:
+    """One whose files are all in `folder`; a free port if none is named; https with a certificate. With the same folder it finds its points again."""
     port = port or free_port()
     command = [
         install(), "run", f"--bolt-path={folder / 'bolt'}", f"--engine-path={folder / 'engine'}", f"--sqlite-path={folder / 'sqlite'}",
         f"--http-bind-address=127.0.0.1:{port}", "--reporting-disabled",
+        *([f"--tls-cert={proof.certificate}", f"--tls-key={proof.key}"] if proof else []),
     ]  # fmt: skip
     with (folder / "out").open("ab") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
-    url = f"http://127.0.0.1:{port}"
+    url = f"{'http' if proof is None else 'https'}://127.0.0.1:{port}"
     try:
         wait_until_open(port, server, folder / "out", START_S)
-        _set_up(url)
+        _set_up(url, proof)
         yield Influx(url, server)
     finally:
         server.kill()
         server.wait()
 
 
-def _set_up(url: str) -> None:
+def _set_up(url: str, proof: Certificate | None) -> None:
     """Once in the life of its files."""
-    if _asked(f"{url}/api/v2/setup", None)["allowed"]:
-        _asked(f"{url}/api/v2/setup", {"username": "admin", "password": "a-password", "org": ORG, "bucket": BUCKET, "token": TOKEN})
+    trust = ssl.create_default_context(cafile=proof.certificate) if proof else None
+    if _asked(f"{url}/api/v2/setup", None, trust)["allowed"]:
+        wanted = {"username": "admin", "password": "a-password", "org": ORG, "bucket": BUCKET, "token": TOKEN}
+        _asked(f"{url}/api/v2/setup", wanted, trust)
 
 
-def _asked(url: str, body: Mapping[str, str] | None) -> dict[str, object]:
+def _asked(url: str, body: Mapping[str, str] | None, trust: ssl.SSLContext | None) -> dict[str, object]:
     request = urllib.request.Request(url, json.dumps(body).encode() if body else None, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=START_S) as answer:
+    with urllib.request.urlopen(request, timeout=START_S, context=trust) as answer:
         told: dict[str, object] = json.load(answer)
         return told
