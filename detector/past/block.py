@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpuwarden.detector.past.features import FEATURES, columns
 from gpuwarden.detector.past.lived_twice import lived_twice
-from gpuwarden.detector.past.piece import Heads, Integers, Minutes, Piece, Span, joined
+from gpuwarden.detector.past.piece import Heads, Integers, Minutes, Piece, Span, by_node
 from gpuwarden.detector.past.seats import Seats
 from gpuwarden.proto.catalogue import Device, Kind
 from gpuwarden.proto.decode import Matrix
@@ -113,8 +113,7 @@ def _place_cards(block: Matrix, at: Integers, minutes: Minutes, rows: Rows, seat
 
 def _cut(past: Past, heads: Sequence[Heads]) -> None:
     """Takes out what is of two times, or of two starts, at once."""
-    for node, block in enumerate(past.values):
-        mine = joined(heads, node)
+    for block, mine in zip(past.values, by_node(heads, len(past.nodes)), strict=True):
         twice, restarted = lived_twice(mine) - past.minutes[0], _restarted(mine) - past.minutes[0]
         block[twice] = np.nan
         block[np.ix_(restarted, _RATES)] = np.nan

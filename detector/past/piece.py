@@ -1,6 +1,6 @@
 """An hour of some nodes, minute by minute: what every source of history is brought to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -43,11 +43,13 @@ class Heads:
     high: Integers
 
 
-def joined(heads: Sequence[Heads], node: int) -> Heads:
-    """All of one node."""
-    mine = [(one, one.node == node) for one in heads]
-    parts = [np.concatenate([np.empty(0, np.int64), *(getattr(one, name)[rows] for one, rows in mine)]) for name in Heads.__slots__]
-    return Heads(*parts)
+def by_node(heads: Sequence[Heads], nodes: int) -> Iterator[Heads]:
+    """All of each of `nodes` nodes, in their order."""
+    columns = [np.concatenate([np.empty(0, np.int64), *(getattr(one, name) for one in heads)]) for name in Heads.__slots__]
+    order = np.argsort(columns[0], kind="stable")
+    ends = np.searchsorted(columns[0][order], np.arange(nodes), "right")
+    for mine in np.split(order, ends)[:nodes]:
+        yield Heads(*(column[mine] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
