@@ -20,7 +20,7 @@ test: .venv/dev servers  ## install the servers and tools that the suite needs, 
 	$(BIN)/buf lint
 	$(BIN)/pytest -n 3 --dist loadfile  # most of it waits for leases and servers
 
-servers:  ## install what the tests talk to: Debian packages and Apache Kafka
+servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and InfluxDB where Go and cargo are
 	@$(PYTHON) tests/services/install.py
 
 chaos: .venv/dev servers  ## do to a row what an operator may fear, some 12 minutes long, and print a table

@@ -15,11 +15,11 @@ class BusFile:
     bus: BusConfig = option("how to reach Kafka")
 
 
-def add_brokers(verb: argparse.ArgumentParser) -> None:
-    """The two arguments, of which one must be there."""
+def add_brokers(verb: argparse.ArgumentParser, file: str = "a file with a [bus] table only, for brokers that ask who one is") -> None:
+    """The two arguments, of which one must be there. `file` says what is in the second."""
     way = verb.add_mutually_exclusive_group(required=True)
     way.add_argument("--bootstrap", metavar="HOST:PORT,..", help="Kafka's brokers; one is enough to find all")
-    way.add_argument("--config", type=Path, metavar="FILE", help="a file with a [bus] table only, for brokers that ask who one is")
+    way.add_argument("--config", type=Path, metavar="FILE", help=file)
 
 
 def brokers(args: argparse.Namespace) -> BusConfig:

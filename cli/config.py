@@ -19,6 +19,7 @@ CONFIGS = {
     "limiter": ("gpuwarden.agent.limiter.config", "LimiterConfig"),
     "detector": ("gpuwarden.detector.config", "DetectorConfig"),
     "controller": ("gpuwarden.controller.config", "ControllerConfig"),
+    "recorder": ("gpuwarden.detector.history_config", "RecorderConfig"),
 }
 
 

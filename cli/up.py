@@ -187,8 +187,9 @@ def _recorder(folder: Path | None, opened: ExitStack) -> "Callable[[str, bytes],
     if folder is None:
         return lambda node, payload: None
     from gpuwarden.detector.history import Recorder
+    from gpuwarden.detector.history_parquet import Parquet
 
-    recorder, offsets = Recorder(folder), count()
+    recorder, offsets = Recorder(Parquet(folder)), count()
     opened.callback(recorder.flush)
     return lambda node, payload: recorder.take(0, next(offsets), payload)
 

@@ -61,9 +61,10 @@ def _tally(folder: Path | None) -> Tally:
     if folder is None:
         return Tally(None)
     from gpuwarden.detector.history import Recorder  # who keeps no history needs no pyarrow
+    from gpuwarden.detector.history_parquet import Parquet
 
     folder.mkdir(parents=True, exist_ok=True)
-    return Tally(Recorder(folder))
+    return Tally(Recorder(Parquet(folder)))
 
 
 def _here(gpus: int, state: Path, events: Path | None) -> Here:

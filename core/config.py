@@ -7,17 +7,20 @@ used. What a type cannot say, its `problems()` method does, one "key: is this, s
 import dataclasses
 import difflib
 import math
+import sys
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, field, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gpuwarden.core.address import Address, parse_address
 
 T = TypeVar("T")
+
+MOST_WHOLE: Final = int(sys.float_info.max)  # larger whole numbers are no floats
 
 
 class ConfigError(Exception):
@@ -116,7 +119,7 @@ def _mapping(given: Any, kind: Any, at: str, wrong: list[str]) -> dict[str, Any]
 
 
 def _scalar(given: Any, kind: Any, at: str, wrong: list[str]) -> Any:
-    if kind is float and isinstance(given, int) and not isinstance(given, bool):
+    if kind is float and isinstance(given, int) and not isinstance(given, bool) and abs(given) <= MOST_WHOLE:
         return float(given)
     if kind in (Path, Address) and isinstance(given, str):
         try:

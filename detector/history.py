@@ -1,17 +1,15 @@
 """Records telemetry as it comes from the bus: what is flushed is durable, and only then may its offsets be committed."""
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from gpuwarden.detector.history_file import file_name, folder_of, hour_key, write
 from gpuwarden.detector.history_jobs import JOB_BYTES, jobs_of
-from gpuwarden.detector.history_table import Kept, tables
-from gpuwarden.proto.decode import Refused, decode
+from gpuwarden.detector.history_table import Kept
+from gpuwarden.proto.decode import Refused, Sample, decode
 
 MOST_BYTES: Final = 128 << 20  # that wait in memory: what 1,000 nodes of 8 GPUs send in 40 s or so
 SAMPLE_BYTES: Final = 800  # what Python takes for a sample beside its readings
@@ -19,43 +17,71 @@ SAMPLE_BYTES: Final = 800  # what Python takes for a sample beside its readings
 _log = logging.getLogger("gpuwarden.recorder")
 
 
-@dataclass(slots=True)
-class Counts:
-    """What a recorder has done so far. `refused` is by the field that was wrong."""
-
-    samples: int = 0
-    files: int = 0
-    bytes: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-
-    def figures(self) -> dict[str, Any]:
-        """For JSON."""
-        each = {"samples": self.samples, "files": self.files, "bytes": self.bytes}
-        return {**each, "rows": dict(self.rows), "refused": dict(self.refused)}
-
-
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class Taken:
+    """One record. `digest` stands for its payload."""
+
     offset: int
     digest: bytes
     kept: Kept
 
 
-class Recorder:
-    """Writes Parquet files of the telemetry that it takes. What comes again is written again: readers pass over repeats."""
+class Store(Protocol):
+    """Where history is kept. A recorder has one: offsets that are committed speak of one place."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._waiting: defaultdict[int, list[_Taken]] = defaultdict(list)
+    def admit(self, sample: Sample) -> None:
+        """Raises Refused for what can never be kept there."""
+        ...
+
+    def parts(self, taken: Sequence[Taken]) -> Iterable[Sequence[Taken]]:
+        """What is written at once, of what waits of one partition."""
+        ...
+
+    def write(self, partition: int, part: Sequence[Taken]) -> Mapping[str, int]:
+        """Rows by their kind. All is durable on return; what is written again is there once. NotStored if it cannot be."""
+        ...
+
+    def figures(self) -> dict[str, Any]:
+        """What it has done so far, for JSON."""
+        ...
+
+
+class NotStored(OSError):
+    """What was to be written is not: where, and why. It still waits."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a recorder has done so far. `refused` is by the field that was wrong."""
+
+    samples: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def figures(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"samples": self.samples, "rows": dict(self.rows), "refused": dict(self.refused)}
+
+
+class Recorder:
+    """Keeps the telemetry that it takes. What comes again is written again: a store, or its readers, pass over repeats."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: defaultdict[int, list[Taken]] = defaultdict(list)
         self._waiting_bytes = 0
+        self._parts: deque[tuple[int, Sequence[Taken]]] = deque()  # of what waits: not done yet when a write failed
         self._taken: dict[int, int] = {}
         self._durable: dict[int, int] = {}
         self._told = set[str]()
         self.counts = Counts()
 
+    def figures(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.counts.figures(), **self._store.figures()}
+
     def take(self, partition: int, offset: int, payload: bytes) -> None:
-        """Writes, and so may raise OSError, once MOST_BYTES wait. A payload that may not come in is counted and told of."""
+        """Writes, and so may raise NotStored, once MOST_BYTES wait. A payload that may not come in is counted and told of."""
         try:
             self._add(partition, offset, payload)
         except Refused as why:
@@ -66,8 +92,9 @@ class Recorder:
 
     def _add(self, partition: int, offset: int, payload: bytes) -> None:
         sample = decode(payload)
+        self._store.admit(sample)
         kept = Kept(replace(sample, processes=()), jobs_of(sample))
-        self._waiting[partition].append(_Taken(offset, blake2b(payload, digest_size=8).digest(), kept))
+        self._waiting[partition].append(Taken(offset, blake2b(payload, digest_size=8).digest(), kept))
         kept_bytes = len(payload) if sample.events else 0  # the events keep their whole message
         kept_bytes += JOB_BYTES * sum(map(len, kept.jobs.values()))
         self._waiting_bytes += SAMPLE_BYTES + kept_bytes + sum(readings.values.nbytes for readings in sample.readings)
@@ -82,36 +109,22 @@ class Recorder:
     def flush(self) -> Mapping[int, int]:
         """The offsets to go on from, by partition, where there are new ones: all before them is durable.
 
-        After an OSError what waits still waits.
+        After NotStored what waits still waits.
         """
         self._settle()
         durable, self._durable = self._durable, {}
         return durable
 
     def _settle(self) -> None:
-        for partition, waiting in list(self._waiting.items()):
-            for hour, taken in _by_hour(waiting):
-                self._write(partition, hour, taken)
-            self.counts.samples += len(waiting)
-            del self._waiting[partition]
+        for partition, waiting in self._waiting.items():
+            self._parts.extend((partition, part) for part in self._store.parts(waiting))
+        self._waiting.clear()
+        while self._parts:
+            partition, part = self._parts[0]
+            self.counts.rows.update(self._store.write(partition, part))
+            self.counts.samples += len(part)
+            self._parts.popleft()
         self._waiting_bytes = 0
         self._told.clear()
         self._durable |= self._taken
         self._taken.clear()
-
-    def _write(self, partition: int, hour: str, taken: list[_Taken]) -> None:
-        offsets = [one.offset for one in taken]
-        name = file_name(hour, partition, min(offsets), max(offsets), [one.digest for one in taken])
-        for kind, table in tables([one.kept for one in taken]):
-            path = folder_of(self._folder, kind, hour) / name
-            write(table, path)
-            self.counts.files += 1
-            self.counts.bytes += path.stat().st_size
-            self.counts.rows[kind] += table.num_rows
-
-
-def _by_hour(waiting: list[_Taken]) -> Iterator[tuple[str, list[_Taken]]]:
-    hours: defaultdict[str, list[_Taken]] = defaultdict(list)
-    for one in waiting:
-        hours[hour_key(one.kept.sample.unix_ns)].append(one)
-    yield from hours.items()

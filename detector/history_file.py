@@ -14,6 +14,8 @@ from typing import Final
 import pyarrow as pa  # type: ignore[import-untyped]  # has no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
 
+from gpuwarden.core.durable import sync_folder
+
 HOUR_NS: Final = 3_600_000_000_000
 MAX_NS: Final = 2**64 - 1
 ROW_GROUP_ROWS: Final = 1 << 14  # small enough for one node's rows to be few of a file's groups
@@ -55,12 +57,5 @@ def write(table: pa.Table, path: Path) -> None:
     finally:
         unfinished.unlink(missing_ok=True)
     for folder in path.parents[:3]:  # date, kind, and the whole: each may be new
-        _sync(folder)
+        sync_folder(folder)
 
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.nvml.steer import FakeNode
-from services import kafka, kafka_secure
+from services import influx, kafka, kafka_secure, victoria
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -43,6 +43,27 @@ def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_se
     """One that asks who one is, for the whole run."""
     with kafka_secure.running(tmp_path_factory.mktemp("kafka-secure")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def influx_program() -> None:
+    """Skips where InfluxDB 2 cannot be built; in continuous integration that is a failure."""
+    if lacking := influx.lacking():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+
+
+@pytest.fixture(scope="session")
+def influx_server(influx_program: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[influx.Influx]:
+    """One InfluxDB 2 for the whole run. Tests keep apart by nodes, or buckets, of their own."""
+    with influx.running(tmp_path_factory.mktemp("influx")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victoria_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[victoria.Victoria]:
+    """One VictoriaMetrics for the whole run."""
+    with victoria.running(tmp_path_factory.mktemp("victoria")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ def check(place: Place) -> Iterator[Found]:
     if systemctl is None:
         yield absent("this machine has no systemctl")
         return
-    recorder = ("recorder",) if (place.config_dir / "recorder.toml").exists() else ()  # optional, and a [bus] table only
-    units = [f"gpuwarden-{daemon}.service" for daemon in (*place.daemons(), *recorder)]
+    units = [f"gpuwarden-{daemon}.service" for daemon in place.daemons()]
     if not units:
         yield absent("no daemon is configured here")
         return

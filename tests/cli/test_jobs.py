@@ -9,6 +9,7 @@ from fakes.worked_node import WorkedNode
 
 from gpuwarden.cli.main import main
 from gpuwarden.detector.history import Recorder
+from gpuwarden.detector.history_parquet import Parquet
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def history(tmp_path: Path) -> Path:
         node.run(card, "71", user="ada")
     payloads = node.passes(50)
     node.cap(490.0)
-    recorder = Recorder(tmp_path / "history")
+    recorder = Recorder(Parquet(tmp_path / "history"))
     for offset, payload in enumerate(payloads + node.passes(51)):
         recorder.take(0, offset, payload)
     recorder.flush()
@@ -49,7 +50,7 @@ def test_as_json_in_joules_and_seconds(history: Path, capsys: pytest.CaptureFixt
 
 def test_what_does_not_add_up_to_the_counters_is_said_by_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A clock that was set back, and never caught up: what was drawn since then has no time."""
-    node, recorder = WorkedNode(), Recorder(tmp_path)
+    node, recorder = WorkedNode(), Recorder(Parquet(tmp_path))
     payloads = node.passes(10)
     node.unix_ns -= 60 * 10**9
     for offset, payload in enumerate(payloads + node.passes(10)):
@@ -87,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_named(history: Path, capsys: pytest.Captu
 
 
 def test_a_name_that_would_move_the_cursor_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    node, recorder = WorkedNode(), Recorder(tmp_path)
+    node, recorder = WorkedNode(), Recorder(Parquet(tmp_path))
     node.run(0, "\x1b[2J", user="a\nb")
     for offset, payload in enumerate(node.passes(3)):
         recorder.take(0, offset, payload)

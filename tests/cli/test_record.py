@@ -171,3 +171,12 @@ def test_a_time_that_is_none_is_refused(seconds: str, tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         verb("--bootstrap", "127.0.0.1:1", "--out", str(tmp_path), "--flush-s", seconds)
     assert "--flush-s" in capsys.readouterr().err
+
+
+def test_a_recorder_is_told_one_place_and_not_two(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--out: is missing, and there is no file with an \[influx\] table"):
+        verb("--bootstrap", "127.0.0.1:1")
+    file = tmp_path / "recorder.toml"
+    file.write_text('[bus]\nbootstrap = ["127.0.0.1:1"]\n[influx]\nurl = "http://127.0.0.1:1"\nbucket = "b"\n')
+    with pytest.raises(ConfigError, match=r"--out: .* has an \[influx\] table too"):
+        verb("--config", str(file), "--out", str(tmp_path))

@@ -8,6 +8,7 @@ from fakes.worked_node import WorkedNode
 
 from gpuwarden.cli.main import main
 from gpuwarden.detector.history import Recorder
+from gpuwarden.detector.history_parquet import Parquet
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_it_says_how_many_fit_and_what_ends_it_and_draws_it(power_log: Path, tmp
 
 def test_it_reads_what_a_recorder_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two cards at 500 W behind a slope of 1.1 and 300 W of base: 1.4 kW; the second half of the time under caps."""
-    recorder, nodes = Recorder(tmp_path), [WorkedNode(name=f"gpu{number}", cards=2) for number in range(4)]
+    recorder, nodes = Recorder(Parquet(tmp_path)), [WorkedNode(name=f"gpu{number}", cards=2) for number in range(4)]
     for offset in range(120):
         for number, node in enumerate(nodes):
             if offset == 60:

@@ -87,6 +87,7 @@ def test_a_whole_number_for_a_float_is_a_float() -> None:
         ({"node": "n", "retries": 1.5}, "x.toml: retries: is 1.5, should be a whole number"),
         ({"node": "n", "retries": True}, "x.toml: retries: is True, should be a whole number"),
         ({"node": "n", "period_s": True}, "x.toml: period_s: is True, should be a number"),
+        ({"node": "n", "period_s": 10**400}, f"x.toml: period_s: is {10**400}, should be a number"),
         ({"node": "n", "strict": "yes"}, "x.toml: strict: is 'yes', should be true or false"),
         ({"node": "n", "folder": 3}, "x.toml: folder: is 3, should be a path"),
         ({"node": "n", "listen": 80}, "x.toml: listen: is 80, should be host:port"),

@@ -18,9 +18,9 @@ from services.supervisor import Supervised
 from services.unit_file import read_unit
 
 from gpuwarden.agent.limiter.config import LimiterConfig
-from gpuwarden.cli.brokers import BusFile
 from gpuwarden.core.config import load
 from gpuwarden.detector.config import DetectorConfig
+from gpuwarden.detector.history_config import RecorderConfig
 
 EXAMPLES = UNITS.parent / "examples"
 CREDENTIALS = {"agent": "credentials.conf", "detector": "kafka-credentials.conf", "recorder": "kafka-credentials.conf"}
@@ -120,7 +120,7 @@ def test_a_made_up_user_gets_its_secrets_as_credentials(daemon: str) -> None:
 
 @pytest.mark.parametrize("daemon", ["detector", "recorder"])
 def test_the_example_of_a_daemon_on_kafka_alone_is_understood(daemon: str) -> None:
-    kind = BusFile if daemon == "recorder" else DetectorConfig
+    kind = RecorderConfig if daemon == "recorder" else DetectorConfig
     assert load(EXAMPLES / f"{daemon}.toml", kind).bus.bootstrap == ("127.0.0.1:9092",)
 
 

@@ -14,12 +14,13 @@ from gpuwarden.detector.account import Account, JobShare, account
 from gpuwarden.detector.history import Recorder
 from gpuwarden.detector.history_door import BadHistory
 from gpuwarden.detector.history_file import MAX_NS
+from gpuwarden.detector.history_parquet import Parquet
 
 POWER_CAP = 4.0
 
 
 def recorded(folder: Path, payloads: Sequence[bytes], partition: int = 0, first: int = 0) -> Account:
-    recorder = Recorder(folder)
+    recorder = Recorder(Parquet(folder))
     for offset, payload in enumerate(payloads, first):
         recorder.take(partition, offset, payload)
     recorder.flush()

@@ -18,6 +18,7 @@ from gpuwarden.detector.account import Account, account
 from gpuwarden.detector.account_read import METRICS
 from gpuwarden.detector.history import Recorder
 from gpuwarden.detector.history_file import MAX_NS
+from gpuwarden.detector.history_parquet import Parquet
 from gpuwarden.proto.catalogue import BY_NAME, Device
 from gpuwarden.proto.encode import encode, encode_block
 from gpuwarden.proto.telemetry_pb2 import GpuProcess
@@ -122,7 +123,7 @@ def life(name: str, draw: st.DrawFn, accidents: Sequence[Accident]) -> Life:
 
 def recorded(folder: Path, lives_told: Sequence[Life], shuffle: random.Random | None = None) -> Account:
     """With `shuffle`: in another order, in other files, some of it twice."""
-    recorder = Recorder(folder)
+    recorder = Recorder(Parquet(folder))
     records = [(partition, payload) for partition, one in enumerate(lives_told) for payload in one.payloads]
     if shuffle is not None:
         records += shuffle.sample(records, len(records) // 3)
@@ -182,7 +183,7 @@ def test_whatever_an_agent_says_an_account_can_be_made_and_told(rows: list[list[
 
 
 def told_of(folder: Path, rows: list[list[float]], times_ns: list[int], starts: list[str]) -> Account:
-    recorder = Recorder(folder)
+    recorder = Recorder(Parquet(folder))
     for i, row in enumerate(rows):
         block = encode_block(Device.GPU, ["GPU-0"], [BY_NAME[name] for name in METRICS], [row])
         recorder.take(0, i, encode("n", starts[i], i + 1, times_ns[i], [block], [GpuProcess(gpu_id="GPU-0", job_id="71\0")]))

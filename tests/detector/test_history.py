@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gpuwarden.detector import history
-from gpuwarden.detector.history import Recorder
+from gpuwarden.detector.history import NotStored, Recorder
 from gpuwarden.detector.history_door import BadHistory
 from gpuwarden.detector.history_file import MAX_NS
+from gpuwarden.detector.history_parquet import Parquet
 from gpuwarden.detector.history_read import read
 from gpuwarden.detector.history_table import DEVICES, SCHEMAS, matrix
 from gpuwarden.proto.catalogue import BY_NAME, Device
@@ -23,7 +24,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 def recorded(folder: Path, payloads: list[bytes], partition: int = 0, first: int = 0) -> Recorder:
-    recorder = Recorder(folder)
+    recorder = Recorder(Parquet(folder))
     for offset, payload in enumerate(payloads, first):
         recorder.take(partition, offset, payload)
     recorder.flush()
@@ -118,7 +119,7 @@ def test_other_records_at_the_same_offsets_overwrite_nothing(tmp_path: Path, age
 
 
 def test_rubbish_is_counted_told_of_once_and_passed_over(tmp_path: Path, agent: Any, caplog: pytest.LogCaptureFixture) -> None:
-    recorder = Recorder(tmp_path)
+    recorder = Recorder(Parquet(tmp_path))
     for offset, payload in enumerate([b"noise", agent.record(), b"\xff\xff", encode("n", "s", 0, 1, [])]):
         recorder.take(3, offset, payload)
     assert recorder.flush() == {3: 4}
@@ -138,7 +139,7 @@ def test_a_clock_that_is_far_off_is_recorded_as_it_is(tmp_path: Path) -> None:
 def test_what_waits_is_bounded(tmp_path: Path, agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     each = history.SAMPLE_BYTES + sum(readings.values.nbytes for readings in decode(agent.record()).readings)
     monkeypatch.setattr(history, "MOST_BYTES", 3 * each)
-    recorder = Recorder(tmp_path)
+    recorder = Recorder(Parquet(tmp_path))
     for offset in range(4):
         recorder.take(0, offset, agent.record())
     assert all_of(tmp_path, "host").num_rows == 3
@@ -148,7 +149,7 @@ def test_what_waits_is_bounded(tmp_path: Path, agent: Any, monkeypatch: pytest.M
 
 def test_jobs_count_among_what_waits(tmp_path: Path, agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MOST_BYTES", 100_000)
-    recorder = Recorder(tmp_path)
+    recorder = Recorder(Parquet(tmp_path))
     processes = [GpuProcess(gpu_id="GPU-0", pid=pid, job_id=str(pid)) for pid in range(200)]
     for offset in range(3):
         recorder.take(0, offset, agent.record(processes=processes))
@@ -157,7 +158,7 @@ def test_jobs_count_among_what_waits(tmp_path: Path, agent: Any, monkeypatch: py
 
 def test_long_messages_count_by_their_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MOST_BYTES", 100_000)
-    recorder = Recorder(tmp_path)
+    recorder = Recorder(Parquet(tmp_path))
     event = DeviceEvent(kind="xid", device_id="GPU-1", message="x" * 40_000)
     for sequence in range(1, 5):
         recorder.take(0, sequence, encode("n", "s", sequence, 1, [], events=[event]))
@@ -165,10 +166,10 @@ def test_long_messages_count_by_their_length(tmp_path: Path, monkeypatch: pytest
 
 
 def test_offsets_of_what_cannot_be_written_are_not_given_out(tmp_path: Path, agent: Any) -> None:
-    recorder = Recorder(tmp_path / "history")
+    recorder = Recorder(Parquet(tmp_path / "history"))
     recorder.take(0, 0, agent.record())
     (tmp_path / "history").write_text("in the way")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(NotStored, match="Not a directory"):
         recorder.flush()
     (tmp_path / "history").unlink()
     assert recorder.flush() == {0: 1}

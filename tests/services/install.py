@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).parents[1])  # `services` is to be found, and this folder's `kafka` is not kafka-python
 
-from services import kafka
+from services import influx, kafka
 
 
 def _on_path(program: str) -> Callable[[], bool]:
@@ -35,6 +35,7 @@ NEEDS: Mapping[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
     "chromium": (_on_path("chromium"), ("chromium",)),
     "systemd-analyze": (_on_path("systemd-analyze"), ("systemd",)),
     "promtool": (_on_path("promtool"), ("prometheus",)),
+    "victoria-metrics": (_on_path("victoria-metrics"), ("victoria-metrics",)),
     "alertmanager": (_on_path("prometheus-alertmanager"), ("prometheus-alertmanager",)),
 }
 
@@ -46,9 +47,15 @@ def main(names: list[str]) -> int:
     missing = _missing(names or NEEDS)
     if missing and not _install(missing):
         return _say(f"Not installed. Type:\n  sudo apt-get update && sudo apt-get install -y {' '.join(missing)}", 1)
-    if not names:
-        kafka.install()
-    return 0
+    return 0 if names else _fetch_and_build()
+
+
+def _fetch_and_build() -> int:
+    kafka.install()
+    if not (lacking := influx.lacking()):
+        influx.install()
+        return 0
+    return _say(f"{lacking}: the tests that talk to it are skipped", 1 if os.environ.get("CI") == "true" else 0)
 
 
 def _missing(names: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ WORLD = {
     "queue", "random", "secrets", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "uuid",
 }
 # Of the plain install, that is of a node.
-HEAVY = {"anyio", "httpx", "numpy", "pandas", "pyarrow", "rich", "sklearn", "starlette", "torch", "uvicorn"}
+HEAVY = {"anyio", "httpx", "influxdb_client", "numpy", "pandas", "pyarrow", "rich", "safetensors", "sklearn", "starlette", "torch", "uvicorn"}
 BY_NAME = {name_of(path): path for path in modules(*PRODUCT)}
 
 
