@@ -25,7 +25,8 @@ def components(nodes: Collection[int], onward: Mapping[int, Sequence[int]]) -> I
                 if path:
                     low[path[-1][0]] = min(low[path[-1][0]], low[node])
                 if low[node] == index[node]:
-                    found = set(stack[stack.index(node):])
-                    del stack[len(stack) - len(found):]
+                    found = set[int]()
+                    while node not in found:
+                        found.add(stack.pop())
                     on_stack -= found
                     yield found
