@@ -14,6 +14,7 @@ from gpuwarden.detector.health.scale import Array
 
 JOIN_S: Final = 600.0  # above the threshold again within this is the same finding
 TRIES: Final = 400
+HISTORY_DAYS: Final = 7  # weekends are in it
 
 
 def findings(above: NDArray[np.bool_], step_s: float) -> int:
@@ -39,3 +40,13 @@ def threshold(score: Array, step_s: float, per_node_day: float) -> float:
             break
         lowest = float(level)
     return lowest
+
+
+def daily(score: Array, step_s: float, per_node_day: float) -> Array:
+    """Thresholds (nodes, rows) for scores (nodes, rows): each day's from the node's own HISTORY_DAYS before it, so it follows drift."""
+    day = round(86400.0 / step_s)
+    levels = np.full_like(score, np.inf)
+    for start in range(day, score.shape[1], day):
+        recent = score[:, max(0, start - HISTORY_DAYS * day) : start]
+        levels[:, start : start + day] = [[threshold(one[None], step_s, per_node_day)] for one in recent]
+    return levels

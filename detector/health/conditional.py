@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.detector.health.scale import Array
 
@@ -18,24 +19,38 @@ LEAST_RESIDUAL: Final = 0.01  # deviations: what the others foretell to better t
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """`weights` (nodes, metrics + past, metrics) turn deviations into residuals, each in its own deviations over the window."""
+    """`covariance` (nodes, all, all) of deviations, the metrics first and then their past."""
 
-    weights: Array
+    covariance: Array
+    metrics: int
 
     def residuals(self, deviations: Array, before: Array) -> Array:
-        """(nodes, rows, metrics). A missing value is taken at its mean where others lean on it; its own residual is NaN."""
-        seen = np.nan_to_num(np.concatenate((deviations, before), 2))
-        residuals: Array = np.where(np.isnan(deviations), np.nan, seen @ self.weights)
-        return residuals
+        """(nodes, rows, metrics), each in its own deviations over the window. NaN where missing; nothing leans on what is missing."""
+        seen = np.concatenate((deviations, before), 2)
+        missing = np.isnan(seen)
+        seen = np.nan_to_num(seen)
+        out: Array = seen @ _weights(self.covariance, self.metrics)
+        for node in np.flatnonzero(missing.any((1, 2))):
+            patterns, which = np.unique(missing[node], axis=0, return_inverse=True)
+            for i, gone in enumerate(patterns):
+                rows = which.ravel() == i
+                out[node, rows] = seen[node, rows] @ _weights(_without(self.covariance[node], gone)[None], self.metrics)[0]
+        return np.where(np.isnan(deviations), np.nan, out)
 
 
 def conditional(deviations: Array, before: Array) -> Conditional:
-    """Fitted on deviations (nodes, rows, metrics) and the deviations of their past (nodes, rows, any)."""
-    metrics = deviations.shape[2]
+    """Fitted on deviations (nodes, rows, metrics) and those of their past (nodes, rows, any); what is missing is taken at its mean."""
     seen = np.nan_to_num(np.concatenate((deviations, before), 2))
-    covariance = np.swapaxes(seen, 1, 2) @ seen / seen.shape[1] + RIDGE * np.eye(seen.shape[2])
-    precision = np.linalg.inv(covariance)[:, :, :metrics]
-    diagonal = np.diagonal(precision, axis1=1, axis2=2)[:, None]
-    weights = precision / diagonal
-    spread = np.sqrt(((seen @ weights) ** 2).mean(1, keepdims=True))
-    return Conditional(weights / np.maximum(spread, LEAST_RESIDUAL))
+    return Conditional(np.swapaxes(seen, 1, 2) @ seen / seen.shape[1], deviations.shape[2])
+
+
+def _without(covariance: Array, gone: NDArray[np.bool_]) -> Array:
+    return np.where(gone[:, None] | gone, 0, covariance)
+
+
+def _weights(covariance: Array, metrics: int) -> Array:
+    """(nodes, all, metrics): from deviations to residuals."""
+    precision = np.linalg.inv(covariance + RIDGE * np.eye(covariance.shape[1]))[:, :, :metrics]
+    weights = precision / np.diagonal(precision, axis1=1, axis2=2)[:, None]
+    spread = np.sqrt(np.maximum((weights * (covariance @ weights)).sum(1, keepdims=True), 0))
+    return weights / np.maximum(spread, LEAST_RESIDUAL)

@@ -10,7 +10,10 @@ HALF_LIFE_S: Final = 1800.0
 
 
 def past(values: Array, step_s: float) -> Array:
-    """(nodes, rows, 2 x metrics) of values (nodes, rows, metrics), each row from earlier rows alone. NaN until a metric was seen."""
+    """(nodes, rows, 2 x metrics) of values (nodes, rows, metrics), each row from earlier rows alone.
+
+    NaN until a metric was seen, and where it is missing: the past of what is gone foretells nothing.
+    """
     keep = 0.5 ** (step_s / HALF_LIFE_S)
     last, mean = np.full_like(values, np.nan), np.full_like(values, np.nan)
     newest = np.full_like(values[:, 0], np.nan)
@@ -22,4 +25,5 @@ def past(values: Array, step_s: float) -> Array:
         newest = np.where(known, value, newest)
         begun = np.where(np.isnan(smooth), value, keep * smooth + (1 - keep) * value)
         smooth = np.where(known, begun, smooth)
-    return np.concatenate((last, mean), 2)
+    before = np.concatenate((last, mean), 2)
+    return np.where(np.isnan(np.tile(values, 2)), np.nan, before)
