@@ -53,4 +53,5 @@ def _weights(covariance: Array, metrics: int) -> Array:
     precision = np.linalg.inv(covariance + RIDGE * np.eye(covariance.shape[1]))[:, :, :metrics]
     weights = precision / np.diagonal(precision, axis1=1, axis2=2)[:, None]
     spread = np.sqrt(np.maximum((weights * (covariance @ weights)).sum(1, keepdims=True), 0))
-    return weights / np.maximum(spread, LEAST_RESIDUAL)
+    scaled: Array = weights / np.maximum(spread, LEAST_RESIDUAL)
+    return scaled
