@@ -7,6 +7,7 @@ import numpy as np
 from anomaly_sets import Array, Entity
 from sklearn.ensemble import IsolationForest
 
+from gpuwarden.detector.health.borghesi import borghesi
 from gpuwarden.detector.health.rolling import WINDOW_DAYS, Scored, scored
 from gpuwarden.detector.health.scale import floors, scale
 from gpuwarden.detector.health.score import held, smoothed
@@ -78,6 +79,10 @@ def forest(entity: Entity, step_min: int, seed: int) -> Array:
     return ten_minutes(-model.score_samples(np.concatenate((entity.train, entity.test))), step_min)
 
 
+def paper(entity: Entity, step_min: int, seed: int) -> Array:
+    return ten_minutes(borghesi(entity.train, seed).score(np.concatenate((entity.train, entity.test))), step_min)
+
+
 def ours(entity: Entity, step_min: int) -> Scored:
     values = np.concatenate((entity.train, entity.test))[None]
     return scored(values, step_min * 60.0, floors(entity.train[None]))
@@ -101,6 +106,7 @@ ROWS: Final[tuple[tuple[str, Row, bool], ...]] = (
     ("pca_refit", refit(pca_residual), False),
     ("pca_refit_held", refit_held(pca_residual), False),
     ("isolation_forest", forest, True),
+    ("borghesi", paper, True),
     ("gpuwarden", gpuwarden, False),
 )
 REFIT: Final = ("mean_z2_refit", "pca_refit")
