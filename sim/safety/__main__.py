@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +75,7 @@ def _run(tasks: list[Task], jobs: int, stop_after_s: float) -> Iterator[Outcome]
     began_s = told_s = time.monotonic()
     with multiprocessing.Pool(jobs) as pool:
         due = iter(tasks)
-        under_way = [pool.apply_async(_undergo, (task,)) for task, _ in zip(due, range(jobs), strict=False)]
+        under_way = [pool.apply_async(_undergo, (task,)) for task in islice(due, jobs)]
         done = 0
         while under_way:
             under_way[0].wait(1.0)

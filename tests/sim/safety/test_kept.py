@@ -33,3 +33,9 @@ def test_a_second_invocation_runs_what_the_first_left_with_other_seeds(tmp_path:
     assert (more["hours"]["1 Hz"]["runs"], wrong) == (2, 0)
     assert [outcome.seed for outcome in outcomes_in(file)] == [1, 2]
     assert sum(outcome.passed_s for outcome in outcomes_in(file)) >= 0.02 * 3600
+
+
+def test_all_that_was_asked_is_run_one_after_another(tmp_path: Path) -> None:
+    _, wrong = told(tmp_path / "runs", "--hours-10hz", "0.003", "--hours-1hz", "0.003")
+    assert wrong == 0
+    assert len(outcomes_in(tmp_path / "runs")) == 2, "one at each pace"
