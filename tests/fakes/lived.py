@@ -40,7 +40,7 @@ class LivedNode:
     def _passes(self, chance: Random, passes: int) -> Iterator[tuple[tuple[str, int, int], list[object]]]:
         clock_ns, start, sequence = self.start_ns, 0, 0
         counters: dict[tuple[str, str], float] = {}
-        for _ in range(passes):
+        for own_ns in range(passes):  # as no clock shows the same nanosecond twice, whatever was done to it
             happens = chance.random()
             if happens < 0.01:  # the agent is restarted: its counters count from nothing
                 start, sequence, counters = start + 1, 0, {}
@@ -50,7 +50,7 @@ class LivedNode:
                 clock_ns += chance.randrange(30, 300) * SECOND_NS
             sequence += 1
             clock_ns += int(self.period_s * SECOND_NS) + chance.randrange(1000) * 1_000_000
-            yield (f"start-{start}", sequence, clock_ns), [self._block(chance, device, counters) for device in self.metrics]
+            yield (f"start-{start}", sequence, clock_ns + own_ns), [self._block(chance, device, counters) for device in self.metrics]
 
     def _block(self, chance: Random, device: Device, counters: dict[tuple[str, str], float]) -> object:
         metrics = self.metrics[device]
