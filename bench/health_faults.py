@@ -10,74 +10,91 @@ each pair has one of the ten changes. Nothing is labelled: the model is refit da
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.detector.health.budget import daily, findings
 from gpuwarden.detector.health.rolling import Scored, scored
-from gpuwarden.detector.health.scale import floors
+from gpuwarden.detector.health.scale import Array, floors
+from gpuwarden.detector.health.score import guilty
 from gpuwarden.sim.health.changes import OF_JOBS, OF_NODES
 from gpuwarden.sim.health.faults import FAULTS
 from gpuwarden.sim.health.ward import Bout, Room, Told, told
 
 STRENGTHS: Final = (0.03, 0.1, 0.3, 1.0)
 DAY: Final = 1440
+TAUGHT_DAYS: Final = 6  # before them nothing is judged
 LASTS: Final = 480
 STEP_S: Final = 60.0
 BUDGET: Final = 0.1  # findings a node and day
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Of one bout: its highest score, that of the other node of the job meanwhile, and the threshold. `after_minutes`: None where it was not found."""
+
+    what: str
+    strength: float
+    highest: float
+    other: float
+    threshold: float
+    after_minutes: int | None
+    by: tuple[str, ...]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--days", type=int, default=8)
+    parser.add_argument("--days", type=int, default=TAUGHT_DAYS + 2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    first, made = (args.days - 2) * DAY + 600, dict[str, dict[str, object]]()
+    if args.days < TAUGHT_DAYS + 2:
+        parser.error(f"--days: is {args.days}, should be {TAUGHT_DAYS + 2} or more: the first {TAUGHT_DAYS} only teach")
+    first, made = (args.days - 2) * DAY + 600, list[Seen]()
     for strength in STRENGTHS:
         bouts = [Bout(fault, 2 * place, first, first + LASTS, strength) for place, fault in enumerate(FAULTS)]
-        room, judged, above = _judged(Room(2 * len(FAULTS), 2, args.seed), args.days * DAY, bouts)
-        for bout in bouts:
-            made[f"{bout.what} {strength:g}"] = _of(bout.at, bout, room, judged, above)
-        well = above.copy()
-        well[0::2, first : first + LASTS] = False
-        _say(f"strength {strength:g}", made, [f"{bout.what} {strength:g}" for bout in bouts], well)
+        made += _judged(f"faults at {strength:g}", Room(2 * len(FAULTS), 2, args.seed), args.days, bouts)
     changes = [Bout(change, place, first, first + LASTS) for place, change in enumerate((*OF_JOBS, *OF_NODES))]
-    room, judged, above = _judged(Room(2 * len(changes), 2, args.seed + 1), args.days * DAY, changes)
-    for bout in changes:
-        made[bout.what] = _of(2 * bout.at, bout, room, judged, above)
-    _say("healthy changes, which should not be found", made, [bout.what for bout in changes], above)
+    made += _judged("healthy changes, which should not be found", Room(2 * len(changes), 2, args.seed + 1), args.days, changes)
     if args.json:
-        args.json.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps([asdict(one) for one in made], indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _judged(room: Room, minutes: int, bouts: list[Bout]) -> tuple[Told, Scored, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
-    seen = told(room, minutes, bouts)
-    values = seen.values.astype(np.float64)
-    judged = scored(values, STEP_S, floors(values[:, : 5 * DAY]))
-    above = judged.score > daily(judged.score, STEP_S, BUDGET)
-    above[:, : 6 * DAY] = False  # the first week only teaches
-    return seen, judged, above
+def _judged(title: str, room: Room, days: int, bouts: Sequence[Bout]) -> list[Seen]:
+    """Prints what became of each bout, and how often anything else was found."""
+    told_of = told(room, days * DAY, bouts)
+    values = told_of.values.astype(np.float64)
+    judged = scored(values, STEP_S, floors(values[:, : (TAUGHT_DAYS - 1) * DAY]))
+    thresholds = daily(judged.score, STEP_S, BUDGET)
+    above = judged.score > thresholds
+    above[:, : TAUGHT_DAYS * DAY] = False
+    made = [_seen(bout, told_of, judged, thresholds, above) for bout in bouts]
+    for bout in bouts:
+        above[[bout.at] if bout.what in FAULTS else [2 * bout.at, 2 * bout.at + 1], bout.first : bout.end] = False
+    print(f"{title}; besides these {findings(above, STEP_S)} findings in {room.nodes * (days - TAUGHT_DAYS)} node-days")
+    for one in made:
+        found = "not found" if one.after_minutes is None else f"after {one.after_minutes} minutes, by {', '.join(one.by)}"
+        scores = f"{one.highest:6.1f} at most, the job's other node {one.other:6.1f}, threshold {one.threshold:6.1f}"
+        print(f"  {one.what:17} {scores}: {found}", flush=True)
+    return made
 
 
-def _of(node: int, bout: Bout, room: Told, judged: Scored, above: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> dict[str, object]:
-    rows = np.flatnonzero(above[node, bout.first : bout.end])
-    if not len(rows):
-        return {"found": False}
-    carried = np.nan_to_num(judged.carried[node, bout.first : bout.first + rows[0] + 1][-10:]).mean(axis=0)
-    return {"found": True, "after_minutes": int(rows[0]), "by": [room.columns[place] for place in np.argsort(-carried)[:2]]}
-
-
-def _say(title: str, made: dict[str, dict[str, object]], names: list[str], well: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    judged_days = well.shape[0] * (well.shape[1] - 6 * DAY) / DAY
-    print(f"{title}; elsewhere {findings(well, STEP_S)} findings in {judged_days:.0f} node-days")
-    for name in names:
-        told_of = made[name]
-        said = f"after {told_of['after_minutes']} minutes, by {', '.join(map(str, told_of['by']))}" if told_of["found"] else "not found"  # type: ignore[call-overload]  # a list where it is found
-        print(f"  {name:24} {said}", flush=True)
+def _seen(bout: Bout, told_of: Told, judged: Scored, thresholds: Array, above: Flags) -> Seen:
+    node = bout.at if bout.what in FAULTS else 2 * bout.at
+    meanwhile, rows = slice(bout.first, bout.end), np.flatnonzero(above[node, bout.first : bout.end])
+    highest, other = (float(np.nanmax(judged.score[one, meanwhile])) for one in (node, node ^ 1))
+    threshold, after, by = float(thresholds[node, bout.first]), None, ()
+    if len(rows):
+        after = int(rows[0])
+        by = tuple(name for name, _ in guilty(judged.carried[node, bout.first + after], told_of.columns, 2))
+    return Seen(bout.what, bout.strength, highest, other, threshold, after, by)
 
 
 if __name__ == "__main__":

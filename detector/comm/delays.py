@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.detector.comm.ras import Process
+from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.timings import Together
 from gpuwarden.detector.comm.verdict import Finding, confidence_of, listed
 

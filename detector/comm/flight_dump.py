@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Never
 
+from gpuwarden.detector.comm.fields import Bad, items, mapping, shown, whole
+
 MOST_BYTES: Final = 256 << 20
 MAJOR: Final = "2"
 MOST_RANKS: Final = 1_000_000
@@ -20,10 +22,6 @@ _DAMAGED: Final = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError, NotImplementedError,
 )
 _PROTOCOL: Final = b"\x80"  # the first byte of a pickle since protocol 2
-
-
-class BadDump(ValueError):
-    """The field and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +74,27 @@ class Dump:
 
 class _Plain(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Never:
-        raise BadDump(f"pickle: asks for {module}.{name}; a dump holds plain values only")
+        raise Bad(f"pickle: asks for {module}.{name}; a dump holds plain values only")
 
     def persistent_load(self, pid: object) -> Never:
-        raise BadDump("pickle: asks for an object from elsewhere; a dump holds plain values only")
+        raise Bad("pickle: asks for an object from elsewhere; a dump holds plain values only")
 
 
 def read(payload: bytes) -> Dump:
-    """Raises BadDump."""
+    """Raises Bad."""
     if len(payload) > MOST_BYTES:
-        raise BadDump(f"file: has {len(payload)} bytes, at most {MOST_BYTES} are read")
-    whole = _mapping(_loaded(payload), "file")
-    version = whole.get("version")
+        raise Bad(f"file: has {len(payload)} bytes, at most {MOST_BYTES} are read")
+    dump = mapping(_loaded(payload), "file")
+    version = dump.get("version")
     if not isinstance(version, str) or version.partition(".")[0] != MAJOR:
-        raise BadDump(f"version: is {version!r}, this reader knows {MAJOR}.x")
-    groups = {str(name): _group(config, f"pg_config.{name}") for name, config in _mapping(whole.get("pg_config"), "pg_config").items()}
-    entries = whole.get("entries", [])
-    if not isinstance(entries, list | tuple):
-        raise BadDump(f"entries: is a {type(entries).__name__}, should be a list")
+        raise Bad(f"version: is {version!r}, this reader knows {MAJOR}.x")
+    groups = {str(name): _group(config, f"pg_config.{name}") for name, config in mapping(dump.get("pg_config"), "pg_config").items()}
+    entries = items(dump.get("entries", []), "entries")
     named, pending = dict[str, str](), list[Pending]()
     for place, entry in enumerate(entries):
-        _take(_mapping(entry, f"entries[{place}]"), f"entries[{place}]", groups, named, pending)
-    counts = _counts(_mapping(whole.get("pg_status", {}), "pg_status"), groups, named)
-    library = whole.get("nccl_version", whole.get("comm_lib_version", ""))
+        _take(mapping(entry, f"entries[{place}]"), f"entries[{place}]", groups, named, pending)
+    counts = _counts(mapping(dump.get("pg_status", {}), "pg_status"), groups, named)
+    library = dump.get("nccl_version", dump.get("comm_lib_version", ""))
     return Dump(tuple(groups.values()), counts, tuple(sorted(pending, key=lambda one: one.order)), str(library))
 
 
@@ -107,24 +103,24 @@ def _loaded(payload: bytes) -> object:
         if payload[:1] == _PROTOCOL:
             return _Plain(io.BytesIO(payload)).load()
         return json.loads(payload)
-    except BadDump:
+    except Bad:
         raise
     except _DAMAGED as why:
-        raise BadDump(f"file: is neither a whole pickle nor JSON: {str(why)[:200] or type(why).__name__}") from None
+        raise Bad(f"file: is neither a whole pickle nor JSON: {str(why)[:200] or type(why).__name__}") from None
 
 
 def _group(config: object, field: str) -> Group:
-    of = _mapping(config, field)
+    of = mapping(config, field)
     ranks = of.get("ranks")
     if isinstance(ranks, str):
         try:
             ranks = json.loads(ranks)
         except ValueError:
-            raise BadDump(f"{field}.ranks: is {ranks[:50]!r}, should be such as '[0, 1]'") from None
+            raise Bad(f"{field}.ranks: is {shown(ranks)}, should be such as '[0, 1]'") from None
     if not isinstance(ranks, list | tuple) or not all(isinstance(rank, int) and 0 <= rank < MOST_RANKS for rank in ranks):
-        raise BadDump(f"{field}.ranks: is {str(ranks)[:50]!r}, should be a list of ranks")
+        raise Bad(f"{field}.ranks: is {shown(ranks)}, should be a list of ranks")
     if len(set(ranks)) != len(ranks):
-        raise BadDump(f"{field}.ranks: has a rank twice")
+        raise Bad(f"{field}.ranks: has a rank twice")
     return Group(str(of.get("desc", "")), tuple(ranks))
 
 
@@ -132,16 +128,16 @@ def _take(entry: Mapping[Any, Any], field: str, groups: Mapping[str, Group], nam
     """What an entry tells: which number the group's has in `pg_status`, and what is pending."""
     group = entry.get("process_group")
     if not isinstance(group, list | tuple) or not group or str(group[0]) not in groups:
-        raise BadDump(f"{field}.process_group: is {str(group)[:50]!r}, should name one of pg_config")
+        raise Bad(f"{field}.process_group: is {shown(group)}, should name one of pg_config")
     name = str(group[0])
     if "pg_id" in entry:
-        named[str(_whole(entry, "pg_id", field))] = name
+        named[str(_number(entry, "pg_id", field))] = name
     if entry.get("retired", False) or entry.get("state") == "completed":
         return
-    number = _whole(entry, "op_id" if entry.get("is_p2p") else "collective_seq_id", field)
+    number = _number(entry, "op_id" if entry.get("is_p2p") else "collective_seq_id", field)
     profiling = str(entry.get("profiling_name", ""))
     peer = _peer(profiling, groups[name], field) if entry.get("is_p2p") else None
-    pending.append(Pending(groups[name], _whole(entry, "record_id", field), number, profiling.removeprefix("nccl:"), peer, _whole(entry, "time_created_ns", field)))
+    pending.append(Pending(groups[name], _number(entry, "record_id", field), number, profiling.removeprefix("nccl:"), peer, _number(entry, "time_created_ns", field)))
 
 
 def _peer(name: str, group: Group, field: str) -> int:
@@ -150,7 +146,7 @@ def _peer(name: str, group: Group, field: str) -> int:
         place = name.rpartition(arrow)[2] if arrow in name else ""
         if place.isdecimal() and int(place) < len(group.ranks):
             return group.ranks[int(place)]
-    raise BadDump(f"{field}.profiling_name: is {name[:50]!r}, should be such as 'nccl:send 0->1', of ranks within a group of {len(group.ranks)}")
+    raise Bad(f"{field}.profiling_name: is {shown(name)}, should be such as 'nccl:send 0->1', of ranks within a group of {len(group.ranks)}")
 
 
 def _counts(statuses: Mapping[Any, Any], groups: Mapping[str, Group], named: Mapping[str, str]) -> dict[Group, Counts]:
@@ -163,8 +159,8 @@ def _counts(statuses: Mapping[Any, Any], groups: Mapping[str, Group], named: Map
     counts = dict[Group, Counts]()
     for number, status in statuses.items():
         if (name := joined.get(str(number))) is not None:
-            of, field = _mapping(status, f"pg_status.{number}"), f"pg_status.{number}"
-            counts[groups[name]] = Counts(_whole(of, "last_enqueued_collective", field), _whole(of, "last_completed_collective", field))
+            of, field = mapping(status, f"pg_status.{number}"), f"pg_status.{number}"
+            counts[groups[name]] = Counts(_number(of, "last_enqueued_collective", field), _number(of, "last_completed_collective", field))
     return counts
 
 
@@ -172,18 +168,9 @@ def _order(name: str) -> tuple[float, str]:
     return (int(name), "") if name.isdecimal() else (math.inf, name)
 
 
-def _mapping(value: object, field: str) -> Mapping[Any, Any]:
-    if not isinstance(value, dict):
-        raise BadDump(f"{field}: is a {type(value).__name__}, should be a mapping")
-    return value
-
-
-def _whole(of: Mapping[Any, Any], name: str, field: str) -> int:
+def _number(of: Mapping[Any, Any], name: str, field: str) -> int:
+    """JSON dumps write some numbers as words, and an unknown time is none."""
     value = of.get(name)
     if isinstance(value, str) and value.lstrip("-").isdecimal():
         value = int(value)
-    if value is None and name == "time_created_ns":
-        return 0
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadDump(f"{field}.{name}: is {value!r}, should be a whole number")
-    return value
+    return 0 if value is None and name == "time_created_ns" else whole(value, f"{field}.{name}")

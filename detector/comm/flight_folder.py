@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.detector.comm.flight_dump import MOST_BYTES, BadDump, Dump, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.flight_dump import MOST_BYTES, Dump, read
 
 _NAME: Final = re.compile(r"^(?:_dump_|nccl_trace_rank_|comm_lib_trace_rank_)(\d{1,7})(?:\.(?:json|pickle|pkl))?$")
 
@@ -33,7 +34,7 @@ def dumps_in(folder: Path) -> Dumps:
                 rank, dump = int(name[1]), _dump(file)
                 _check(rank, dump, by_rank)
                 by_rank[rank] = dump
-            except (BadDump, OSError) as why:
+            except (Bad, OSError) as why:
                 refused[file.name] = str(why)
     return Dumps(by_rank, refused)
 
@@ -45,7 +46,7 @@ def _dump(file: Path) -> Dump:
 
 def _check(rank: int, dump: Dump, by_rank: Mapping[int, Dump]) -> None:
     if rank in by_rank:
-        raise BadDump(f"file: is a second one of rank {rank}")
+        raise Bad(f"file: is a second one of rank {rank}")
     for group in dump.groups:
         if rank not in group.ranks:
-            raise BadDump(f"pg_config: {group.desc!r} is of ranks {str(group.ranks)[:50]}, and not of rank {rank}, whose dump this is by its name")
+            raise Bad(f"pg_config: {group.desc!r} is of ranks {str(group.ranks)[:50]}, and not of rank {rank}, whose dump this is by its name")

@@ -76,8 +76,7 @@ def _kind(ranks: Sequence[int], dumps: Dumps) -> str:
 
 def _reached(ranks: Sequence[int], back: dict[int, list[Wait]]) -> tuple[int, tuple[str, ...]]:
     """How many others wait for these in the end, and the waits from one of the farthest."""
-    came = dict.fromkeys(ranks, None)
-    after: dict[int, Wait | None] = dict(came)
+    after = dict[int, Wait | None](dict.fromkeys(ranks))
     line, last = deque(ranks), ranks[0]
     while line:
         last = line.popleft()

@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpuwarden.detector.comm.ras import Process
+from gpuwarden.detector.comm.fields import Bad, count, mapping, shown, word
+from gpuwarden.detector.comm.process import Process
 
 MOST_BYTES: Final = 1 << 20  # of a line; verbose ones with 64 channels have some 20,000
 COLLECTIVE, MESSAGE = "coll", "p2p"
-
-
-class BadLine(ValueError):
-    """The field and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +33,14 @@ class Done:
 
 
 def read(line: bytes) -> Done | None:
-    """None for a line that tells of no operation, such as `dump_stats`. Raises BadLine."""
+    """None for a line that tells of no operation, such as `dump_stats`. Raises Bad."""
     if len(line) > MOST_BYTES:
-        raise BadLine(f"line: has more than {MOST_BYTES} bytes")
+        raise Bad(f"line: has more than {MOST_BYTES} bytes")
     try:
         whole = json.loads(line)
     except (ValueError, RecursionError) as why:
-        raise BadLine(f"line: is no JSON: {str(why)[:100]}") from None
-    told = _mapping(whole, "line")
+        raise Bad(f"line: is no JSON: {str(why)[:100]}") from None
+    told = mapping(whole, "line")
     for prefix, field in ((COLLECTIVE, "coll_perf"), (MESSAGE, "p2p_perf")):
         if field in told:
             return _done(told, prefix, field)
@@ -51,35 +48,16 @@ def read(line: bytes) -> Done | None:
 
 
 def _done(told: Mapping[str, Any], prefix: str, field: str) -> Done:
-    header, about, perf = (_mapping(told.get(name), name) for name in ("header", "metadata", field))
+    header, about, perf = (mapping(told.get(name), name) for name in ("header", "metadata", field))
     took_us = perf.get(f"{prefix}_exec_time_us")
     if not isinstance(took_us, int | float) or isinstance(took_us, bool) or not 0 <= took_us < 1e12:
-        raise BadLine(f"{field}.{prefix}_exec_time_us: is {str(took_us)[:50]!r}, should be microseconds")
-    rank, ranks = _whole(header, "rank", "header"), _whole(header, "n_ranks", "header")
+        raise Bad(f"{field}.{prefix}_exec_time_us: is {shown(took_us)}, should be microseconds")
+    rank, ranks = (count(header.get(name), f"header.{name}") for name in ("rank", "n_ranks"))
     if rank >= ranks:
-        raise BadLine(f"header.rank: is {rank} of {ranks}")
-    return Done(
-        _text(header, "id", "header"), rank, ranks, Process(_text(about, "hostname", "metadata"), _whole(about, "pid", "metadata")),
-        _text(perf, prefix, field), _whole(perf, f"{prefix}_sn", field), _whole(perf, f"{prefix}_msg_size_bytes", field), float(took_us),
-        _whole(perf, "p2p_peer", field) if prefix == MESSAGE else None, _whole(about, "dump_timestamp_us", "metadata"),
-    )  # fmt: skip
-
-
-def _mapping(value: object, field: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BadLine(f"{field}: is a {type(value).__name__}, should be a mapping")
-    return value
-
-
-def _whole(of: Mapping[str, Any], name: str, field: str) -> int:
-    value = of.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise BadLine(f"{field}.{name}: is {str(value)[:50]!r}, should be a whole number from 0 on")
-    return value
-
-
-def _text(of: Mapping[str, Any], name: str, field: str) -> str:
-    value = of.get(name)
-    if not isinstance(value, str) or not value:
-        raise BadLine(f"{field}.{name}: is {str(value)[:50]!r}, should be text")
-    return value
+        raise Bad(f"header.rank: is {rank} of {ranks}")
+    number, size_bytes = (count(perf.get(f"{prefix}_{name}"), f"{field}.{prefix}_{name}") for name in ("sn", "msg_size_bytes"))
+    process = Process(word(about.get("hostname"), "metadata.hostname"), count(about.get("pid"), "metadata.pid"))
+    peer = count(perf.get("p2p_peer"), f"{field}.p2p_peer") if prefix == MESSAGE else None
+    dumped_us = count(about.get("dump_timestamp_us"), "metadata.dump_timestamp_us")
+    communicator, name = word(header.get("id"), "header.id"), word(perf.get(prefix), f"{field}.{prefix}")
+    return Done(communicator, rank, ranks, process, name, number, size_bytes, float(took_us), peer, dumped_us)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gpuwarden.detector.comm.inspector import MOST_BYTES, BadLine, Done, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.inspector import MOST_BYTES, Done, read
 from gpuwarden.detector.comm.timings import Timings
 
 PATTERN: Final = "*-pid*.log"
@@ -49,7 +50,7 @@ def _done(opened: BinaryIO, bad: Counter[str]) -> Iterator[Done]:
         try:
             if line.strip() and (done := read(line)) is not None:
                 yield done
-        except BadLine as why:
+        except Bad as why:
             bad[str(why)] += 1
 
 

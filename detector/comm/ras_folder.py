@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.detector.comm.ras import MOST_BYTES, Answer, BadAnswer, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.ras import MOST_BYTES, Answer, read
 
 _ENDINGS: Final = (".json", ".txt")
 
@@ -26,6 +27,6 @@ def answers_in(folder: Path) -> Answers:
             try:
                 with file.open("rb") as opened:
                     answers.append(read(opened.read(MOST_BYTES + 1)))
-            except (BadAnswer, OSError) as why:
+            except (Bad, OSError) as why:
                 refused[file.name] = str(why)
     return Answers(tuple(sorted(answers, key=lambda one: one.at)), refused)

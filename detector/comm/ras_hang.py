@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from gpuwarden.detector.comm.ras import Absent, Answer, Communicator, Process
+from gpuwarden.detector.comm.process import Process
+from gpuwarden.detector.comm.ras import Absent, Answer, Communicator
 from gpuwarden.detector.comm.strongly import components
 from gpuwarden.detector.comm.verdict import (
     DEAD,

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.detector.comm.delays import slow_paths
-from gpuwarden.detector.comm.ras import Process
+from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.timings import Timings, Together
-from gpuwarden.detector.comm.verdict import Finding, Verdict, listed
+from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed
 
-LATE, UNTOLD = "non-communication slow", "unknown"
+LATE: Final = "non-communication slow"
 ALIKE: Final = ("AllReduce", "AllGather", "ReduceScatter")  # in which all ranks do the same
 LEAST_OPERATIONS: Final = 20
 LEAST_RANKS: Final = 0.75  # of a communicator, in an operation that counts
@@ -126,4 +126,4 @@ def _finding(found: Sequence[Late], victims: int, ranks: Mapping[Process, int], 
     else:
         evidence.append("these, or whom they get messages from: the logs hold no messages, which NCCL 2.30.3 and later write")
     confidence = min(0.99, 1.0 - 0.5 ** (worst.cost / LEAST_COST)) * (1.0 if told else 0.5)
-    return Finding(numbers, LATE, "slow" if told else UNTOLD, round(confidence, 2), tuple(evidence), (), victims)
+    return Finding(numbers, LATE, "slow" if told else UNKNOWN, round(confidence, 2), tuple(evidence), (), victims)

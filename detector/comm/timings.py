@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.detector.comm.inspector import Done
-from gpuwarden.detector.comm.ras import Process
+from gpuwarden.detector.comm.process import Process
 
 Times = NDArray[np.float64]
 

@@ -188,4 +188,3 @@ class _View:
                 seen.add((wait.whom, wait.pending.group))
                 away = (rank for rank in wait.pending.group.ranks if rank not in self._dumps.by_rank)
                 yield from (Wait(rank, wait.whom, Because.LIKE_OTHERS, wait.pending) for rank in away)
-

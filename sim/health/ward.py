@@ -45,7 +45,6 @@ class Told:
     columns: tuple[str, ...]
     values: Matrix
     ill: NDArray[np.bool_]
-    group: NDArray[np.intp]
 
 
 def told(room: Room, minutes: int, bouts: Sequence[Bout]) -> Told:
@@ -61,7 +60,7 @@ def told(room: Room, minutes: int, bouts: Sequence[Bout]) -> Told:
         of_minutes.append(bodies.minute(minute, schedule.at(minute, changes), now))
     columns = tuple(name for metric, of in of_minutes[0].items() for name in _names(metric, of.ndim))
     values = np.stack([_row(means) for means in of_minutes], axis=1)
-    return Told(columns, values, ill, group)
+    return Told(columns, values, ill)
 
 
 def _strike(bout: Bout, minute: int, now: Condition, changes: dict[int, list[OfJob]], group: NDArray[np.intp], ill: NDArray[np.bool_]) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuwarden.detector.comm import flight_dump
-from gpuwarden.detector.comm.flight_dump import BadDump, Counts, Group, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.flight_dump import Counts, Group, read
 from gpuwarden.detector.comm.flight_folder import dumps_in
 
 WORLD = {"name": "0", "desc": "default_pg", "ranks": "[0, 1]"}
@@ -86,7 +87,7 @@ class Hostile:
         (pickle.dumps(dump(pg_config=None)), "pg_config: is a NoneType, should be a mapping"),
         (pickle.dumps(dump(pg_config={"0": {"desc": "x", "ranks": "0, 1"}})), r"pg_config\.0\.ranks: is '0, 1', should be such as"),
         (pickle.dumps(dump(pg_config={"0": {"desc": "x", "ranks": "[0, 0]"}})), r"pg_config\.0\.ranks: has a rank twice"),
-        (pickle.dumps(dump(pg_config={"0": {"desc": "x", "ranks": [-1]}})), r"pg_config\.0\.ranks: is '\[-1\]', should be a list of ranks"),
+        (pickle.dumps(dump(pg_config={"0": {"desc": "x", "ranks": [-1]}})), r"pg_config\.0\.ranks: is \[-1\], should be a list of ranks"),
         (pickle.dumps(dump(entries=3)), "entries: is a int, should be a list"),
         (pickle.dumps(dump(3)), r"entries\[0\]: is a int, should be a mapping"),
         (pickle.dumps(dump(entry(process_group=("9", "y")))), r"entries\[0\]\.process_group: .* should name one of pg_config"),
@@ -96,14 +97,14 @@ class Hostile:
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_field_and_the_reason(payload: bytes, says: str) -> None:
-    with pytest.raises(BadDump, match=says):
+    with pytest.raises(Bad, match=says):
         read(payload)
     assert not Path("/tmp/gpuwarden-was-here").exists()
 
 
 def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight_dump, "MOST_BYTES", 100)
-    with pytest.raises(BadDump, match=r"file: has \d+ bytes, at most 100 are read"):
+    with pytest.raises(Bad, match=r"file: has \d+ bytes, at most 100 are read"):
         read(pickle.dumps(dump(entry())))
 
 
@@ -114,7 +115,7 @@ def test_a_damaged_file_is_read_or_refused_and_does_nothing_else(at: int, instea
     at %= len(whole)
     try:
         read(whole[:at] + instead + whole[at + len(instead) :])
-    except BadDump as why:
+    except Bad as why:
         assert str(why)
 
 

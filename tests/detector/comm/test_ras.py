@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from gpuwarden.cli.main import main
-from gpuwarden.detector.comm.ras import Answer, BadAnswer, Process, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.process import Process
+from gpuwarden.detector.comm.ras import Answer, read
 from gpuwarden.detector.comm.ras_hang import verdict_on
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "nccl-2.28.9"
@@ -108,7 +110,7 @@ def test_the_comma_that_one_version_leaves_out_is_put_in() -> None:
     ],
 )
 def test_what_is_no_answer_is_refused_with_the_field_and_the_reason(payload: bytes, says: str) -> None:
-    with pytest.raises(BadAnswer, match=says):
+    with pytest.raises(Bad, match=says):
         read(payload)
 
 

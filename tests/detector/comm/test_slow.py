@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from gpuwarden.cli.main import main
-from gpuwarden.detector.comm.inspector import BadLine, Done, read
+from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.detector.comm.inspector import Done, read
 from gpuwarden.detector.comm.inspector_folder import logs_in
-from gpuwarden.detector.comm.ras import Process
+from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.slow import verdict_on
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.comm.verdict import Verdict
@@ -84,16 +85,17 @@ def test_lines_are_read_as_they_are_documented_and_written_alike() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ((b'"coll_exec_time_us":1250', b'"coll_exec_time_us":-1'), "coll_perf.coll_exec_time_us: is '-1', should be microseconds"),
+        ((b'"coll_exec_time_us":1250', b'"coll_exec_time_us":-1'), "coll_perf.coll_exec_time_us: is -1, should be microseconds"),
         ((b'"rank":3', b'"rank":8'), "header.rank: is 8 of 8"),
         ((b'"pid":4242', b'"pid":"x"'), "metadata.pid: is 'x', should be a whole number"),
-        ((b'"id":"0x5c1f09a2b7d341",', b""), "header.id: is 'None', should be text"),
+        ((b'"id":"0x5c1f09a2b7d341",', b""), "header.id: is a NoneType, should be text"),
+        ((b'"id":"0x5c1f09a2b7d341",', b'"id":"",'), "header.id: is empty"),
         ((b'"header":{', b'"head":{'), "header: is a NoneType, should be a mapping"),
         ((b"}}", b"}"), "line: is no JSON"),
     ],
 )
 def test_what_is_no_line_is_refused_with_the_field_and_the_reason(changed: tuple[bytes, bytes], says: str) -> None:
-    with pytest.raises(BadLine, match=says):
+    with pytest.raises(Bad, match=says):
         read(SAMPLE.replace(*changed))
 
 
