@@ -31,7 +31,7 @@ class _Telling:
     def tell(self, pipe: Connection) -> None:
         now_s = time.monotonic()
         self.due_s = max(self.due_s, now_s - self.every_s) + self.every_s  # one that is late by more has missed its turn
-        send(pipe, (TOLD, now_s, self.what()))
+        _say(pipe, (TOLD, now_s, self.what()))
 
 
 def serve(descriptor: int) -> None:
@@ -40,13 +40,13 @@ def serve(descriptor: int) -> None:
     pipe = Connection(descriptor)
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        send(pipe, (kind.__name__, str(error)))
+        _say(pipe, (kind.__name__, str(error)))
 
     sys.excepthook = tell
     factory, arguments = Reader(()).read(receive(pipe))
     module, _, name = factory.partition(":")
     subject = getattr(importlib.import_module(module), name)(*arguments)
-    send(pipe, (None, None))
+    _say(pipe, (None, None))
     _serve(pipe, subject)
 
 
@@ -65,7 +65,7 @@ def _serve(pipe: Connection, subject: object) -> None:
             return
         if method == TOLD:
             telling = _telling(subject, *arguments)
-        send(pipe, (None, None if method == TOLD else getattr(subject, method)(*arguments)))
+        _say(pipe, (None, None if method == TOLD else getattr(subject, method)(*arguments)))
 
 
 def _telling(subject: object, method: str, arguments: tuple[object, ...], every_s: float) -> _Telling:
@@ -81,6 +81,14 @@ def send(pipe: Connection, value: object) -> None:
 def receive(pipe: Connection) -> Plain:
     """EOFError or ConnectionError if the other side is gone; OSError or ValueError for what is no message."""
     return json.loads(pipe.recv_bytes(ANSWER_BYTES))
+
+
+def _say(pipe: Connection, value: object) -> None:
+    """Nobody is left to hear it once the pipe is closed: `_die_with_parent` sees that too, a moment later."""
+    try:
+        send(pipe, value)
+    except ConnectionError:
+        os._exit(0)
 
 
 def _die_with_parent(descriptor: int) -> None:

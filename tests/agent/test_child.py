@@ -306,3 +306,11 @@ def test_closed_it_is_gone(make: Make) -> None:
     pid = child.call("pid", deadline_s=5.0)
     child.close()
     assert not alive(pid)
+
+
+def test_one_that_tells_as_its_parent_leaves_ends_without_a_word(make: Make, never: int, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(5):
+        child = make()
+        child.told("count", every_s=0.0, deadline_s=5.0, interrupt=never)
+        child.close()
+    assert capfd.readouterr() == ("", "")
