@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.json_format import MessageToDict
 
 from gpuwarden.cli.client import DEADLINE_S
+from gpuwarden.cli.duration import duration_s
 from gpuwarden.cli.operator import controller_verb
 from gpuwarden.cli.plain_text import printable
 from gpuwarden.proto import control_pb2 as pb
@@ -18,7 +19,6 @@ from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 if TYPE_CHECKING:
     import grpc
 
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _LEVELS: Final = ("not told yet", "told", "escalated")
 
 
@@ -31,19 +31,11 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     what.add_argument("--nodes", nargs="+", default=[], metavar="NODES", help="`gpu[01-08]` is a range")
     what.add_argument("--domain", default="", metavar="DOMAIN", help="everything in it")
     what.add_argument("--end", default="", metavar="ID", help="end this window now")
-    opened.add_argument("--for", dest="duration_s", type=_duration_s, default=3600.0, metavar="TIME", help="30m, 4h, 2d; default 1h")
+    opened.add_argument("--for", dest="duration_s", type=duration_s, default=3600.0, metavar="TIME", help="30m, 4h, 2d; default 1h")
     opened.add_argument("--reason", default="", help="what whoever is on call should read")
     opened.add_argument("--dry-run", action="store_true", help="check it and change nothing")
     for verb in (listed, ack, opened):
         verb.add_argument("--json", action="store_true")
-
-
-def _duration_s(text: str) -> float:
-    number, unit = text[:-1], text[-1:]
-    try:
-        return float(number) * _UNITS_S[unit]
-    except (ValueError, KeyError):
-        raise argparse.ArgumentTypeError(f"is {text!r}, should be a number and one of {', '.join(_UNITS_S)}") from None
 
 
 def _alerts(channel: "grpc.Channel", args: argparse.Namespace) -> int:

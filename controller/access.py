@@ -45,6 +45,8 @@ LEAST: Final[Mapping[str, Role]] = {
     "EndMaintenance": Role.OPERATOR,
     "SetBudget": Role.OPERATOR,
     "SetMode": Role.OPERATOR,
+    "SetJobFloor": Role.OPERATOR,
+    "EndJobFloor": Role.OPERATOR,
     "ReportMeter": Role.OPERATOR,
 }
 FORCE: Final = Role.ADMIN

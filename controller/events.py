@@ -73,6 +73,30 @@ class SetMode:
 
 
 @dataclass(frozen=True, slots=True)
+class SetJobFloor:
+    """A policy leaves these nodes `floor_w` a GPU for `duration_s`. Answered by one Reply with the same token, as the next is."""
+
+    token: int
+    actor: str
+    request_id: str
+    job: str
+    nodes: tuple[str, ...]
+    floor_w: float
+    duration_s: float
+    validate_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndJobFloor:
+    """Before its time."""
+
+    token: int
+    actor: str
+    request_id: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """Somebody takes an alert on: it is not escalated. Answered by one Reply with the same token, as the two below are."""
 
@@ -150,7 +174,7 @@ class OutOfBandDone:
 
 MeterEvent: TypeAlias = MeterRead | MeterFailed | ReportMeter
 Event: TypeAlias = (
-    Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode
+    Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode | SetJobFloor | EndJobFloor
     | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter | OutOfBandDone
 )
 
@@ -197,6 +221,14 @@ class RememberMaintenance:
     """A window (a serialised `Maintenance`) that a restart still knows; None: it is over."""
 
     id: str
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RememberJobFloor:
+    """A job's floor (a serialised `JobFloor`) that a restart still knows; None: it is over."""
+
+    job: str
     payload: bytes | None
 
 
@@ -270,6 +302,6 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberMaintenance | SendGrant | Reply | Notify | Beat
-    | Publish | OutOfBand | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberMaintenance | RememberJobFloor | SendGrant | Reply
+    | Notify | Beat | Publish | OutOfBand | Say
 )

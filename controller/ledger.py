@@ -52,6 +52,7 @@ _EPOCH: Final = "SELECT coalesce(max(value), 0) FROM number WHERE name = 'epoch'
 # Beside the first tables, so that the version before this one still reads the file.
 _ADDED: Final = """
 CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS job_floor (job TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS heat (
     domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL,
     epoch INTEGER NOT NULL, PRIMARY KEY (domain, "limit")
@@ -130,16 +131,28 @@ class Ledger:
 
     def remember_maintenance(self, id: str, payload: bytes | None) -> None:
         """None: it is over."""
+        self._remember("maintenance", "id", id, payload)
+
+    def remember_job_floor(self, job: str, payload: bytes | None) -> None:
+        """None: it is over."""
+        self._remember("job_floor", "job", job, payload)
+
+    def _remember(self, table: str, key: str, of: str, payload: bytes | None) -> None:
         with self._write_lock, self._writing as transaction:
             if payload is None:
-                transaction.execute("DELETE FROM maintenance WHERE id = ?", (id,))
+                transaction.execute(f"DELETE FROM {table} WHERE {key} = ?", (of,))
             else:
-                transaction.execute("INSERT OR REPLACE INTO maintenance VALUES (?, ?)", (id, payload))
+                transaction.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (of, payload))
 
     def maintenance(self) -> tuple[bytes, ...]:
         """The windows that were open."""
         with self._read_lock:
             return tuple(payload for (payload,) in self._reading.execute("SELECT payload FROM maintenance ORDER BY id"))
+
+    def job_floors(self) -> tuple[bytes, ...]:
+        """Those of jobs that had not ended."""
+        with self._read_lock:
+            return tuple(payload for (payload,) in self._reading.execute("SELECT payload FROM job_floor ORDER BY job"))
 
     def line_count(self) -> int:
         """Ids have no gaps: lines go from the old end only."""

@@ -11,6 +11,7 @@ from gpuwarden.controller.alerts import Alerts, AlertSetup
 from gpuwarden.controller.events import (
     Acknowledge,
     Action,
+    EndJobFloor,
     EndMaintenance,
     Event,
     FindingArrived,
@@ -28,11 +29,13 @@ from gpuwarden.controller.events import (
     SessionClosed,
     SessionOpened,
     SetBudget,
+    SetJobFloor,
     SetMode,
     Tick,
     WriteLedger,
 )
 from gpuwarden.controller.grants import Authority, give
+from gpuwarden.controller.job_floors import JobFloors
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.metering import Metering
 from gpuwarden.controller.out_of_band import OutOfBandOrders
@@ -42,6 +45,7 @@ from gpuwarden.controller.picture import Picture
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
+from gpuwarden.controller.power.least import JobFloor
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
 from gpuwarden.controller.remembered import Remembered, recall
@@ -66,6 +70,7 @@ class ControllerSetup:
     heats: tuple[LimitHeat, ...] = ()
     out_of_band: OutOfBandConfig | None = None
     foreign: tuple[LimitForeign, ...] = ()
+    job_floors: tuple[JobFloor, ...] = ()
 
 
 class Controller:
@@ -85,6 +90,8 @@ class Controller:
         self._lines = Lines()
         self._alerts = Alerts(setup.alerts, list(self.keepers.values()))
         self._requests = Requests(self.keepers, self._lines)
+        self._floors = JobFloors(self.keepers, setup.job_floors, self._lines)
+        self._opening += self._floors.opening()
         self._metering = Metering(self.keepers)
         self._out_of_band = OutOfBandOrders(setup.out_of_band, list(self.keepers.values()), self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
@@ -120,6 +127,8 @@ class Controller:
                 return self._alerts.finding(event.payload, self._lines)
             case SetBudget() | SetMode():
                 return self._requested(now_s, event)
+            case SetJobFloor() | EndJobFloor():
+                return self._floors.answer(event)
             case Acknowledge() | OpenMaintenance() | EndMaintenance():
                 return self._people.answer(event)
             case MeterRead() | MeterFailed() | ReportMeter():
@@ -130,6 +139,7 @@ class Controller:
     def _tick(self, now_s: float) -> Iterator[Action]:
         for domain in self.turns.due(now_s):
             yield from self._decide(now_s, self.keepers[domain])
+        yield from self._floors.tick()
         yield from self._alerts.tick(now_s, self._lines)
         yield from self._out_of_band.tick(now_s)
         if (whole := self._picture.tick(now_s, self._cluster(), self._alerts, self._lines)) is not None:

@@ -29,6 +29,7 @@ from gpuwarden.controller.events import (
     RememberEpoch,
     RememberForeign,
     RememberHeat,
+    RememberJobFloor,
     RememberMaintenance,
     Reply,
     ReportArrived,
@@ -37,6 +38,7 @@ from gpuwarden.controller.events import (
     WriteLedger,
 )
 from gpuwarden.controller.findings import Connect, Findings, Through
+from gpuwarden.controller.job_floors import floor_of
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.meters.polling import Polling
@@ -128,7 +130,7 @@ class ControllerShell:
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
             config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(), config.out_of_band,
-            self._ledger.foreign(),
+            self._ledger.foreign(), tuple(map(floor_of, self._ledger.job_floors())),
         )
         self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
         opened.callback(self._webhooks.close)
@@ -231,6 +233,8 @@ class ControllerShell:
                 self._bmcs.order(action)
             case RememberMaintenance():
                 self._ledger.remember_maintenance(action.id, action.payload)
+            case RememberJobFloor():
+                self._ledger.remember_job_floor(action.job, action.payload)
             case RememberEpoch():
                 self._ledger.remember_epoch(action.epoch)
                 self._epoch_is_durable = True

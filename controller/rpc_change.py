@@ -1,6 +1,6 @@
 """What an operator asks to be changed, as the machine takes it: the same for gRPC and for the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -46,12 +46,25 @@ def acknowledge_event(request: pb.AcknowledgeAlertRequest, actor: str) -> Callab
     return partial(events.Acknowledge, actor=actor, request_id=request.request_id, key=request.key)
 
 
+def set_job_floor_event(request: pb.SetJobFloorRequest, actor: str) -> Callable[[int], events.SetJobFloor]:
+    """As above; and Refused if there are too many patterns."""
+    _check_patterns(request.nodes)
+    _check_lengths(job=request.job, request_id=request.request_id)
+    return partial(
+        events.SetJobFloor, actor=actor, request_id=request.request_id, job=request.job, nodes=tuple(request.nodes),
+        floor_w=request.floor_w, duration_s=request.duration_s, validate_only=request.validate_only,
+    )
+
+
+def end_job_floor_event(request: pb.EndJobFloorRequest, actor: str) -> Callable[[int], events.EndJobFloor]:
+    """As above."""
+    _check_lengths(job=request.job, request_id=request.request_id)
+    return partial(events.EndJobFloor, actor=actor, request_id=request.request_id, job=request.job)
+
+
 def open_maintenance_event(request: pb.OpenMaintenanceRequest, actor: str) -> Callable[[int], events.OpenMaintenance]:
     """As above; and Refused if there are too many patterns."""
-    if len(request.nodes) > MAX_PATTERNS:
-        raise invalid("nodes", "TOO_MANY", f"nodes: are {len(request.nodes)} patterns, at most {MAX_PATTERNS} may come")
-    for pattern in request.nodes:
-        _check_lengths(nodes=pattern)
+    _check_patterns(request.nodes)
     _check_lengths(domain=request.domain, reason=request.reason, request_id=request.request_id)
     return partial(
         events.OpenMaintenance, actor=actor, request_id=request.request_id, nodes=tuple(request.nodes), domain=request.domain,
@@ -67,6 +80,13 @@ def end_maintenance_event(request: pb.EndMaintenanceRequest, actor: str) -> Call
 
 def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
     _check_lengths(domain=request.domain, request_id=request.request_id)
+
+
+def _check_patterns(nodes: Collection[str]) -> None:
+    if len(nodes) > MAX_PATTERNS:
+        raise invalid("nodes", "TOO_MANY", f"nodes: are {len(nodes)} patterns, at most {MAX_PATTERNS} may come")
+    for pattern in nodes:
+        _check_lengths(nodes=pattern)
 
 
 def _check_lengths(**texts: str) -> None:

@@ -13,10 +13,12 @@ from gpuwarden.controller.rpc_change import (
     ANSWER_WITHIN_S,
     acknowledge_event,
     budget_event,
+    end_job_floor_event,
     end_maintenance_event,
     meter_event,
     mode_event,
     open_maintenance_event,
+    set_job_floor_event,
 )
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
 from gpuwarden.controller.rpc_refusal import Refused, abort
@@ -99,6 +101,16 @@ class Operators(ControlServiceServicer):
         self.access.check(context, "SetMode", force=request.force)
         event = mode_event(request, self.access.caller(context).told)
         return pb.SetModeResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def SetJobFloor(self, request: pb.SetJobFloorRequest, context: Context) -> pb.SetJobFloorResponse:
+        event = set_job_floor_event(request, self.access.caller(context).told)
+        return pb.SetJobFloorResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def EndJobFloor(self, request: pb.EndJobFloorRequest, context: Context) -> pb.EndJobFloorResponse:
+        event = end_job_floor_event(request, self.access.caller(context).told)
+        return pb.EndJobFloorResponse.FromString(await self._replies.ask(event, _patience_s(context)))
 
     @_refusing
     async def ReportMeter(self, request: pb.ReportMeterRequest, context: Context) -> pb.ReportMeterResponse:

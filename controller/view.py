@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from gpuwarden.controller.alerts import Alerts
+from gpuwarden.controller.job_floors import floor_shown
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.people import alert_shown, maintenance_of
 from gpuwarden.controller.power.allocator import NOBODY
@@ -54,7 +55,7 @@ def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
         sentence=f"{live} of {len(keeper.nodes)} nodes in contact, {capped} capped below the driver's default",
-        limits=_limits(now_s, keeper),
+        limits=_limits(now_s, keeper), job_floors=map(floor_shown, keeper.wishing.least.shown),
     )
 
 

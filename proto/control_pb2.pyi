@@ -308,6 +308,7 @@ class PowerDomain(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     DECIDED_AGE_S_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    JOB_FLOORS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     rating_w: _builtins.float
     budget_w: _builtins.float
@@ -327,6 +328,10 @@ class PowerDomain(_message.Message):
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___PowerLimit]:
         """Every limit of the tree, the domain's own last."""
 
+    @_builtins.property
+    def job_floors(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobFloor]:
+        """Of jobs on its nodes."""
+
     def __init__(
         self,
         *,
@@ -343,16 +348,52 @@ class PowerDomain(_message.Message):
         sentence: _builtins.str = ...,
         decided_age_s: _builtins.float | None = ...,
         limits: _abc.Iterable[Global___PowerLimit] | None = ...,
+        job_floors: _abc.Iterable[Global___JobFloor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "decided_age_s", b"decided_age_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "budget_w", b"budget_w", "counted_w", b"counted_w", "decided_age_s", b"decided_age_s", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "limits", b"limits", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s", "budget_w", b"budget_w", "counted_w", b"counted_w", "decided_age_s", b"decided_age_s", "floors_w", b"floors_w", "heat_ratio", b"heat_ratio", "job_floors", b"job_floors", "limits", b"limits", "live_count", b"live_count", "mode", b"mode", "name", b"name", "node_count", b"node_count", "power_w", b"power_w", "rating_w", b"rating_w", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__decided_age_s: _TypeAlias = _typing.Literal["decided_age_s"]  # noqa: Y015
     _WhichOneofArgType__decided_age_s: _TypeAlias = _typing.Literal["_decided_age_s", b"_decided_age_s"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__decided_age_s) -> _WhichOneofReturnType__decided_age_s | None: ...
 
 Global___PowerDomain: _TypeAlias = PowerDomain  # noqa: Y015
+
+@_typing.final
+class JobFloor(_message.Message):
+    """What a policy leaves a job's nodes, above the floor of their class."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    FLOOR_W_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_NS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    floor_w: _builtins.float
+    """Of one GPU."""
+    until_unix_ns: _builtins.int
+    actor: _builtins.str
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        floor_w: _builtins.float = ...,
+        until_unix_ns: _builtins.int = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "floor_w", b"floor_w", "job", b"job", "nodes", b"nodes", "until_unix_ns", b"until_unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobFloor: _TypeAlias = JobFloor  # noqa: Y015
 
 @_typing.final
 class PowerLimit(_message.Message):
@@ -951,6 +992,107 @@ class ReportMeterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportMeterResponse: _TypeAlias = ReportMeterResponse  # noqa: Y015
+
+@_typing.final
+class SetJobFloorRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    FLOOR_W_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    floor_w: _builtins.float
+    """Of one GPU."""
+    duration_s: _builtins.float
+    """It ends by itself after so long."""
+    request_id: _builtins.str
+    validate_only: _builtins.bool
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names; `gpu[01-08]` is a range."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        floor_w: _builtins.float = ...,
+        duration_s: _builtins.float = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_s", b"duration_s", "floor_w", b"floor_w", "job", b"job", "nodes", b"nodes", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetJobFloorRequest: _TypeAlias = SetJobFloorRequest  # noqa: Y015
+
+@_typing.final
+class SetJobFloorResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def floor(self) -> Global___JobFloor: ...
+    def __init__(
+        self,
+        *,
+        floor: Global___JobFloor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetJobFloorResponse: _TypeAlias = SetJobFloorResponse  # noqa: Y015
+
+@_typing.final
+class EndJobFloorRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndJobFloorRequest: _TypeAlias = EndJobFloorRequest  # noqa: Y015
+
+@_typing.final
+class EndJobFloorResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def floor(self) -> Global___JobFloor: ...
+    def __init__(
+        self,
+        *,
+        floor: Global___JobFloor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndJobFloorResponse: _TypeAlias = EndJobFloorResponse  # noqa: Y015
 
 @_typing.final
 class Alert(_message.Message):

@@ -151,6 +151,16 @@ class ControlServiceStub:
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.SerializeToString,
                 response_deserializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.FromString,
                 _registered_method=True)
+        self.SetJobFloor = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/SetJobFloor',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.SetJobFloorRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetJobFloorResponse.FromString,
+                _registered_method=True)
+        self.EndJobFloor = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/EndJobFloor',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.EndJobFloorRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndJobFloorResponse.FromString,
+                _registered_method=True)
         self.ListAlerts = channel.unary_unary(
                 '/gpuwarden.v1.ControlService/ListAlerts',
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.ListAlertsRequest.SerializeToString,
@@ -231,6 +241,19 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetJobFloor(self, request, context):
+        """Of a job: what its nodes' cards keep under policies that know such floors. Again for the same job takes the place of what it kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndJobFloor(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAlerts(self, request, context):
         """What people have been or will be told of, and the maintenance windows.
         """
@@ -306,6 +329,16 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.ReportMeter,
                     request_deserializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.FromString,
                     response_serializer=gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.SerializeToString,
+            ),
+            'SetJobFloor': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetJobFloor,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetJobFloorRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.SetJobFloorResponse.SerializeToString,
+            ),
+            'EndJobFloor': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndJobFloor,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndJobFloorRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.EndJobFloorResponse.SerializeToString,
             ),
             'ListAlerts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAlerts,
@@ -550,6 +583,60 @@ class ControlService:
             '/gpuwarden.v1.ControlService/ReportMeter',
             gpuwarden_dot_proto_dot_control__pb2.ReportMeterRequest.SerializeToString,
             gpuwarden_dot_proto_dot_control__pb2.ReportMeterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetJobFloor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/SetJobFloor',
+            gpuwarden_dot_proto_dot_control__pb2.SetJobFloorRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.SetJobFloorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndJobFloor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/EndJobFloor',
+            gpuwarden_dot_proto_dot_control__pb2.EndJobFloorRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.EndJobFloorResponse.FromString,
             options,
             channel_credentials,
             insecure,

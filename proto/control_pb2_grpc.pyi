@@ -73,6 +73,9 @@ class ControlServiceStub:
     SetMode: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]
     ReportMeter: _grpc.UnaryUnaryMultiCallable[_control_pb2.ReportMeterRequest, _control_pb2.ReportMeterResponse]
     """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
+    SetJobFloor: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetJobFloorRequest, _control_pb2.SetJobFloorResponse]
+    """Of a job: what its nodes' cards keep under policies that know such floors. Again for the same job takes the place of what it kept."""
+    EndJobFloor: _grpc.UnaryUnaryMultiCallable[_control_pb2.EndJobFloorRequest, _control_pb2.EndJobFloorResponse]
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]
     """What people have been or will be told of, and the maintenance windows."""
     AcknowledgeAlert: _grpc.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]
@@ -96,6 +99,9 @@ class ControlServiceAsyncStub(ControlServiceStub):
     SetMode: _aio.UnaryUnaryMultiCallable[_control_pb2.SetModeRequest, _control_pb2.SetModeResponse]  # type: ignore[assignment]
     ReportMeter: _aio.UnaryUnaryMultiCallable[_control_pb2.ReportMeterRequest, _control_pb2.ReportMeterResponse]  # type: ignore[assignment]
     """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
+    SetJobFloor: _aio.UnaryUnaryMultiCallable[_control_pb2.SetJobFloorRequest, _control_pb2.SetJobFloorResponse]  # type: ignore[assignment]
+    """Of a job: what its nodes' cards keep under policies that know such floors. Again for the same job takes the place of what it kept."""
+    EndJobFloor: _aio.UnaryUnaryMultiCallable[_control_pb2.EndJobFloorRequest, _control_pb2.EndJobFloorResponse]  # type: ignore[assignment]
     ListAlerts: _aio.UnaryUnaryMultiCallable[_control_pb2.ListAlertsRequest, _control_pb2.ListAlertsResponse]  # type: ignore[assignment]
     """What people have been or will be told of, and the maintenance windows."""
     AcknowledgeAlert: _aio.UnaryUnaryMultiCallable[_control_pb2.AcknowledgeAlertRequest, _control_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
@@ -164,6 +170,21 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ReportMeterResponse, _abc.Awaitable[_control_pb2.ReportMeterResponse]]:
         """What a meter of kind grpc shows. What is neither ours nor declared is taken from the grants at once."""
+
+    @_abc_1.abstractmethod
+    def SetJobFloor(
+        self,
+        request: _control_pb2.SetJobFloorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.SetJobFloorResponse, _abc.Awaitable[_control_pb2.SetJobFloorResponse]]:
+        """Of a job: what its nodes' cards keep under policies that know such floors. Again for the same job takes the place of what it kept."""
+
+    @_abc_1.abstractmethod
+    def EndJobFloor(
+        self,
+        request: _control_pb2.EndJobFloorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.EndJobFloorResponse, _abc.Awaitable[_control_pb2.EndJobFloorResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListAlerts(

@@ -211,7 +211,7 @@ class Cluster:
             case Notify():
                 if action.firing:
                     self.tally.alerts_fired.append(action.title)
-            case controller_events.Beat() | controller_events.RememberMaintenance():
+            case controller_events.Beat() | controller_events.RememberMaintenance() | controller_events.RememberJobFloor():
                 pass  # nobody listens to the simulation, and nobody mends it
             case controller_events.RememberEpoch(epoch):
                 self._outside.ledger.remember_epoch(epoch)

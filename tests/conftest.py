@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.nvml.steer import FakeNode
+from hypothesis import HealthCheck, settings
 from services import influx, kafka, kafka_secure, victoria
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ _NOT_OURS: tuple[tuple[str, type[Warning]], ...] = (
     (r"(read|open)_text is deprecated\. Use files", DeprecationWarning),
     (r"Exception ignored in. <socket\.socket .*laddr=.'0\.0\.0\.0', \d+.>", pytest.PytestUnraisableExceptionWarning),
 )
+
+
+# Servers and other tests share the cores: how long an example takes says nothing of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_configure(config: pytest.Config) -> None:

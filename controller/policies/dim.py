@@ -21,6 +21,7 @@ LOWEST_LAST: Final = 0.926  # of the priority that gives last, where there is mo
 HOLD_S: Final = 10.0  # from the newest dimming to the first step back: peaks come together, and a lock has a ledger line
 WAIT_S: Final = (2.0, 6.0)  # between two steps
 BACK_SHARE: Final = 0.5  # of the room, that one step gives back
+PEAK_POWER: Final = 2.4  # a card's peak goes with about this power of its clock
 
 
 def dim(view: RowView, clocks: Watts, cut_w: Watts, may_give: Flags) -> tuple[Watts, Watts]:
@@ -65,7 +66,13 @@ def dimmed_w(view: RowView, clocks: Watts, before: Watts) -> Watts:
 
 def _lowest(view: RowView) -> Watts:
     last = int(view.priority.max())
-    return np.where((view.priority == last) & (last > 0), LOWEST_LAST, LOWEST)
+    return np.maximum(np.where((view.priority == last) & (last > 0), LOWEST_LAST, LOWEST), kept(view))
+
+
+def kept(view: RowView) -> Watts:
+    """The share of its highest clock at which each member peaks at what it is to be left."""
+    share: Watts = (view.least_w / view.level.members.default_w) ** (1 / PEAK_POWER)
+    return share
 
 
 def _draws_w(view: RowView, nodes: Flags, share: Watts | float = 1.0) -> Watts:

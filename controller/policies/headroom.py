@@ -7,14 +7,14 @@ the limit keeps the peaks near it that are shorter than the limit's answer. What
 that it had to be taken again. Training nodes count at their limits, since their peaks come together, and their rises are slowed down to a ramp (`ramp`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from gpuwarden.controller.policies import ramp, restore, rises
 from gpuwarden.controller.policies.dim import LOWEST as LOWEST_CLOCK
-from gpuwarden.controller.policies.dim import brighten, dim, dimmed_w
+from gpuwarden.controller.policies.dim import PEAK_POWER, brighten, dim, dimmed_w, kept
 from gpuwarden.controller.policies.fair_share import AT_LIMIT_RATIO
 from gpuwarden.controller.policies.policy import Chance, Policy
 from gpuwarden.controller.policies.ramp import Ramp
@@ -31,7 +31,6 @@ LIMITED: Final = 1.05  # where clocks can be locked, no power limit below: a pea
 LOWEST: Final = (0.75, 0.80)  # T1, T2: a rise beyond them is over the rating for one lag, which the allocator knows to hold or does not let be
 HYSTERESIS: Final = 0.02  # of the rating: noise, and more than what one step gives back
 DIMMED_BELOW, BRIGHTER_BELOW = 0.01, 0.015  # a threshold: clocks come down to the one and are given back to the other
-CLOCK_POWER: Final = 2.4  # a card's peak goes with about this power of its clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +66,7 @@ def begin(now_s: float, view: RowView) -> State:
 
 def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[State, Watts]:
     """See `Policy`."""
+    state = replace(state, caps_w=np.maximum(state.caps_w, view.least_w), dimmed=np.maximum(state.dimmed, kept(view)))
     load_w = view.load_w + _unseen_w(view, np.minimum(state.caps_w, view.most_w))
     load = load_w / view.ratings_w
     held_s = np.where(_held_back(view), now_s, state.held_s)
@@ -137,7 +137,7 @@ def _limited(view: RowView, state: State, t2: Watts) -> Watts:
 
 def _clocks(view: RowView, caps_w: Watts) -> Watts:
     """A lock that lets a capped node's cards peak at about its cap: what is over before a power limit answers. Ranks of training are left alike."""
-    share = np.maximum((np.minimum(caps_w, view.level.members.default_w) / view.level.members.default_w) ** (1 / CLOCK_POWER), LOWEST_CLOCK)
+    share = np.maximum((np.minimum(caps_w, view.level.members.default_w) / view.level.members.default_w) ** (1 / PEAK_POWER), LOWEST_CLOCK)
     return np.where(view.training, 1.0, share)
 
 
@@ -180,4 +180,4 @@ def locks(state: State) -> Watts:
     return state.clocks
 
 
-POLICY: Final = Policy(begin, wishes, why, locks)
+POLICY: Final = Policy(begin, wishes, why, locks, keeps_floors=True)

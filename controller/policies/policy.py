@@ -30,6 +30,8 @@ class Policy(Generic[S]):
     locks: Callable[[S], Watts | None] = _nobody
     """What share of its highest clock each member may run at, 1 unlocked, by the state that a decision left; None: nobody is locked."""
     stateful: bool = True
+    keeps_floors: bool = False
+    """Whether it leaves nodes what single jobs keep (`RowView.least_w`)."""
     dense: bool = True
     """Whether limits may add up to more than the rating, so that not all can be raised at once."""
 

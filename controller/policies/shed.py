@@ -1,4 +1,4 @@
-"""Who gives how much when a limit carries too much: the lowest priority first, and in it those who draw most, down to their floors."""
+"""Who gives how much when a limit carries too much: the lowest priority first, and in it those who draw most, down to what they keep."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ UNCAPPED: Final = np.inf
 
 def shed(view: RowView, from_w: Watts, cut_w: Watts, may_give: Flags) -> Watts:
     """W of GPU limits, `UNCAPPED` where nothing is asked of a priority: what each limit carries falls by `cut_w` (one a limit), or by all
-    that there is above the floors of those who `may_give`. `from_w`: what they draw, or may draw; NaN gives nothing.
+    that there is above the least of those who `may_give`. `from_w`: what they draw, or may draw; NaN gives nothing.
 
     In a priority all come down to one level, a share of their default, which those below it may not rise above either: high-bucket-first
     (Dynamo, Wu et al., ISCA'16) with buckets as small as a limit's step.
@@ -27,7 +27,7 @@ def shed(view: RowView, from_w: Watts, cut_w: Watts, may_give: Flags) -> Watts:
         gives = may_give & (view.priority == priority)
         if not gives.any():
             continue
-        part_w = np.minimum(left_w, _given_w(view, from_w, gives, view.level.members.floor_w))
+        part_w = np.minimum(left_w, _given_w(view, from_w, gives, view.least_w))
         level_w = _level_w(view, from_w, gives, part_w)
         caps_w = np.where(gives & view.level.spread(part_w > 0), level_w, caps_w)
         left_w = left_w - part_w
@@ -49,7 +49,7 @@ def pending_w(view: RowView, caps_w: Watts, since_s: Watts) -> Watts:
 
     What has not come after the lag will not come either: then the load counts as it is measured. Outside auto it counts as it would be.
     """
-    to_come_w = _given_w(view, view.power_w, np.ones(len(caps_w), bool), np.maximum(caps_w, view.level.members.floor_w))
+    to_come_w = _given_w(view, view.power_w, np.ones(len(caps_w), bool), np.maximum(caps_w, view.least_w))
     return np.where((since_s < view.lag_s) | (not view.obeyed), to_come_w, 0.0)
 
 
@@ -64,7 +64,7 @@ def _level_w(view: RowView, from_w: Watts, gives: Flags, part_w: Watts) -> Watts
     nodes = view.level.members
 
     def at(share: Watts) -> Watts:
-        return np.maximum(view.level.spread(share) * nodes.default_w, nodes.floor_w)
+        return np.maximum(view.level.spread(share) * nodes.default_w, view.least_w)
 
     share, bits = np.zeros(len(part_w)), AT_ONCE if len(from_w) <= FEW else 1
     for found in range(bits, FINEST + 1, bits):

@@ -18,6 +18,7 @@ class RowView:
     rise_w: Watts  # by how much it has just risen, 0 where that was no step
     load_w: Watts  # one a limit: what it carries now, at most as far as no meter knows better
     bears_w: Watts  # one a limit: the worst draw that it stands for one lease, as warm as it is
+    least_w: Watts  # what is to be left: the class's floor, or what a job keeps
     priority: Places  # 0 gives first
     lockable: Flags  # nodes whose cards' clocks can be locked
     training: Flags  # nodes whose peaks come together

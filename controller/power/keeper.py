@@ -13,6 +13,7 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
+from gpuwarden.controller.power.least import least_of
 from gpuwarden.controller.power.level import Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
@@ -146,7 +147,9 @@ class Keeper:
         wish_w, limit_w, gpus = (float(of[node]) for of in (self.decision.wishes_w, self.decision.limits_w, self.tree.gpus))
         if self.wishing.policy.stateful and wish_w - limit_w > RAISE_STEPS * STEP_W * gpus:
             return f"{self.config.policy} would give {wish_w / gpus:.0f} W, which is not certain to hold yet"
-        return self.wishing.why(self.loads, int(self.decision.bound_by[node]))
+        words, least = self.wishing.why(self.loads, int(self.decision.bound_by[node])), self.wishing.least
+        kept = least.jobs[node] and limit_w <= least.watts[node] + STEP_W * gpus
+        return f"{words}; job {least.jobs[node]} keeps {least.watts[node] / gpus:.0f} W" if kept else words
 
     @property
     def tree(self) -> Tree:
@@ -275,7 +278,7 @@ def keeper_of(
     loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
     ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
     lapse_s = timing.lease_s + tree.slowest_s
-    wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s)
+    wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s, least_of(tree, ()))
     ours, meters = [one for one in foreign if one.domain == config.name], Meters(topology, tree, config.classes)
     for one in ours:
         if one.limit in meters.by_limit:

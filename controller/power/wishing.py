@@ -11,6 +11,7 @@ from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.policy import Policy
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.allocator import NOBODY
+from gpuwarden.controller.power.least import Least
 from gpuwarden.controller.power.level import LAPSE_STEP_S, ROUNDING, SETTLING_S, Flags, Places, Watts
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.ranks import Ranks
@@ -43,6 +44,7 @@ class Wishing:
     ranks: Ranks
     ramp_w_per_s: float
     lapse_s: float  # lease and settling of a new grant
+    least: Least
     states: dict[int, Any] = field(default_factory=dict)
     hot: dict[int, Flags] = field(default_factory=dict)  # of each level, limits that are too warm for more than their rating
     turn: int = 0
@@ -106,7 +108,7 @@ class Wishing:
         return RowView(
             level, ratings_w[chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
             load_w=loads.likely_w[number][chosen], bears_w=self._bears_w(loads, number, ratings_w, bears)[chosen],
-            priority=self.ranks.priority[of], training=self.ranks.training[of], lockable=seen.lockable[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
+            least_w=self.least.watts[of], priority=self.ranks.priority[of], training=self.ranks.training[of], lockable=seen.lockable[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
             ramp_w_per_s=self.ramp_w_per_s,
         )
 

@@ -26,7 +26,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, inner in inside for place in [(value, key), *places(inner)]]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_no_answer_breaks_it_and_every_reading_could_be_one(data: st.DataObject) -> None:
     made = copy.deepcopy(BOTH)

@@ -116,7 +116,7 @@ def test_without_a_word_of_it_the_declared_base_counts_in_the_end() -> None:
     assert ("rack: meter-silent", True) in measured.told()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     foreign=st.lists(st.tuples(st.floats(0.0, 8e3), st.integers(1, 20)), min_size=1, max_size=5),
     demands=st.lists(st.floats(500.0, 5600.0), min_size=8, max_size=8),

@@ -97,6 +97,8 @@ CHANGES: dict[str, Callable[[ControlServiceStub], object]] = {
     "SetBudget": lambda stub: stub.SetBudget(pb.SetBudgetRequest(domain="row-a", budget_w=50e3), timeout=5),
     "SetMode": lambda stub: stub.SetMode(pb.SetModeRequest(domain="row-a", mode=Mode.MODE_AUTO), timeout=5),
     "SetMode forced": lambda stub: stub.SetMode(pb.SetModeRequest(domain="row-a", mode=Mode.MODE_OBSERVE, force=True), timeout=5),
+    "SetJobFloor": lambda stub: stub.SetJobFloor(pb.SetJobFloorRequest(job="1", nodes=["none"], floor_w=300, duration_s=60), timeout=5),
+    "EndJobFloor": lambda stub: stub.EndJobFloor(pb.EndJobFloorRequest(job="none"), timeout=5),
     "AcknowledgeAlert": lambda stub: stub.AcknowledgeAlert(pb.AcknowledgeAlertRequest(key="none"), timeout=5),
     "OpenMaintenance": lambda stub: stub.OpenMaintenance(pb.OpenMaintenanceRequest(nodes=["n3"], duration_s=60, reason="fans"), timeout=5),
     "EndMaintenance": lambda stub: stub.EndMaintenance(pb.EndMaintenanceRequest(id="none"), timeout=5),
@@ -111,7 +113,7 @@ READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "ListAlerts": lambda stub: stub.ListAlerts(pb.ListAlertsRequest(), timeout=5),
     "Watch": lambda stub: next(iter(stub.Watch(pb.WatchRequest(), timeout=5))),
 }
-ABSENT = ("AcknowledgeAlert", "EndMaintenance", "ReportMeter")  # of what is not there
+ABSENT = ("SetJobFloor", "EndJobFloor", "AcknowledgeAlert", "EndMaintenance", "ReportMeter")  # of what is not there
 
 
 def test_every_method_for_people_is_tried_in_every_role() -> None:

@@ -136,7 +136,7 @@ def recorded(folder: Path, lives_told: Sequence[Life], shuffle: random.Random | 
     return account(folder, 0, MAX_NS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lives(ACCIDENTS))
 def test_jobs_and_nobody_add_up_to_what_the_cards_drew(lives_told: list[Life]) -> None:
     with TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def test_jobs_and_nobody_add_up_to_what_the_cards_drew(lives_told: list[Life]) -
     assert abs(made.difference_ratio) < WITHIN
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lives([nothing, lost_record]))
 def test_each_job_has_what_it_drew_but_for_the_passes_in_which_it_came_and_went(lives_told: list[Life]) -> None:
     with TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def test_each_job_has_what_it_drew_but_for_the_passes_in_which_it_came_and_went(
     assert made.energy_j == pytest.approx(sum(one.drawn_j for one in lives_told), rel=1e-4, abs=50.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lives(ACCIDENTS), st.integers(0, 2**32))
 def test_the_order_of_records_and_files_and_repeats_do_not_matter(lives_told: list[Life], seed: int) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
@@ -174,7 +174,7 @@ ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=False)
 ROWS = st.lists(st.lists(ANY_FLOAT, min_size=len(METRICS), max_size=len(METRICS)), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ROWS, st.lists(st.integers(0, MAX_NS), min_size=6, max_size=6), st.lists(st.sampled_from("ab"), min_size=6, max_size=6))
 def test_whatever_an_agent_says_an_account_can_be_made_and_told(rows: list[list[float]], times_ns: list[int], starts: list[str]) -> None:
     with TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=False)
 KINDS = st.sampled_from(["xid", "gpu_lost", "recovery_action", "driver_hung", "driver_reloaded", "of tomorrow", ""])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", ""]), st.binary(max_size=200)), max_size=8))
 def test_any_bytes_become_dead_letters(records: list[tuple[str, bytes]]) -> None:
     detector = Detector(DetectorSetup())
@@ -29,7 +29,7 @@ def test_any_bytes_become_dead_letters(records: list[tuple[str, bytes]]) -> None
     assert actions[-1:] == ([Commit({0: len(raws)})] if raws else [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_record_cut_or_changed_anywhere_is_judged_or_refused(data: st.DataObject) -> None:
     payload = bytearray(data.draw(telemetry("a", 1)))
@@ -67,7 +67,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories())
 def test_whatever_passes_the_door_is_judged_and_judged_the_same_again(events: list[Event]) -> None:
     one, other = Detector(DetectorSetup()), Detector(DetectorSetup())

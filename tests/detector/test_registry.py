@@ -54,7 +54,7 @@ def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
         assert not model.tensors[name].flags.writeable
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(
     st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True),
     arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, max_side=4), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)),
@@ -276,7 +276,7 @@ def test_a_file_that_is_a_link_or_too_large_is_refused(tmp_path: Path, monkeypat
         read(folder)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_cut_or_a_bit_that_flips_never_loads_and_never_crashes(data: st.DataObject, tmp_path: Path) -> None:
     _, files = packed(GOOD, tensors())
@@ -293,7 +293,7 @@ def test_a_cut_or_a_bit_that_flips_never_loads_and_never_crashes(data: st.DataOb
             read(lie(tmp_path / "m", dict(files) | {name: bytes(body)}))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_tensor_file_that_is_not_ours_is_refused_though_its_digest_is_right(data: st.DataObject, tmp_path: Path) -> None:
     """Behind the digest every other check stands alone."""

@@ -26,7 +26,7 @@ def seen(domain: DomainConfig, power_w: Watts | Sequence[float], most_w: Watts |
     level, known_w = tree.root, np.where(np.isnan(power_w), tree.default_w, power_w)
     ranks = ranks_of(domain.priorities, domain.classes)
     view: dict[str, object] = {
-        "level": level, "ratings_w": level.ratings_w, "most_w": tree.default_w if most_w is None else most_w, "drawn_w": power_w,
+        "level": level, "ratings_w": level.ratings_w, "most_w": tree.default_w if most_w is None else most_w, "least_w": tree.floor_w, "drawn_w": power_w,
         "power_w": power_w, "limit_w": tree.default_w, "rise_w": np.zeros(len(power_w)), "load_w": level.other_w + level.sums(level.draws_w(known_w)),
         "bears_w": 1.4 * level.ratings_w, "priority": ranks.priority, "training": ranks.training, "lockable": np.zeros(len(power_w), bool), "lag_s": 2.0, "obeyed": True, "ramp_w_per_s": np.inf,
     }

@@ -156,7 +156,7 @@ class Card:
 changes = st.lists(st.tuples(st.floats(0.05, 3.0), st.floats(200.0, 700.0), st.floats(0.0, SET_S)), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(changes, st.floats(0.0, OBEYS_S), st.floats(0.0, SENSOR_S), st.floats(0.0, TICK_S), st.lists(st.floats(2.0, 5.0), max_size=6))
 def test_what_settles_as_sound_cards_do_trips_nothing_in_less_than_two_seconds(
     script: list[tuple[float, float, float]], obeys_s: float, phase_s: float, late_s: float, gaps_s: list[float]
@@ -178,7 +178,7 @@ def test_what_settles_as_sound_cards_do_trips_nothing_in_less_than_two_seconds(
         assert not guard.trips(now_s, (power_w,), (wanted_w,), lowest=False) or now_s - above_s >= ABOVE_S, f"at {now_s:.2f} s"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(changes, st.floats(1.001, 3.0), st.booleans())
 def test_no_card_is_above_what_is_wanted_for_longer_than_two_seconds_but_for_the_overshoot_of_raises(
     script: list[tuple[float, float, float]], over: float, lowest: bool

@@ -257,7 +257,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps)
 def test_whatever_happens_a_limit_above_the_floor_has_a_lease_that_runs(script: list[tuple[str, float]]) -> None:
     node = reporting()

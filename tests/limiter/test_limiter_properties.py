@@ -174,7 +174,7 @@ def read_back(trial: Trial, *, ordered: bool) -> None:
     trial.tell(LimitsRead(tuple(CardState(w, w) for w in trial.driver_w), trial.loads, ordered))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps)
 @example([("withhold", 400.0, 2.0, 3, "a", 0, Mode.MODE_OBSERVE), ("wait", 2.5), ("replay", 0)])
 def test_no_limit_above_the_floor_is_ordered_or_left_without_a_lease_that_runs(script: list[tuple[str, ...]]) -> None:
@@ -185,7 +185,7 @@ def test_no_limit_above_the_floor_is_ordered_or_left_without_a_lease_that_runs(s
         trial.tick()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps)
 def test_once_all_falls_silent_an_obeying_driver_is_at_the_floor_and_confirmed(script: list[tuple[str, ...]]) -> None:
     trial = Trial()

@@ -18,7 +18,7 @@ def run(cards: Plant, seconds: float) -> None:
         cards.advance()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(100, 900), st.floats(200, 700), st.integers(0, 99))
 def test_once_settled_a_card_draws_no_more_than_its_load_and_its_limit_by_its_own_sensor(
     demand_w: float, limit_w: float, seed: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.views import row_of, seen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.dim import BACK_SHARE, HOLD_S, LOWEST, LOWEST_LAST, WAIT_S, brighten, dim
@@ -24,7 +24,6 @@ def back(view: RowView, clocks: Watts, room_w: float) -> Watts:
     return after
 
 
-@settings(deadline=None)
 @given(st.floats(LOWEST, 1.0), st.floats(LOWEST_LAST, 1.0), st.floats(-5e3, 20e3))
 def test_a_step_gives_back_half_of_the_room_at_most_and_nothing_where_there_is_none(low: float, high: float, room_w: float) -> None:
     view, clocks = row(), np.where(HIGH, high, low)

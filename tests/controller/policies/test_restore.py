@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.views import row_of, seen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.restore import CAP_STEP, STEP_RATIO, begin, step
@@ -22,7 +22,6 @@ def given_back(view: RowView, caps_w: Watts, room_w: float, chance: int = 1) -> 
     return np.minimum(after_w, 5600.0) - np.minimum(caps_w, 5600.0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1600.0, 5600.0), min_size=20, max_size=20), st.floats(-5e3, 20e3), st.integers(0, 9))
 def test_a_step_gives_back_no_more_than_there_is_room_for(caps: list[float], room_w: float, chance: int) -> None:
     for domain in (SERVES, TRAINS):

@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.views import row_of, seen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.shed import fitted, pending_w, shed
@@ -19,7 +19,6 @@ def given_w(power: list[float], caps_w: "np.ndarray[tuple[int], np.dtype[np.floa
     return np.nan_to_num(TREE.members.gain * np.maximum(np.array(power) - caps_w, 0.0))
 
 
-@settings(deadline=None)
 @given(powers, st.floats(0.0, 60e3))
 def test_enough_is_given_or_all_that_there_is(power: list[float], cut_w: float) -> None:
     caps_w = shed(seen(DOMAIN, power), np.array(power), np.array([cut_w]), EVERYBODY)
@@ -29,7 +28,6 @@ def test_enough_is_given_or_all_that_there_is(power: list[float], cut_w: float) 
     assert given_w(power, caps_w).sum() <= cut_w + 10 * TREE.members.gain[0] * 5600 / 4096, "nor more than a step a node too much"
 
 
-@settings(deadline=None)
 @given(powers, st.floats(1.0, 60e3))
 def test_a_priority_gives_only_once_those_below_it_have_given_all(power: list[float], cut_w: float) -> None:
     caps_w = shed(seen(DOMAIN, power), np.array(power), np.array([cut_w]), EVERYBODY)
@@ -51,7 +49,6 @@ def test_who_may_not_give_is_left_alone() -> None:
     assert np.isinf(caps_w[:6]).all() and np.isfinite(caps_w[6:]).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1600.0, 5600.0), min_size=10, max_size=10), st.floats(50e3, 90e3))
 def test_limits_are_fitted_dead_nodes_included(limits: list[float], most_w: float) -> None:
     limits_w = fitted(seen(DOMAIN, np.full(10, 3e3)), np.array(limits), np.array([most_w]))

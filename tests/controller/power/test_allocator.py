@@ -22,7 +22,7 @@ flags = st.lists(st.booleans(), min_size=NODES, max_size=NODES)
 unlike = st.sampled_from([FLAT, FEEDS, two_feeds(0.93), two_feeds(1.2)])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(domain=unlike, wish=limits, granted=limits, grantable=flags, held=limits, share=st.floats(0.0, 1.0), may_raise=flags)
 def test_whatever_is_granted_trips_nothing_by_brute_force(
     domain: DomainConfig, wish: list[float], granted: list[float], grantable: list[bool], held: list[float], share: float, may_raise: list[bool]

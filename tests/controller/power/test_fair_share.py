@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.views import seen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.policies.fair_share import wishes
@@ -21,7 +21,6 @@ def wished(budget_w: float, power_w: Watts, limit_w: Watts, rise_w: Watts = STEA
     return wishes(seen(DOMAIN, power_w, ratings_w=np.array([budget_w]), limit_w=limit_w, rise_w=rise_w))
 
 
-@settings(deadline=None)
 @given(readings, st.floats(45e3, 90e3))
 def test_the_worst_draw_of_all_wishes_fits_the_budget(power: list[float], budget_w: float) -> None:
     power_w = np.array(power)

@@ -52,7 +52,7 @@ def truly_carrying(found_w: dict[str, float], moved: bool) -> DomainConfig:
 loads = st.fixed_dictionaries({name: st.floats(0.0, 2e3) for name in ("a", "b", "a0", "a1")})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(found_w=loads, wish=st.lists(st.floats(0.0, 1.0), min_size=12, max_size=12))
 def test_what_is_granted_beside_foreign_load_trips_nothing_by_brute_force(found_w: dict[str, float], wish: list[float]) -> None:
     """Also where all of it moves to the other feed; then it is not there before, so only limits after the loss are asked."""

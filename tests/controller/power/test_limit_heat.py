@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.trees import flat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
@@ -25,7 +25,6 @@ def test_what_is_remembered_counts_for_the_same_rating_only() -> None:
     assert begin(TREE, [np.array([80e3])], [kept])[0][0] > 0.99 * TRIP_S
 
 
-@settings(deadline=None)
 @given(loads)
 def test_a_successor_never_begins_cooler_than_the_breaker_may_be(ways: list[tuple[float, float]]) -> None:
     """The load is any from nothing to the worst of the grants; the controller may die after any decision, its leases lapse, and nobody look for long."""

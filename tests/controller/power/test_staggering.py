@@ -2,7 +2,7 @@
 
 import numpy as np
 from fakes.trees import flat, situation, two_feeds
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.controller.power.allocator import allocate
@@ -38,7 +38,6 @@ def test_who_was_raised_within_the_last_second_takes_its_room() -> None:
     assert (busy > 4800.0).sum() < (calm > 4800.0).sum()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(1600.0, 5600.0), min_size=12, max_size=12), st.lists(st.floats(1600.0, 5600.0), min_size=12, max_size=12),
     st.permutations(range(12)),

@@ -108,7 +108,7 @@ def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         read(pickle.dumps(dump(entry())))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=8), st.booleans())
 def test_a_damaged_file_is_read_or_refused_and_does_nothing_else(at: int, instead: bytes, as_json: bool) -> None:
     whole = json.dumps(dump(entry())).encode() if as_json else pickle.dumps(dump(entry()))

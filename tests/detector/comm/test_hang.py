@@ -46,13 +46,13 @@ def unfinished(job: HungJob) -> bool:
     return all(asked < len(program) for asked, program in zip(job.asked, job.programs, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(jobs(1).filter(unfinished))
 def test_one_rank_that_stops_is_named(folder: Path, job: HungJob) -> None:
     assert named(dumps_of(job, folder)) == job.reached()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(jobs(3).filter(unfinished))
 def test_of_several_that_stop_some_are_named_and_nobody_else(folder: Path, job: HungJob) -> None:
     found, reached = named(dumps_of(job, folder)), job.reached()

@@ -51,7 +51,7 @@ def plainly(load: Load, asked: Control, block_steps: int) -> Happened:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1), preset=st.sampled_from(sorted(LADDERS)), lock_s=st.sampled_from([0.0, 1.0, 2.0, 5.0, 40.0]),
     level=st.floats(0.6, 1.2), swing=st.floats(0.0, 0.3), block_steps=st.sampled_from([7, 50, 1000]),
