@@ -1,8 +1,8 @@
 """The serving row under gpuwarden itself, in band: more servers under one budget, by policy, beside POLCA out of band as published.
 
-    python bench/power_live.py [--days 0.25] [--begin-day 0.45] [--added 0.30,0.40,0.50] [--policies headroom,polca,fair-share] [--json FILE]
+    python bench/power_live.py [--days 0.25] [--begin-day 0.45] [--added 0.30,0.40,0.50] [--policies headroom,polca,fair-share] [--seed N] [--json FILE]
 
-The calibrated row, the same requests for all. `--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
+The calibrated row, the same requests for all; `--seed` gives other requests at the same load. `--begin-day`: where in the day of the envelope it begins; the afternoon is the busiest. Latencies
 are against the same servers with nobody to hold them back. Ours is the real controller, limiters and agents (sim/serving/live.py). First what bounds
 it: what the row draws uncapped, and with all clocks locked as low as any policy locks them. Last what each of ours costs beside POLCA.
 """
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--begin-day", type=float, default=0.45)
     parser.add_argument("--added", default="0.30,0.40,0.50")
     parser.add_argument("--policies", default="headroom,polca,fair-share")
+    parser.add_argument("--seed", type=int, default=frozen().seed)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     policies = args.policies.split(",")
@@ -44,15 +45,15 @@ def main() -> int:
     late = f"{'HIGH P50':>9} {'P99':>8} {'LOW P50':>8} {'P99':>8}"
     print(f"{'SERVERS':>8} {'UNDER':<22} {'PEAK':>7} {'OVER':>7} {'TRIPS':>5} {late} {'ANSWERED':>8} {'CAPPED':>7} {'LOCKED':>7} {'TOOK':>7}  KEEPS")
     for added in map(float, args.added.split(",")):
-        results += _with(frozen(), added, args.days, args.begin_day, policies)
+        results += _with(frozen(), args.seed, added, args.days, args.begin_day, policies)
     if args.json:
         args.json.write_text(json.dumps(results) + "\n")
     return 0
 
 
-def _with(row: Frozen, added: float, days: float, begin_day: float, policies: list[str]) -> list[dict[str, Any]]:
+def _with(row: Frozen, seed: int, added: float, days: float, begin_day: float, policies: list[str]) -> list[dict[str, Any]]:
     servers, duration_s, made = round(row.servers * (1 + added)), days * DAY_S, []
-    asked = requests_of(row, servers, begin_day + days, row.seed, trace(), 0.5).since(begin_day * DAY_S)
+    asked = requests_of(row, servers, begin_day + days, seed, trace(), 0.5).since(begin_day * DAY_S)
     setup, judged = RowSetup(servers, row.servers, LADDERS["polca"]), Judged(min(FILLING_S, duration_s / 4), duration_s)
     free = run(replace(setup, ladder=(), brake=False), asked, HIGH, duration_s)
     locked = run(replace(setup, ladder=(ALL_LOCKED,), brake=False), asked, HIGH, duration_s)
@@ -64,7 +65,7 @@ def _with(row: Frozen, added: float, days: float, begin_day: float, policies: li
     made.append(_told(servers, "polca, out of band", outcome(published, free, setup, asked, HIGH, judged), None, time.monotonic() - began_s))
     for policy in policies:
         began_s = time.monotonic()
-        ours, held = LiveRow(setup, policy, asked, HIGH, row.seed).run(duration_s)
+        ours, held = LiveRow(setup, policy, asked, HIGH, seed).run(duration_s)
         made.append(_told(servers, policy, outcome(ours, free, setup, asked, HIGH, judged), asdict(held), time.monotonic() - began_s))
     _compare(made)
     return made
