@@ -47,8 +47,9 @@ def _domain(domain: PowerDomain) -> Iterator[Trouble]:
         then = "gpuwarden status --json" if auto else f"gpuwarden mode {name} auto"
         yield Trouble(True, over if auto else f"{over}, and {words.mode(domain.mode)} caps nothing", then)
     if domain.heat_ratio >= HOT_RATIO:
-        yield Trouble(True, f"the breaker of {name} is at {words.percent(domain.heat_ratio)} of its trip heat",
-                      f"gpuwarden budget {name} {0.9 * domain.budget_w:.0f} --dry-run")
+        hottest = words.hottest(domain)
+        where, then = (name, f"gpuwarden budget {name} {0.9 * domain.budget_w:.0f} --dry-run") if hottest == name else (f"{hottest} in {name}", "gpuwarden status --json")
+        yield Trouble(True, f"the breaker of {where} is at {words.percent(domain.heat_ratio)} of its trip heat", then)
     for limit in domain.limits:
         if limit.name != name and not limit.contingency and limit.power_w > limit.rating_w:
             yield Trouble(True, f"{limit.name} in {name} may draw {words.watts(limit.power_w)}, it carries {words.watts(limit.rating_w)}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gpuwarden.controller.web.words import percent, watts
+from gpuwarden.controller.web.words import hottest, percent, watts
 from gpuwarden.proto.control_pb2 import NodeState, PowerDomain, WatchResponse
 from gpuwarden.proto.finding_pb2 import FindingState, Severity
 from gpuwarden.proto.lease_pb2 import Mode
@@ -82,11 +82,15 @@ def _over(snapshot: WatchResponse) -> Iterator[str]:
             yield f"Over budget: {_draw(domain)}."
 
 
+def _whose(domain: PowerDomain) -> str:
+    return "its breaker" if (limit := hottest(domain)) == domain.name else f"the breaker of {limit}"
+
+
 def _hot(snapshot: WatchResponse) -> Iterator[str]:
     """No danger while the draw is within the budget, for then it cools; a fresh controller takes it for hot."""
     for domain in snapshot.cluster.domains:
         if domain.heat_ratio >= HOT_RATIO:
-            yield f"Within budget, no room for a surge: {_draw(domain)}; its breaker may be at {percent(domain.heat_ratio)} of its trip heat."
+            yield f"Within budget, no room for a surge: {_draw(domain)}; {_whose(domain)} may be at {percent(domain.heat_ratio)} of its trip heat."
 
 
 def _uncertain(snapshot: WatchResponse) -> Iterator[str]:

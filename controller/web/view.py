@@ -66,10 +66,20 @@ def domain(shown: PowerDomain) -> dict[str, Any]:
         "counted_w": number(shown.counted_w),
         "floors_w": number(shown.floors_w),
         "heat_ratio": number(shown.heat_ratio, 3),
+        "hottest": words.hottest(shown),
+        "meter": _meter(shown),
         "node_count": shown.node_count,
         "live_count": shown.live_count,
         "tightest": _tightest(shown),
     }
+
+
+def _meter(shown: PowerDomain) -> dict[str, Any] | None:
+    """What measures the domain's own limit, and what it has shown there that is neither ours nor declared."""
+    own = next((limit for limit in shown.limits if limit.name == shown.name and limit.HasField("meter")), None)
+    if own is None:
+        return None
+    return {"power_w": number(own.meter.power_w), "age_s": number(own.meter.age_s), "silent": own.meter.silent, "foreign_w": number(own.foreign_w)}
 
 
 def _tightest(shown: PowerDomain) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gpuwarden.proto.control_pb2 import NodeState
+from gpuwarden.proto.control_pb2 import NodeState, PowerDomain
 from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject
 from gpuwarden.proto.lease_pb2 import Mode
 
@@ -16,6 +16,12 @@ def _words(enum: Iterable[tuple[str, int]], prefix: str) -> Mapping[int, str]:
 _MODES: Final = _words(Mode.items(), "MODE_")
 _NODE_STATES: Final = _words(NodeState.items(), "NODE_STATE_")
 _SEVERITIES: Final = _words(Severity.items(), "SEVERITY_")
+
+
+def hottest(domain: PowerDomain) -> str:
+    """The limit whose heat a domain shows; the domain's own before anything is known of others."""
+    usual = [limit for limit in domain.limits if not limit.contingency]
+    return max(usual, key=lambda limit: limit.heat_ratio).name if usual else domain.name
 
 
 def mode(number: int) -> str:

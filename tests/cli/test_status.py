@@ -163,6 +163,17 @@ def test_a_domain_over_budget_hot_or_late_and_a_finding_are_wrong() -> None:
         assert line in said, line
 
 
+def test_of_a_hot_limit_below_the_domains_own_its_name_is_said() -> None:
+    seen = snapshot()
+    domain = seen.cluster.domains[0]
+    domain.heat_ratio = 0.9
+    domain.limits.add(name=domain.name, heat_ratio=0.1)
+    domain.limits.add(name="rack-7", heat_ratio=0.9, rating_w=1e4)
+    domain.limits.add(name="rack-8", heat_ratio=0.95, rating_w=1e4, contingency="feed b lost")
+    (found,) = [one for one in troubles(seen, alive=True) if "trip heat" in one.sentence]
+    assert found.sentence == f"the breaker of rack-7 in {domain.name} is at 90 % of its trip heat"
+
+
 def test_it_needs_nothing_that_the_plain_install_lacks() -> None:
     lacking = "import sys; sys.modules.update(dict.fromkeys(('rich', 'numpy', 'httpx', 'starlette', 'grpc_health', 'grpc_status'), None)); "
     code = f"{lacking} from gpuwarden.cli.main import main; sys.exit(main(['status', '--controller', '127.0.0.1:{free_port()}']))"

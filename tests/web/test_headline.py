@@ -49,6 +49,8 @@ def test_a_hot_breaker_within_the_budget_is_said_and_no_alarm() -> None:
     shown.cluster.domains[0].heat_ratio = 0.85
     said = headline(shown)
     assert said.level == Level.ATTENTION and said.sentence.endswith("its breaker may be at 85 % of its trip heat.")
+    shown.cluster.domains[0].limits.add(name="rack-7", heat_ratio=0.85)
+    assert headline(shown).sentence.endswith("the breaker of rack-7 may be at 85 % of its trip heat.")
 
 
 def test_the_tightest_of_several_domains_is_named() -> None:

@@ -36,6 +36,15 @@ def test_evidence_is_words(evidence: Evidence, said: str) -> None:
     assert words.evidence(evidence) == said
 
 
+def test_what_a_meter_shows_of_the_domains_own_limit_is_on_its_card() -> None:
+    shown = snapshot(SCENES["eight"])
+    (one,) = shown.cluster.domains
+    assert view(shown)["domains"][0]["meter"] is None
+    limit = one.limits.add(name=one.name, foreign_w=4200.0)
+    limit.meter.power_w, limit.meter.age_s = 61_000.0, math.inf
+    assert view(shown)["domains"][0]["meter"] == {"power_w": 61_000.0, "age_s": None, "silent": False, "foreign_w": 4200.0}
+
+
 def test_lines_of_one_moment_and_one_reason_are_one() -> None:
     def line(subject: str, reason: str = "row is full", unix_ns: int = 5) -> Action:
         return Action(kind="cap", subject=subject, reason=reason, unix_ns=unix_ns, performed=True)

@@ -1,5 +1,5 @@
 import { byId, make } from "./dom.js";
-import { percent, watts } from "./format.js";
+import { percent, span, watts } from "./format.js";
 
 const cards = new Map(); // kept, so that a click which spans two snapshots is not lost
 
@@ -46,12 +46,18 @@ function content(domain) {
       { class: "facts quiet" },
       fact("worst case", watts(domain.counted_w)),
       fact("breaker", watts(domain.rating_w)),
-      fact("breaker heat", percent(domain.heat_ratio), domain.heat_ratio >= 0.8 ? "hot" : ""),
+      ...(domain.meter ? meter(domain.meter) : []),
+      fact(domain.hottest === domain.name ? "breaker heat" : `heat of ${domain.hottest}`, percent(domain.heat_ratio), domain.heat_ratio >= 0.8 ? "hot" : ""),
       ...(domain.tightest ? [fact("tightest limit", `${domain.tightest.name}, ${percent(domain.tightest.load_ratio)}`)] : []),
       fact("nodes live", `${domain.live_count} of ${domain.node_count}`),
     ),
   ];
 }
+
+const meter = ({ power_w, age_s, silent, foreign_w }) => [
+  fact("meter", silent ? `silent for ${age_s === null ? "ever" : span(age_s)}` : watts(power_w), silent ? "hot" : ""),
+  fact("foreign", watts(foreign_w)),
+];
 
 const modeWord = (mode) => (mode === "auto" ? "auto: acts" : mode === "observe" ? "observe: only watches" : mode);
 
