@@ -99,6 +99,8 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.power.foreign_kept import LimitForeign
     from gpuwarden.controller.power.hostlist import expand
     from gpuwarden.controller.power.keeper import Timing
+    from gpuwarden.controller.power.learnt_kept import LimitLearnt
+    from gpuwarden.controller.power.least import JobFloor
     from gpuwarden.controller.power.limit import LimitConfig
     from gpuwarden.controller.power.limit_heat import LimitHeat
     from gpuwarden.controller.power.meter_config import MeterConfig
@@ -109,7 +111,7 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.controller.telling import TellTiming
 
     people = (AlertSetup, TellTiming, RackConfig, Window)
-    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat, LimitForeign)
+    power = (DomainConfig, NodeClass, LimitConfig, MeterConfig, Contingency, ReplacedLimit, LimitHeat, LimitForeign, LimitLearnt, JobFloor)
     reader = Reader((ControllerSetup, OutOfBandConfig, *power, Timing, Remembered, *people, *get_args(events.Event)))
     setup = _setup(reader, plain, ControllerSetup)
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]

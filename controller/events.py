@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gpuwarden.controller.power.foreign_kept import LimitForeign
+from gpuwarden.controller.power.learnt_kept import LimitLearnt
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.core.machine import Say
 from gpuwarden.proto.control_pb2 import WatchResponse
@@ -217,6 +218,13 @@ class RememberForeign:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberLearnt:
+    """What a policy has learnt of its limits; nothing rests on it."""
+
+    learnt: tuple[LimitLearnt, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RememberMaintenance:
     """A window (a serialised `Maintenance`) that a restart still knows; None: it is over."""
 
@@ -302,6 +310,6 @@ class Publish:
 
 
 Action: TypeAlias = (
-    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberMaintenance | RememberJobFloor | SendGrant | Reply
-    | Notify | Beat | Publish | OutOfBand | Say
+    WriteLedger | RememberEpoch | RememberDomain | RememberHeat | RememberForeign | RememberLearnt | RememberMaintenance | RememberJobFloor
+    | SendGrant | Reply | Notify | Beat | Publish | OutOfBand | Say
 )

@@ -19,6 +19,7 @@ from typing import IO, Final
 from prometheus_client import Counter, Histogram
 
 from gpuwarden.controller.power.foreign_kept import LimitForeign
+from gpuwarden.controller.power.learnt_kept import LimitLearnt
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.remembered import Remembered
 from gpuwarden.core.config import ConfigError
@@ -56,6 +57,9 @@ CREATE TABLE IF NOT EXISTS job_floor (job TEXT PRIMARY KEY, payload BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS heat (
     domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL,
     epoch INTEGER NOT NULL, PRIMARY KEY (domain, "limit")
+) STRICT;
+CREATE TABLE IF NOT EXISTS learnt (
+    domain TEXT NOT NULL, "limit" TEXT NOT NULL, policy TEXT NOT NULL, rating_w REAL NOT NULL, learnt BLOB NOT NULL, PRIMARY KEY (domain, "limit")
 ) STRICT;
 CREATE TABLE IF NOT EXISTS foreign_load (domain TEXT NOT NULL, "limit" TEXT NOT NULL, foreign_w REAL NOT NULL, PRIMARY KEY (domain, "limit")) STRICT;
 """
@@ -128,6 +132,17 @@ class Ledger:
         with self._read_lock:
             rows = self._reading.execute('SELECT domain, "limit", foreign_w FROM foreign_load ORDER BY domain, "limit"').fetchall()
         return tuple(LimitForeign(*row) for row in rows)
+
+    def remember_learnt(self, learnt: Sequence[LimitLearnt]) -> None:
+        with self._write_lock, self._writing as transaction:
+            rows = [(one.domain, one.limit, one.policy, one.rating_w, one.learnt) for one in learnt]
+            transaction.executemany("INSERT OR REPLACE INTO learnt VALUES (?, ?, ?, ?, ?)", rows)
+
+    def learnt(self) -> tuple[LimitLearnt, ...]:
+        """By whatever policy."""
+        with self._read_lock:
+            rows = self._reading.execute('SELECT domain, "limit", policy, rating_w, learnt FROM learnt ORDER BY domain, "limit"').fetchall()
+        return tuple(LimitLearnt(*row) for row in rows)
 
     def remember_maintenance(self, id: str, payload: bytes | None) -> None:
         """None: it is over."""

@@ -24,6 +24,7 @@ from gpuwarden.controller.events import (
     RememberEpoch,
     RememberForeign,
     RememberHeat,
+    RememberLearnt,
     ReportArrived,
     ReportMeter,
     SessionClosed,
@@ -45,6 +46,7 @@ from gpuwarden.controller.picture import Picture
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.foreign_kept import LimitForeign
 from gpuwarden.controller.power.keeper import Keeper, Timing, keeper_of
+from gpuwarden.controller.power.learnt_kept import LimitLearnt
 from gpuwarden.controller.power.least import JobFloor
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.controller.record import NodeRecord, Refused
@@ -71,6 +73,7 @@ class ControllerSetup:
     out_of_band: OutOfBandConfig | None = None
     foreign: tuple[LimitForeign, ...] = ()
     job_floors: tuple[JobFloor, ...] = ()
+    learnt: tuple[LimitLearnt, ...] = ()
 
 
 class Controller:
@@ -81,7 +84,7 @@ class Controller:
         self._opening: list[Action] = []
         for config in setup.domains:
             (budget_w, mode), said = recall(config, setup.remembered)
-            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign)
+            self.keepers[config.name] = keeper_of(config, setup.timing, keys, budget_w, mode, setup.heats, setup.foreign, setup.learnt)
             self._opening += said
         self.turns = Turns({name: len(keeper.nodes) for name, keeper in self.keepers.items()})
         self._nodes = {node.name: (keeper, node) for keeper in self.keepers.values() for node in keeper.nodes}
@@ -151,6 +154,8 @@ class Controller:
             yield RememberForeign(keeper.foreign_changes)
         if not decision.learning and (heats := keeper.heat_changes()):
             yield RememberHeat(heats)
+        if learnt := keeper.learnt_changes(now_s):
+            yield RememberLearnt(learnt)
         yield from give(now_s, keeper, decision, self._authority, self._lines)
 
     def _report(self, now_s: float, event: ReportArrived) -> Iterator[Action]:

@@ -30,6 +30,7 @@ from gpuwarden.controller.events import (
     RememberForeign,
     RememberHeat,
     RememberJobFloor,
+    RememberLearnt,
     RememberMaintenance,
     Reply,
     ReportArrived,
@@ -130,7 +131,7 @@ class ControllerShell:
         setup = ControllerSetup(
             self._ledger.controller_id(), self._ledger.epoch(), config.domains, self._ledger.remembered(), config.timing,
             config.alert_setup(map(window_of, self._ledger.maintenance())), self._ledger.heats(), config.out_of_band,
-            self._ledger.foreign(), tuple(map(floor_of, self._ledger.job_floors())),
+            self._ledger.foreign(), tuple(map(floor_of, self._ledger.job_floors())), self._ledger.learnt(),
         )
         self._webhooks = Webhooks(config.webhooks, config.cluster or setup.controller_id)
         opened.callback(self._webhooks.close)
@@ -242,6 +243,8 @@ class ControllerShell:
                 self._ledger.remember_heats(action.heats)
             case RememberForeign():
                 self._ledger.remember_foreign(action.foreign)
+            case RememberLearnt():
+                self._ledger.remember_learnt(action.learnt)
             case RememberDomain():
                 self._ledger.remember_domain(action.domain, action.budget_w, action.mode)
             case Say():

@@ -219,6 +219,8 @@ class Cluster:
                 self._outside.ledger.remember_heats(heats)
             case controller_events.RememberForeign(foreign):
                 self._outside.ledger.remember_foreign(foreign)
+            case controller_events.RememberLearnt(learnt):
+                self._outside.ledger.remember_learnt(learnt)
             case controller_events.RememberDomain(domain, budget_w, mode):
                 self._outside.ledger.remember_domain(domain, budget_w, mode)
             case controller_events.Reply() | controller_events.OutOfBand():

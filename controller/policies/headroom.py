@@ -7,6 +7,7 @@ the limit keeps the peaks near it that are shorter than the limit's answer. What
 that it had to be taken again. Training nodes count at their limits, since their peaks come together, and their rises are slowed down to a ramp (`ramp`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -180,4 +181,14 @@ def locks(state: State) -> Watts:
     return state.clocks
 
 
-POLICY: Final = Policy(begin, wishes, why, locks, keeps_floors=True)
+def learnt(state: State) -> Watts:
+    """See `Policy`."""
+    return state.rises.seen_s
+
+
+def resumed(state: State, seen_s: Mapping[int, Watts]) -> State:
+    """See `Policy`."""
+    return replace(state, rises=state.rises.resumed(seen_s))
+
+
+POLICY: Final = Policy(begin, wishes, why, locks, learnt, resumed, keeps_floors=True)

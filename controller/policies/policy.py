@@ -1,6 +1,6 @@
 """What a policy is: pure functions over the limits of one level. It may keep a state, but nothing of it anywhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -16,6 +16,10 @@ def _nobody(state: object) -> None:
     return None
 
 
+def _as_it_is(state: S, learnt: Mapping[int, Watts]) -> S:
+    return state
+
+
 @dataclass(frozen=True, slots=True)
 class Policy(Generic[S]):
     """`wishes`: from state, time, view and chance to the next state and W of GPU limits, one entry a member, at most `most_w`.
@@ -29,6 +33,10 @@ class Policy(Generic[S]):
     """Of a limit, by its place in the level: what the policy did there and why, for a person; ends a sentence."""
     locks: Callable[[S], Watts | None] = _nobody
     """What share of its highest clock each member may run at, 1 unlocked, by the state that a decision left; None: nobody is locked."""
+    learnt: Callable[[S], Watts | None] = _nobody
+    """What of a state is worth keeping over a restart, finite and at least 0: (limits, n); None: nothing."""
+    resumed: Callable[[S, Mapping[int, Watts]], S] = _as_it_is
+    """A state that has just begun, with what was learnt of some limits, by their places."""
     stateful: bool = True
     keeps_floors: bool = False
     """Whether it leaves nodes what single jobs keep (`RowView.least_w`)."""

@@ -4,7 +4,8 @@ Rises are shares of the rating, one entry a limit. A rise is forgotten after som
 seen the largest that POLCA found on an inference row counts (Patel et al., ASPLOS'24: 11.8 % in 40 s).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,13 @@ class Rises:
         bins = np.clip(np.ceil((load_w - lowest_w) / ratings_w / BIN - 1e-9), 0, BINS - 1).astype(np.intp)
         seen_s[np.arange(len(load_w)), bins] += free * min(now_s - self.looked_s, MOST_S)
         return Rises(seen_s, _with(lows, now_s, load_w), now_s, faded_s)
+
+    def resumed(self, seen_s: Mapping[int, Ratios]) -> "Rises":
+        """With what was seen of some limits, by their places, in an earlier life. The time in between counts as none: it is not known."""
+        all_s = self.seen_s.copy()
+        for limit, of_limit_s in seen_s.items():
+            all_s[limit] = of_limit_s
+        return replace(self, seen_s=all_s)
 
     def highest(self) -> Ratios:
         """The largest rise that is not forgotten."""

@@ -13,6 +13,7 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
+from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
 from gpuwarden.controller.power.least import least_of
 from gpuwarden.controller.power.level import Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
@@ -81,6 +82,8 @@ class Keeper:
     started_s: float | None = None
     decided_s: float = -math.inf
     decision: Decision | None = None
+    learnt_s: float = math.inf
+    """When what the policy has learnt was last kept."""
     powers_w: Watts = field(default_factory=lambda: np.zeros(0))
 
     def decide(self, now_s: float) -> Decision:
@@ -140,6 +143,14 @@ class Keeper:
         auto = self.mode == MODE_AUTO
         for_ever_w = np.where(self.decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
         return self.loads.heat_changes(worst_w, for_ever_w, self._lapse_s)
+
+    def learnt_changes(self, now_s: float) -> tuple[LimitLearnt, ...]:
+        """What the policy has learnt, now and then."""
+        self.learnt_s = min(self.learnt_s, now_s)
+        if now_s - self.learnt_s < EVERY_S:
+            return ()
+        self.learnt_s = now_s
+        return tuple(self.wishing.learnt(self.loads))
 
     def why(self, node: int) -> str:
         """What the policy did with a node in the newest decision, by its place; ends a sentence."""
@@ -267,7 +278,7 @@ class Keeper:
 
 def keeper_of(
     config: DomainConfig, timing: Timing, keys: Mapping[str, bytes], budget_w: float, mode: "Mode.ValueType",
-    heats: Sequence[LimitHeat] = (), foreign: Sequence[LimitForeign] = (),
+    heats: Sequence[LimitHeat] = (), foreign: Sequence[LimitForeign] = (), learnt: Sequence[LimitLearnt] = (),
 ) -> Keeper:
     """A domain at the start: nothing known of its nodes, and of its limits' history what is remembered."""
     classes = [(name, made) for made in config.classes for name in expand(made.nodes)]
@@ -279,6 +290,7 @@ def keeper_of(
     ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
     lapse_s = timing.lease_s + tree.slowest_s
     wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s, least_of(tree, ()))
+    wishing.remembered = {one.limit: one for one in learnt if one.domain == config.name}
     ours, meters = [one for one in foreign if one.domain == config.name], Meters(topology, tree, config.classes)
     for one in ours:
         if one.limit in meters.by_limit:

@@ -1,6 +1,7 @@
 """A domain's policy at work: from the smallest limits up, each level gets what those below it leave."""
 
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.policies.policy import Policy
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.allocator import NOBODY
+from gpuwarden.controller.power.learnt_kept import LimitLearnt, kept, recalled
 from gpuwarden.controller.power.least import Least
 from gpuwarden.controller.power.level import LAPSE_STEP_S, ROUNDING, SETTLING_S, Flags, Places, Watts
 from gpuwarden.controller.power.loads import Loads
@@ -45,6 +47,7 @@ class Wishing:
     ramp_w_per_s: float
     lapse_s: float  # lease and settling of a new grant
     least: Least
+    remembered: Mapping[str, LimitLearnt] = field(default_factory=dict)  # by limit
     states: dict[int, Any] = field(default_factory=dict)
     hot: dict[int, Flags] = field(default_factory=dict)  # of each level, limits that are too warm for more than their rating
     turn: int = 0
@@ -98,9 +101,21 @@ class Wishing:
 
     def _wished(self, now_s: float, number: int, view: RowView) -> Watts:
         if number not in self.states:
-            self.states[number] = self.policy.begin(now_s, view)
+            self.states[number] = self._begun(now_s, view)
         self.states[number], wished_w = self.policy.wishes(self.states[number], now_s, view, (self._seed, self.turn, number))
         return wished_w
+
+    def _begun(self, now_s: float, view: RowView) -> Any:
+        state = self.policy.begin(now_s, view)
+        if (learnt := self.policy.learnt(state)) is None:
+            return state
+        return self.policy.resumed(state, recalled(self.remembered, self.name, view.level.names, view.ratings_w, learnt.shape[1]))
+
+    def learnt(self, loads: Loads) -> Iterator[LimitLearnt]:
+        """Of every limit, as it is now."""
+        for number, state in self.states.items():
+            if (rows := self.policy.learnt(state)) is not None:
+                yield from kept(self.domain, self.name, loads.tree.levels[number].names, loads.ratings_w[number], rows)
 
     def _view(self, loads: Loads, number: int, ratings_w: Watts, chosen: Flags, most_w: Watts, seen: Seen, bears: Watts) -> RowView:
         level = loads.tree.levels[number].only(chosen)

@@ -11,6 +11,7 @@ from gpuwarden.controller.events import (
     Event,
     RememberEpoch,
     RememberHeat,
+    RememberLearnt,
     SendGrant,
     SessionClosed,
     SessionOpened,
@@ -67,7 +68,7 @@ class Head:
 
     def start(self) -> None:
         site = self._around.site
-        setup = ControllerSetup(self.id, self.memory.epoch(), (site.domain,), (), site.timing, heats=self.memory.heats())
+        setup = ControllerSetup(self.id, self.memory.epoch(), (site.domain,), (), site.timing, heats=self.memory.heats(), learnt=self.memory.learnt())
         self._clock = Clock(self._around.chance, self._around.time.now_s)
         self._controller = Controller(setup, self._around.keys)
         self.since_s = self._around.time.now_s
@@ -123,6 +124,8 @@ class Head:
                 self.memory.remember_epoch(epoch)
             case RememberHeat(heats):
                 self.memory.remember_heats(heats)
+            case RememberLearnt(learnt):
+                self.memory.remember_learnt(learnt)
             case SendGrant(session, sealed) if session in self._sessions:
                 self._around.grant(self._sessions[session], sealed)
         if self._dies_after is not None and isinstance(action, DURABLE):

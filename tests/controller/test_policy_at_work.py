@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from fakes.limiters import KEY, Limiter, Row
 
+from gpuwarden.controller.events import RememberLearnt
 from gpuwarden.controller.machine import Controller, ControllerSetup
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing
+from gpuwarden.controller.power.learnt_kept import LimitLearnt
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.record import FIRST_LAG_S
 from gpuwarden.proto.lease_pb2 import Mode
@@ -17,11 +19,11 @@ LOW, HIGH = tuple(f"l{place}" for place in range(4)), tuple(f"h{place}" for plac
 MAX_HZ = 1.98e9
 
 
-def row(policy: str, rating_w: float = 60e3, mode: str = "auto", demand_w: float = 3000.0, clock_max_hz: float = MAX_HZ) -> tuple[Row, Keeper]:
+def row(policy: str, rating_w: float = 60e3, mode: str = "auto", demand_w: float = 3000.0, clock_max_hz: float = MAX_HZ, learnt: tuple[LimitLearnt, ...] = ()) -> tuple[Row, Keeper]:
     classes = (NodeClass("low", LOW, priority="low"), NodeClass("high", HIGH))
     config = DomainConfig("row-a", rating_w, classes, mode=mode, policy=policy)
     assert list(config.problems()) == []
-    controller = Controller(ControllerSetup("c1", 0, (config,), (), Timing(5.0, 3.0, 2.5)), dict.fromkeys(LOW + HIGH, KEY))
+    controller = Controller(ControllerSetup("c1", 0, (config,), (), Timing(5.0, 3.0, 2.5), learnt=learnt), dict.fromkeys(LOW + HIGH, KEY))
     made = Row(controller, [Limiter(node, demand_w, clock_max_hz=clock_max_hz) for node in LOW + HIGH])
     made.connect()
     return made, controller.keepers["row-a"]
@@ -95,3 +97,39 @@ def test_lower_limits_first_and_a_stateful_policy_keeps_them_apart() -> None:
     made.run(10.0)
     assert set(keeper.wishing.states) == {0}
     assert np.array_equal(keeper.wishing.ranks.priority, [0] * 4 + [1] * 4)
+
+
+def learnt(made: Row) -> list[RememberLearnt]:
+    return [action for action in made.done if isinstance(action, RememberLearnt)]
+
+
+def test_what_a_policy_has_learnt_is_kept_now_and_then_and_a_restart_goes_on_from_it() -> None:
+    made, keeper = row("headroom", demand_w=2000.0)
+    made.run(300.0)
+    for limiter in made.limiters:
+        limiter.demand_w = 3000.0
+    made.run(295.0)
+    assert learnt(made) == []
+    made.run(30.0)
+    (kept,) = learnt(made)
+    rises = keeper.wishing.states[0].rises
+    assert rises.highest()[0] > 0.118, "the step was larger than what is taken for granted"
+    again, after = row("headroom", demand_w=3000.0, learnt=kept.learnt)
+    again.run(10.0)
+    assert after.wishing.states[0].rises.highest() == rises.highest()
+    fresh, cautious = row("headroom", demand_w=3000.0)
+    fresh.run(10.0)
+    assert cautious.wishing.states[0].rises.highest()[0] == pytest.approx(0.12) != rises.highest()[0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"policy": "polca"}, {"rating_w": 61e3}, {"limit": "row-b"}, {"learnt": b"\0" * 508}, {"learnt": b"\0\0\xc0\xff" * 128}, {"learnt": b"\0\0\x80\xbf" * 128}]
+)
+def test_what_was_learnt_of_something_else_or_cannot_be_read_is_left_out(changes: dict[str, object]) -> None:
+    sound = LimitLearnt("row-a", "row-a", "headroom", 60e3, np.eye(1, 128, 100, dtype="<f4").tobytes())
+    made, keeper = row("headroom", learnt=(sound,))
+    made.run(5.0)
+    assert keeper.wishing.states[0].rises.highest()[0] == 0.5
+    made, keeper = row("headroom", learnt=(dataclasses.replace(sound, **changes),))  # type: ignore[arg-type]  # a test's keywords
+    made.run(5.0)
+    assert keeper.wishing.states[0].rises.highest()[0] == pytest.approx(0.12)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpuwarden.controller.ledger import Ledger
+from gpuwarden.controller.power.learnt_kept import LimitLearnt
 from gpuwarden.controller.power.limit_heat import LimitHeat
 from gpuwarden.sim.safety.memory import Memory
 
@@ -40,6 +41,14 @@ def test_what_an_earlier_epoch_kept_is_unknown(kept: Memory | Ledger) -> None:
     assert kept.heats() == ()
     kept.remember_heats((heat("b", 3.0),))
     assert kept.heats() == (heat("b", 3.0),)
+
+
+def test_what_was_learnt_outlives_an_epoch(kept: Memory | Ledger) -> None:
+    old, new, other = (LimitLearnt("row", limit, "headroom", rating_w, b"x") for limit, rating_w in (("b", 1e3), ("b", 2e3), ("a", 1e3)))
+    kept.remember_learnt((old, other))
+    kept.remember_epoch(9)
+    kept.remember_learnt((new,))
+    assert kept.learnt() == (other, new)
 
 
 def test_a_backup_stays_as_it_was() -> None:
