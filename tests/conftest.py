@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from fakes.nvml.steer import FakeNode
@@ -35,6 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     for message, category in _NOT_OURS:
         config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__module__}.{category.__name__}")
         warnings.filterwarnings("ignore", message, category)  # the line above holds from the first test to the last
+
+
+_LONG: Final = ("e2e", "contract", "sim")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: else the last minutes of a run are one file's, and the other workers have nothing left to do."""
+    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[1] not in _LONG)
 
 
 @pytest.fixture(scope="session")
