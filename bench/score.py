@@ -49,7 +49,7 @@ class Timed:
     cpu_s: dict[str, float] = field(default_factory=dict)
     samples: int = 0
     scored_minutes: int = 0
-    findings: int = 0
+    found: list[str] = field(default_factory=list)  # keys of findings
 
     def over(self, name: str, do: Callable[[], Any]) -> Any:
         before_s = time.process_time()
@@ -90,7 +90,7 @@ def lived(rows: Rows, model: Learned, minutes: int, readings: int) -> Timed:
                 timed.scored_minutes += 1
     state = detectors["judging"].health.nodes_by_state(len(rows.names))
     assert state["judged"] == len(rows.names), state
-    assert timed.findings == len(range(0, len(rows.names), 1000)), f"{timed.findings} findings"
+    assert {f"{name}/" for name in rows.names[::1000]} <= set(timed.found), "a node that failed was not found"
     return timed
 
 
@@ -104,7 +104,7 @@ def _publish(timed: Timed, bus: Producer, actions: Sequence[Action]) -> None:
     for action in actions:
         if isinstance(action, PublishFinding):
             timed.over("publish", lambda action=action: bus.send(topics.FINDINGS, action.key, action.payload))
-            timed.findings += 1
+            timed.found.append(action.key)
 
 
 def one_by_one(model: Learned) -> dict[str, float]:
@@ -158,7 +158,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         "publish": each.get("publish", 0.0),
     }  # fmt: skip
     found = {
-        "nodes": args.nodes, "metrics": len(model.columns), "varying": len(model.varying), "samples": timed.samples, "findings": timed.findings,
+        "nodes": args.nodes, "metrics": len(model.columns), "varying": len(model.varying), "samples": timed.samples, "findings": len(timed.found), "failed": len(rows.names[::1000]),
         "stage_us_per_sample": {name: 1e6 * s for name, s in stages.items()}, "samples_per_s_per_core": 1 / sum(stages.values()),
         "score_us_per_node_minute": 1e6 * score_s, "bound_by": max(stages, key=stages.__getitem__), "target_per_s": TARGET_PER_S,
         "model_bytes_per_node": model.size_bytes / args.nodes, "weights_bytes_per_node": model.weights.nbytes / args.nodes, "fit_s_per_node": fit_s,
@@ -171,7 +171,8 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def tell(made: dict[str, Any]) -> None:
-    print(f"{made['nodes']:,} nodes, {made['metrics']} metrics of each, {made['varying']} of them vary; {made['samples']:,} samples, {made['findings']} findings")
+    print(f"{made['nodes']:,} nodes, {made['metrics']} metrics of each, {made['varying']} of them vary; {made['samples']:,} samples")
+    print(f"{made['failed']} nodes failed and were found, {made['findings'] - made['failed']} others were besides")
     for stage, us in made["stage_us_per_sample"].items():
         print(f"  {stage:<24} {us:6.1f} us a sample{' (once a minute, a sixtieth of it)' if stage == 'score' else ''}")
     print(f"{made['samples_per_s_per_core']:,.0f} node samples a second and core (target {TARGET_PER_S:,}), bound by {made['bound_by']}")
