@@ -1,4 +1,4 @@
-"""`gpuwarden explain cap NODE`: why this node has this limit now."""
+"""`gpuwarden explain cap NODE`: why this node has this limit now. `explain finding ID`: what was seen, and what was expected."""
 
 import argparse
 import json
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToDict
 
+from gpuwarden.cli.explain_finding import told
 from gpuwarden.cli.operator import controller_verb
 from gpuwarden.cli.plain_text import aligned, printable
-from gpuwarden.cli.status import ask
+from gpuwarden.cli.status import ask, findings
 from gpuwarden.controller.web import words
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
@@ -24,17 +25,36 @@ _TITLE = ("LIMIT", "CARRIES", "DRAWS UP TO", "FOREIGN", "WORST CASE", "HEAT")
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    explain = controller_verb(verbs, "explain", "why a node has the power limit that it has", _explain)
-    explain.add_argument("what", choices=("cap",))
-    explain.add_argument("node", metavar="NODE")
+    explain = controller_verb(verbs, "explain", "why a node has the power limit that it has, or why there is a finding", _explain)
+    explain.add_argument("what", choices=("cap", "finding"))
+    explain.add_argument("of", metavar="NODE|ID", help="the node, or the finding's id or its first digits")
     explain.add_argument("--json", action="store_true")
 
 
 def _explain(channel: "grpc.Channel", args: argparse.Namespace) -> int:
+    return _cap(channel, args) if args.what == "cap" else _finding(channel, args)
+
+
+def _finding(channel: "grpc.Channel", args: argparse.Namespace) -> int:
+    """Resolved ones too, as long as the controller remembers them."""
+    found = [one for one in findings(ControlServiceStub(channel), include_resolved=True) if args.of and one.id.startswith(args.of)]
+    if len(found) != 1:
+        why = f"{len(found)} findings begin with it" if found else "the controller knows none with it"
+        print(f"gpuwarden: no finding {args.of!r}: {why}; see gpuwarden status --json", file=sys.stderr)
+        return 1
+    (finding,) = found
+    if args.json:
+        print(json.dumps(MessageToDict(finding, preserving_proto_field_name=True), indent=1))
+    else:
+        print("\n".join(map(printable, told(finding))))
+    return 0
+
+
+def _cap(channel: "grpc.Channel", args: argparse.Namespace) -> int:
     seen = ask(ControlServiceStub(channel))
-    node = next((node for node in seen.nodes if node.name == args.node), None)
+    node = next((node for node in seen.nodes if node.name == args.of), None)
     if node is None:
-        print(f"gpuwarden: no node {args.node!r} in any power domain; see gpuwarden status --json", file=sys.stderr)
+        print(f"gpuwarden: no node {args.of!r} in any power domain; see gpuwarden status --json", file=sys.stderr)
         return 1
     domain = next(domain for domain in seen.cluster.domains if domain.name == node.domain)
     if args.json:

@@ -22,13 +22,13 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     jobs = verbs.add_parser("jobs", help=meaning)
     jobs.add_argument("--history", type=Path, required=True, metavar="DIR", help="folder that `gpuwarden record` writes to")
     since = "2026-01-31 or 2026-01-31T13:00, UTC; default: from the first record on"
-    jobs.add_argument("--since", type=_unix_ns, default=0, metavar="TIME", help=since)
-    jobs.add_argument("--until", type=_unix_ns, default=MAX_NS, metavar="TIME", help="not included; default: to the last record")
+    jobs.add_argument("--since", type=unix_ns, default=0, metavar="TIME", help=since)
+    jobs.add_argument("--until", type=unix_ns, default=MAX_NS, metavar="TIME", help="not included; default: to the last record")
     jobs.add_argument("--json", action="store_true", help="everything as JSON, in joules and seconds")
     jobs.set_defaults(run=run, verb="jobs")
 
 
-def _unix_ns(text: str) -> int:
+def unix_ns(text: str) -> int:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

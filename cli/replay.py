@@ -23,6 +23,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     keys = verb.add_mutually_exclusive_group()
     keys.add_argument("--key", type=Path, metavar="FILE", help="a limiter's log: its node's key, which no log holds")
     keys.add_argument("--keys", type=Path, metavar="DIR", help="a limiter's or controller's log: folder of <node>.key files")
+    verb.add_argument("--models", type=Path, metavar="DIR", help="a detector's log that names models of health: the registry that has them")
     verb.add_argument("--json", action="store_true", help="the outcome as JSON")
     verb.set_defaults(run=run, verb="replay")
 
@@ -52,7 +53,7 @@ def _prepared(part: str, setup: Plain, args: argparse.Namespace) -> tuple[Reader
         case "limiter":
             return _limiter(setup, args)
         case "detector":
-            return _detector(setup)
+            return _detector(setup, args)
         case "controller":
             return _controller(setup, args)
     raise ConfigError(f"{args.file}: part: is {part!r}, should be agent, limiter, detector or controller")
@@ -80,13 +81,33 @@ def _limiter(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     return reader, lambda: Limiter(setup, key)
 
 
-def _detector(plain: Plain) -> tuple[Reader, Build]:
+def _detector(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.detector import events
     from gpuwarden.detector.machine import Detector, DetectorSetup
 
     reader = Reader((DetectorSetup, events.Raw, *get_args(events.Event)))
     setup = _setup(reader, plain, DetectorSetup)
-    return reader, lambda: Detector(setup)
+    return reader, lambda: Detector(setup, _Models(args.models))
+
+
+class _Models(dict[str, Any]):
+    """What a log names, read when it is asked for; a log has only the ids."""
+
+    def __init__(self, folder: Path | None) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, model_id: str) -> Any:
+        from gpuwarden.detector.health.stored import understood
+        from gpuwarden.detector.registry.refused import BadModel
+        from gpuwarden.detector.registry.shelf import Registry
+
+        if self._folder is None:
+            raise ConfigError(f"--models: this log needs the model {model_id}; name the registry that has it")
+        try:
+            return self.setdefault(model_id, understood(Registry(self._folder).load(model_id)))
+        except BadModel as why:
+            raise ConfigError(f"--models: {why}") from None
 
 
 def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:

@@ -43,7 +43,7 @@ def _status(channel: "grpc.Channel", args: argparse.Namespace) -> int:
 def ask(controller: ControlServiceStub) -> pb.WatchResponse:
     """Cluster, nodes and what fires, to the last page. Raises grpc.RpcError."""
     cluster = controller.GetCluster(pb.GetClusterRequest(), timeout=DEADLINE_S)
-    return pb.WatchResponse(cluster=cluster, nodes=_nodes(controller), findings=_findings(controller))
+    return pb.WatchResponse(cluster=cluster, nodes=_nodes(controller), findings=findings(controller))
 
 
 def as_json(seen: pb.WatchResponse, found: list[Trouble]) -> dict[str, object]:
@@ -61,10 +61,12 @@ def _nodes(controller: ControlServiceStub) -> Iterator[pb.Node]:
             return
 
 
-def _findings(controller: ControlServiceStub) -> Iterator[Finding]:
+def findings(controller: ControlServiceStub, include_resolved: bool = False) -> Iterator[Finding]:
+    """To the last page."""
     token = ""
     while True:
-        page = controller.ListFindings(pb.ListFindingsRequest(page_size=PAGE, page_token=token), timeout=DEADLINE_S)
+        asked = pb.ListFindingsRequest(page_size=PAGE, page_token=token, include_resolved=include_resolved)
+        page = controller.ListFindings(asked, timeout=DEADLINE_S)
         yield from page.findings
         if not (token := page.next_page_token):
             return

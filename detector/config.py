@@ -11,6 +11,13 @@ from gpuwarden.detector.machine import DetectorSetup
 
 
 @dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """Models of what is usual for each node, as `gpuwarden train` makes them."""
+
+    registry: Path = option("folder that `gpuwarden train` and `gpuwarden models` write to; looked at once a minute")
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorConfig:
     """Everything a detector is told from outside."""
 
@@ -21,6 +28,7 @@ class DetectorConfig:
     stale_s: float = option("a node that has been silent for so long is stale", default=5.0)
     forget_s: float = option("a node, or a card of one, that is gone for so long was taken away", default=86_400.0)
     max_nodes: int = option("telemetry of more nodes than this is refused", default=20_000)
+    health: HealthConfig | None = option("judge nodes by what was learned of them; without it they are not", default=None)
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""

@@ -31,7 +31,16 @@ class Tick:
     unix_ns: int
 
 
-Event: TypeAlias = Polled | Tick
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Ids of the models of health that judge from now on, and that is tried beside it; both are at hand."""
+
+    live: str | None
+    shadow: str | None
+    unix_ns: int
+
+
+Event: TypeAlias = Polled | Tick | Chosen
 
 
 @dataclass(frozen=True, slots=True)

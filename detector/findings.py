@@ -104,6 +104,10 @@ class Findings:
         """In the order in which they began to fire."""
         return tuple(key for key in self._firing if key[0] == node)
 
+    def of_kind(self, kind: str) -> tuple[Key, ...]:
+        """In the order in which they began to fire."""
+        return tuple(key for key in self._firing if key[2] == kind)
+
 
 def _id(claim: Claim, since_ns: int) -> str:
     text = "\0".join((claim.kind, str(claim.subject.kind), claim.subject.node, claim.subject.id, str(since_ns)))

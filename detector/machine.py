@@ -1,15 +1,18 @@
 """The detector's decisions: telemetry in; findings, dead letters and offsets that are done with out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.detector import presence
 from gpuwarden.detector.adoption import Adopted
-from gpuwarden.detector.events import Action, Commit, DeadLetter, Event, Polled, Raw, Tick
+from gpuwarden.detector.events import Action, Chosen, Commit, DeadLetter, Event, Polled, Raw, Tick
 from gpuwarden.detector.findings import Findings
 from gpuwarden.detector.happenings import Happenings
+from gpuwarden.detector.health.learned import Learned
+from gpuwarden.detector.health.live import Health
 from gpuwarden.detector.node import Node
 from gpuwarden.detector.panel import Panel
 from gpuwarden.proto.catalogue import Device
@@ -26,16 +29,21 @@ class DetectorSetup:
     firing: tuple[bytes, ...] = ()  # serialised findings that the detector before this one left firing
 
 
+NO_MODELS: Final[Mapping[str, Learned]] = MappingProxyType({})
+
+
 class Detector:
     """Telemetry is judged once: repeats are passed over, gaps are counted."""
 
-    def __init__(self, setup: DetectorSetup) -> None:
-        self._setup = setup
+    def __init__(self, setup: DetectorSetup, models: Mapping[str, Learned] = NO_MODELS) -> None:
+        """`models` of health, by id: whatever `Chosen` names is among them by then."""
+        self._setup, self._models = setup, models
         self._nodes: dict[str, Node] = {}
         self._findings = Findings()
         self._happenings = Happenings(self._findings)
         self._adopted = Adopted(self._findings, setup.firing)
         self._panels = {device: Panel(device, self._findings) for device in Device}
+        self.health = Health(self._findings)
         self.samples_judged = 0
         self.samples_repeated = 0
         self.samples_lost = 0
@@ -59,6 +67,8 @@ class Detector:
                 return [*self._polled(now_s, records)]
             case Tick(unix_ns):
                 return [*self._tick(now_s, unix_ns)]
+            case Chosen():
+                return [*self._choose(event)]
         assert_never(event)
 
     def _polled(self, now_s: float, records: Sequence[Raw]) -> Iterator[Action]:
@@ -73,6 +83,13 @@ class Detector:
             yield from self._judge(now_s, judged)
         if records:
             yield Commit({raw.partition: raw.offset + 1 for raw in records})
+
+    def _choose(self, chosen: Chosen) -> Iterator[Action]:
+        live, shadow = (None if name is None else self._models[name] for name in (chosen.live, chosen.shadow))
+        nodes = f" of {len(live.nodes)} nodes" if live else ""
+        yield Say(f"health: the live model is {chosen.live or 'none'}{nodes}, in its shadow {chosen.shadow or 'none'}")
+        roles = {role: name for role, name in (("live", chosen.live), ("shadow", chosen.shadow)) if name is not None}
+        yield from self.health.choose(roles, live, shadow, chosen.unix_ns)
 
     def _take(self, now_s: float, raw: Raw) -> Iterator[tuple[Node, Sample]]:
         """The sample and whose it is; nothing if it was here before."""
@@ -109,9 +126,11 @@ class Detector:
             yield from presence.gpus(self._findings, node, sample, self._setup.forget_s)
         for device, panel in self._panels.items():
             yield from panel.judge([(n, s, r) for n, s in judged for r in s.readings if r.device is device])
+        yield from self.health.take([sample for _, sample in judged])
 
     def _tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
         yield from self._happenings.tick(now_s, unix_ns)
+        yield from self.health.tick(unix_ns)
         yield from self._adopted.proven(now_s, self._nodes, unix_ns)
         for node in list(self._nodes.values()):
             silent_s = now_s - node.seen_s
@@ -124,6 +143,7 @@ class Detector:
         yield Say(f"{node.name} is forgotten: silent for {self._setup.forget_s:g} s", Level.WARNING)
         yield from self._findings.resolve_all(self._findings.of_node(node.name), unix_ns)
         self._happenings.forget(node.name)
+        self.health.forget(node.name)
         for panel in self._panels.values():
             panel.forget(node)
         del self._nodes[node.name]

@@ -17,12 +17,15 @@ from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
+from gpuwarden.detector.chooser import Chooser
 from gpuwarden.detector.config import DetectorConfig
 from gpuwarden.detector.events import Action, Event, Tick
+from gpuwarden.detector.health.learned import Learned
 from gpuwarden.detector.inlet import Inlet
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.detector.metrics import register
 from gpuwarden.detector.outlet import Outlet
+from gpuwarden.detector.registry.shelf import Registry
 from gpuwarden.proto import topics
 
 INBOX_EVENTS: Final = 4  # polls of up to POLL_RECORDS; more of them wait in the bus
@@ -41,9 +44,10 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
         try:
             bus = connect(config.bus, stop, supervisor.waits, DETECTOR.topics)
             setup = replace(config.setup, firing=left_firing(bus, DETECTOR.groups, stop, supervisor.turned))
-            detector = Detector(setup)
+            models = dict[str, Learned]()
+            detector = Detector(setup, models)
             open_parts.callback(register(detector))
-            detect(bus, config, setup, detector, stop, events_dir, supervisor)
+            detect(bus, config, setup, detector, stop, events_dir, supervisor, models)
         except BusError as why:
             _log.warning("%s", why)
             return 0 if stop.is_set() else 1
@@ -58,8 +62,9 @@ def detect(
     stop: threading.Event,
     events_dir: Path | None,
     supervisor: Supervisor | None = None,
+    models: dict[str, Learned] | None = None,
 ) -> None:
-    """Serves until `stop` is set and what was read is done with."""
+    """Serves until `stop` is set and what was read is done with. `models` are those of the detector's machine, which are filled here."""
     inbox, supervisor = Inbox[Event](INBOX_EVENTS), supervisor or Supervisor({})
     with ExitStack() as open_parts:
         producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY,), config.group)
@@ -71,6 +76,9 @@ def detect(
             open_parts.callback(events.close)
         inlet = Inlet(consumer, inbox, stop)
         open_parts.callback(inlet.close)
+        if config.health is not None and models is not None:
+            chooser = Chooser(Registry(config.health.registry), models, inbox.put, stop)
+            open_parts.callback(chooser.close)
         ticker = Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic)
         open_parts.callback(ticker.close)
         _log.info("detector of group %s reads %s", config.group, topics.TELEMETRY)

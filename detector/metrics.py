@@ -27,10 +27,34 @@ class DetectorNumbers(Collector):
         self._detector = detector
 
     def collect(self) -> Iterator[Metric]:
+        yield from _of_health(self._detector)
         for name, (meaning, attribute) in _COUNTERS.items():
             yield CounterMetricFamily(name, meaning, value=getattr(self._detector, attribute))
         for name, (meaning, attribute) in _GAUGES.items():
             yield GaugeMetricFamily(name, meaning, value=getattr(self._detector, attribute))
+
+
+def _of_health(detector: Detector) -> Iterator[Metric]:
+    """Nothing where no model judges, or is tried."""
+    health = detector.health
+    if not health.models:
+        return
+    nodes = GaugeMetricFamily("gpuwarden_detector_health_nodes", "Nodes by what became of their newest minute", labels=["state"])
+    for state, count in health.nodes_by_state(detector.nodes_known).items():
+        nodes.add_metric([state], count)
+    yield nodes
+    model = GaugeMetricFamily("gpuwarden_detector_health_model", "1 for the model that judges, and the one in its shadow", labels=["role", "model"])
+    for role, name in health.models.items():
+        model.add_metric([role, name], 1)
+    yield model
+    findings = CounterMetricFamily("gpuwarden_detector_health_findings", "Findings node_unlike_itself, and what the shadow would have found", labels=["role"])
+    findings.add_metric(["live"], health.findings_fired)
+    findings.add_metric(["shadow"], health.shadow_fired)
+    yield findings
+    judged, late, missing = "Minutes of nodes judged by the live model", "Node samples of minutes that were over", "Metrics that nodes used to tell, and did not in their newest minute"
+    yield CounterMetricFamily("gpuwarden_detector_health_minutes_judged", judged, value=health.minutes_judged)
+    yield CounterMetricFamily("gpuwarden_detector_health_samples_late", late, value=health.samples_late)
+    yield GaugeMetricFamily("gpuwarden_detector_health_metrics_missing", missing, value=health.metrics_missing)
 
 
 def register(detector: Detector) -> Callable[[], None]:

@@ -57,11 +57,11 @@ def percent(ratio: float) -> str:
 
 def evidence(one: Evidence) -> str:
     """`step time 1.61 s, 1.31 s expected`."""
-    said = f"{one.name} {_quantity(one.value, one.unit)}"
-    return f"{said}, {_quantity(one.expected, one.unit)} expected" if one.HasField("expected") else said
+    said = f"{one.name} {quantity(one.value, one.unit)}"
+    return f"{said}, {quantity(one.expected, one.unit)} expected" if one.HasField("expected") else said
 
 
-def _quantity(value: float, unit: str) -> str:
+def quantity(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "unknown"
     if unit == "W":

@@ -1,4 +1,4 @@
 """What healthy means for a node, learned from its own unlabelled history. Arrays have a leading axis of nodes; NaN is missing.
 
-Measured by bench/anomaly.py; the detector does not use it yet.
+`fit.py` learns from recorded minutes, `live.py` judges nodes as they live; measured by bench/anomaly.py and bench/score.py.
 """

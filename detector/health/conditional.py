@@ -29,12 +29,12 @@ class Conditional:
         seen = np.concatenate((deviations, before), 2)
         missing = np.isnan(seen)
         seen = np.nan_to_num(seen)
-        out: Array = seen @ _weights(self.covariance, self.metrics)
+        out: Array = seen @ regressions(self.covariance, self.metrics)[0]
         for node in np.flatnonzero(missing.any((1, 2))):
             patterns, which = np.unique(missing[node], axis=0, return_inverse=True)
             for i, gone in enumerate(patterns):
                 rows = which.ravel() == i
-                out[node, rows] = seen[node, rows] @ _weights(_without(self.covariance[node], gone)[None], self.metrics)[0]
+                out[node, rows] = seen[node, rows] @ regressions(without(self.covariance[node], gone)[None], self.metrics)[0][0]
         return np.where(np.isnan(deviations), np.nan, out)
 
 
@@ -44,14 +44,15 @@ def conditional(deviations: Array, before: Array) -> Conditional:
     return Conditional(np.swapaxes(seen, 1, 2) @ seen / seen.shape[1], deviations.shape[2])
 
 
-def _without(covariance: Array, gone: NDArray[np.bool_]) -> Array:
+def without(covariance: Array, gone: NDArray[np.bool_]) -> Array:
+    """Of one node, (all, all): as if what is gone had nothing to do with the rest."""
     return np.where(gone[:, None] | gone, 0, covariance)
 
 
-def _weights(covariance: Array, metrics: int) -> Array:
-    """(nodes, all, metrics): from deviations to residuals."""
+def regressions(covariance: Array, metrics: int) -> tuple[Array, Array]:
+    """(nodes, all, metrics) that bring deviations to residuals, and (nodes, metrics): how many deviations one of a residual is."""
     precision = np.linalg.inv(covariance + RIDGE * np.eye(covariance.shape[1]))[:, :, :metrics]
     weights = precision / np.diagonal(precision, axis1=1, axis2=2)[:, None]
     spread = np.sqrt(np.maximum((weights * (covariance @ weights)).sum(1, keepdims=True), 0))
-    scaled: Array = weights / np.maximum(spread, LEAST_RESIDUAL)
-    return scaled
+    spread = np.maximum(spread, LEAST_RESIDUAL)
+    return weights / spread, spread[:, 0]

@@ -25,6 +25,10 @@ class Scale:
         scaled: Array = np.clip((values - self.mean) / self.deviation, -CLIP, CLIP)
         return scaled
 
+    def of_past(self, before: Array) -> Array:
+        """Of what health.past made of values: (nodes, rows, 2 x metrics)."""
+        return np.concatenate([self.deviations(half) for half in np.split(before, 2, 2)], 2)
+
 
 def floors(history: Array) -> Array:
     """The least that counts as one deviation: (nodes, 1, metrics) of history (nodes, rows, metrics)."""

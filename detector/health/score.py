@@ -1,20 +1,24 @@
 """One score a node and row, from deviations and residuals, and the metrics that carry it."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.detector.health.scale import Array
+
+Real = TypeVar("Real", bound=np.floating[Any])
 
 CAP: Final = 100.0  # a square: no single metric outvotes ten others that are as far off as it
 SMOOTH_S: Final = 300.0
 HALF_LIFE_S: Final = 1800.0
 
 
-def parts(deviations: Array, residuals: Array) -> Array:
-    """What each metric carries, (nodes, rows, metrics): both squares, capped. NaN where missing."""
-    return np.minimum(deviations**2, CAP) + np.minimum(residuals**2, CAP)
+def parts(deviations: NDArray[Real], residuals: NDArray[Real]) -> NDArray[Real]:
+    """What each metric carries, (nodes, rows, metrics) or any other shape: both squares, capped. NaN where missing."""
+    squares: NDArray[Real] = np.minimum(deviations**2, CAP) + np.minimum(residuals**2, CAP)
+    return squares
 
 
 def raw(carried: Array) -> Array:

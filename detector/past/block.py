@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from gpuwarden.proto.decode import Matrix
 
 MOST_BYTES: Final = 8 << 30  # of a block
 Rows = NDArray[np.intp]
-_RATES: Final = [column for column, feature in enumerate(FEATURES) if feature.metric.kind is Kind.COUNTER]
+RATES: Final = np.array([column for column, feature in enumerate(FEATURES) if feature.metric.kind is Kind.COUNTER], np.intp)
 
 
 class BadPast(ValueError):
@@ -57,12 +57,16 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """`minutes` (n,) since 1970 UTC, each there whether known or not; `values` (nodes, n, FEATURES), NaN where nothing is known."""
+    """`minutes` (n,) since 1970 UTC, each there whether known or not; `values` (nodes, n, FEATURES), NaN where nothing is known.
+
+    `cards`: ids of each node's cards, in the order of their columns, as they were at the end.
+    """
 
     nodes: tuple[str, ...]
     minutes: Integers
     values: Matrix
     left_out: LeftOut
+    cards: tuple[tuple[str, ...], ...] = ()
 
 
 def read(source: Source, span: Span, nodes: Sequence[str] | None = None, done: Callable[[float], object] = lambda ratio: None) -> Past:
@@ -77,7 +81,7 @@ def read(source: Source, span: Span, nodes: Sequence[str] | None = None, done: C
         done(piece.done_ratio)
     _cut(past, heads)
     _count(past, seats)
-    return past
+    return replace(past, cards=tuple(seat.cards for seat in seats))
 
 
 def _empty(nodes: tuple[str, ...], span: Span) -> Past:
@@ -116,7 +120,7 @@ def _cut(past: Past, heads: Sequence[Heads]) -> None:
     for block, mine in zip(past.values, by_node(heads, len(past.nodes)), strict=True):
         twice, restarted = lived_twice(mine) - past.minutes[0], _restarted(mine) - past.minutes[0]
         block[twice] = np.nan
-        block[np.ix_(restarted, _RATES)] = np.nan
+        block[np.ix_(restarted, RATES)] = np.nan
         past.left_out.twice_minutes += len(twice)
         past.left_out.restart_minutes += len(restarted)
 

@@ -16,6 +16,11 @@ class Seats:
         self._seen: list[int] = []  # by card, the minute in which the one that sits there was seen last
         self.without: set[str] = set()
 
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """Who sits there now, by card."""
+        return tuple(sorted(self._card_of, key=self._card_of.__getitem__))
+
     def seat(self, device_id: Names, minute: Integers) -> Iterator[tuple[str, int]]:
         """(id, card) for the cards of an hour; hours come in order of time. Without a seat: what is more than CARDS at once."""
         names, of = np.unique(device_id.astype(np.str_), return_inverse=True)

@@ -46,6 +46,7 @@ class Manifest:
     features: tuple[Column, ...] = option("its inputs, in their order")
     scaler: Fitted = option("how inputs are brought to one scale")
     calibration: Fitted = option("how scores become probabilities")
+    cards: tuple[tuple[str, ...], ...] = option("of each node the ids of its cards, in the order of their features; none: of none", default=())
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""
@@ -58,6 +59,8 @@ class Manifest:
         for name, values in (("nodes", self.nodes), ("features", [column.name for column in self.features])):
             if not values or len(set(values)) < len(values):
                 yield f"{name}: {'are none' if not values else 'hold one twice'}"
+        if self.cards and len(self.cards) != len(self.nodes):
+            yield f"cards: are of {len(self.cards)} nodes, should be of {len(self.nodes)}, or of none"
 
 
 LAST_UNIX_S: Final = 253_402_300_800.0  # the year 10000, for which a name has no room

@@ -19,6 +19,11 @@ from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.controller.power.limit import LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.address import Address
+from gpuwarden.core.bus_memory import MemoryBus
+from gpuwarden.core.version import VERSION
+from gpuwarden.detector.findings import Claim, Findings
+from gpuwarden.proto import topics
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, Subject
 
 NODES = ("n0", "n1", "n2", "n3")
 RACKS = (LimitConfig("rack-0", 14e3, nodes=("n[0-1]",), dead_nodes=0), LimitConfig("rack-1", 20e3, nodes=("n[2-3]",), dead_nodes=0))
@@ -59,9 +64,14 @@ def test_what_a_policy_did_is_said_with_its_thresholds() -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., int]]:
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def run(tmp_path: Path, bus: MemoryBus) -> Iterator[Callable[..., int]]:
     config = ControllerConfig(ledger_file=tmp_path / "ledger.sqlite", keys_dir=tmp_path, domains=(DOMAIN,), listen=Address("127.0.0.1", 0))
-    with ControllerShell(config, dict.fromkeys(NODES, KEY)) as shell:
+    with ControllerShell(config, dict.fromkeys(NODES, KEY), lambda stop: bus) as shell:
         until_s = time.monotonic() + 20.0
         while shell.board.newest() is None:
             assert time.monotonic() < until_s, "the controller has published nothing"
@@ -79,3 +89,35 @@ def test_a_node_that_nobody_has_heard_of(run: Callable[..., int], capsys: pytest
 def test_a_node_in_no_domain(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", "cap", "gpu1") == 1
     assert "no node 'gpu1' in any power domain" in capsys.readouterr().err
+
+
+def test_a_finding_with_what_was_seen_and_what_was_expected(
+    run: Callable[..., int], bus: MemoryBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = (Evidence(name="slowest chassis fan", value=2010.0, expected=8012.0, unit="rpm"), Evidence(name="GPUs read", value=8))
+    claim = Claim("node_unlike_itself", Subject(node="n1"), 1, 2.5, "the node is not as it has been", "Look at it.", "health/conditional", evidence)
+    firing = Findings()
+    published = firing.fire(claim, 1_700_000_000 * 10**9)
+    (resolved,) = firing.resolve(claim.key, 1_700_000_600 * 10**9)
+    finding = Finding.FromString(published.payload)
+    producer = bus.producer()
+    for one in (published, resolved):
+        producer.send(topics.FINDINGS, one.key, one.payload)
+    until_s = time.monotonic() + 20.0
+    while run("explain", "finding", finding.id[:8]) or "resolved" not in (said := capsys.readouterr().out):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    assert said.splitlines() == [
+        "node_unlike_itself on n1, info: the node is not as it has been",
+        "since:    2023-11-14 22:13:20 UTC, resolved 2023-11-14 22:23:20 UTC",
+        f"said by:  health/conditional {VERSION}, score 2.5",
+        "do:       Look at it.",
+        "",
+        "WHAT                      SEEN   EXPECTED",
+        "slowest chassis fan  2,010 rpm  8,012 rpm",
+        "GPUs read                    8",
+    ]
+    assert run("explain", "finding", finding.id, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["evidence"][0]["expected"] == 8012.0
+    assert run("explain", "finding", "0000") == 1
+    assert "no finding '0000': the controller knows none with it" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from services.supervisor import Supervised
 from services.unit_file import read_unit
 
 from gpuwarden.agent.limiter.config import LimiterConfig
+from gpuwarden.cli.main import parser
 from gpuwarden.core.config import load
 from gpuwarden.detector.config import DetectorConfig
 from gpuwarden.detector.history_config import RecorderConfig
@@ -65,10 +66,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for daemon, example in CREDENTIALS.items():
         (folder / f"gpuwarden-{daemon}.service.d").mkdir()
         shutil.copy(EXAMPLES / example, folder / f"gpuwarden-{daemon}.service.d")
+    shutil.copy(EXAMPLES / "models.conf", folder / "gpuwarden-detector.service.d")
     return folder
 
 
-@pytest.mark.parametrize("unit", [*SERVICES, "gpuwarden-limiter.socket", *sorted(p.stem for p in UNITS.glob("*.service.d"))])
+@pytest.mark.parametrize("unit", [*SERVICES, "gpuwarden-limiter.socket", "gpuwarden-train.timer", *sorted(p.stem for p in UNITS.glob("*.service.d"))])
 def test_systemd_finds_nothing_to_say_about_a_unit(unit: str, installed: Path) -> None:
     checked = analyze("verify", "--man=no", str(installed / unit), SYSTEMD_UNIT_PATH=f"{installed}:")
     assert (checked.returncode, checked.stderr.strip()) == (0, "")
@@ -109,6 +111,18 @@ def test_a_limiter_that_is_gone_is_noticed_within_a_second() -> None:
 def test_the_post_command_looks_for_the_state_where_a_limiter_keeps_it_unless_told_otherwise() -> None:
     (command,) = read_unit(UNITS / "gpuwarden-limiter.service", {}).commands("ExecStopPost")
     assert Path(command[command.index("--state") + 1]) == LimiterConfig(Path("key"), FLOOR_W).state_file
+
+
+def test_training_reads_what_the_recorder_wrote_and_the_detector_what_training_wrote() -> None:
+    recorder, train, detector = (read_unit(UNITS / f"gpuwarden-{name}.service", {}).settings for name in ("recorder", "train", "detector"))
+    (command,) = read_unit(UNITS / "gpuwarden-train.service", {}).commands("ExecStart")
+    args = parser("train").parse_args(command[1:])
+    history, models = Path(args.past.removeprefix("parquet:")), args.registry
+    assert train["User"] == recorder["StateDirectory"] == [history.name], "the same made-up user, so that it may read it"
+    assert "User" not in recorder and "DynamicUser" in recorder, "whose name is then that of its unit"
+    assert train["StateDirectory"] == [f"{history.name} {models.name}"] and train["UMask"] == ["0022"]
+    assert read_unit(EXAMPLES / "models.conf", {}).settings["BindReadOnlyPaths"] == [f"/var/lib/private/{models.name}:{models}"]
+    assert "DynamicUser" in detector
 
 
 @pytest.mark.parametrize("daemon", CREDENTIALS)
