@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from gpuwarden.agent.reading import RankEnd
 
 MOST_CONNECTIONS: Final = 512
 MOST_WORDS: Final = 4096  # that wait for the next pass
+MOST_A_SECOND: Final = 20  # words of one connection; a rank says one
 WAIT_S: Final = 0.5
 MODE: Final = 0o666
 
@@ -46,7 +47,16 @@ class _Caller:
     pid: int
     newest: Word | None = None
     ended: bool = False
-    refused: int = field(default=0)
+    refused: int = 0
+    second_s: float = 0.0  # since when these are counted
+    words: int = 0
+
+    def floods(self, now_s: float) -> bool:
+        """Counts a message."""
+        if now_s - self.second_s >= 1.0:
+            self.second_s, self.words = now_s, 0
+        self.words += 1
+        return self.words > MOST_A_SECOND
 
 
 class RankSocket:
@@ -108,6 +118,10 @@ class RankSocket:
         except OSError:
             message = b""
         if not message:
+            self._gone(caller)
+            return
+        if caller.floods(self._clock()):
+            self._refuse(caller, BadWord(f"message: is one of more than {MOST_A_SECOND} in a second; the connection is closed"))
             self._gone(caller)
             return
         try:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Optional
 
@@ -27,7 +28,7 @@ MOST_PENDING = 16  # operations of a group
 RANKS_EVERY = 30  # messages: who is in a group is said so often
 VERSION = 1
 # What the counters and entries raise where torch is just beginning, ending, or another one than we know.
-_AWAY = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError)
+_AWAY = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, EOFError, pickle.PickleError)
 
 Dump = Callable[[bool, bool, bool], bytes]
 
@@ -70,15 +71,15 @@ class Rank:
 
     def watch(self) -> None:
         """For ever."""
-        with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as name:  # as `top -H` shows it
+        with suppress(OSError), open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as name:  # as `top -H` shows it
             name.write("gpuwarden")
         while True:
-            dump = _dump()
-            if dump is None:
-                time.sleep(0.5)
-                continue
             now_s = time.monotonic()
             try:
+                dump = _dump()
+                if dump is None:
+                    time.sleep(0.5)
+                    continue
                 self._look(dump, now_s)
                 if now_s - self._told_s >= TELL_S and not self._ended:
                     self._told_s = now_s

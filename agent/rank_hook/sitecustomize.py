@@ -29,8 +29,9 @@ def _next() -> Optional[str]:  # noqa: UP045 - a job's Python may be older than 
 if __name__ == "sitecustomize":
     if (_theirs := _next()) is not None:
         _loaded("sitecustomize", _theirs)
-    if "GPUWARDEN_RANK_SOCKET" in os.environ and "--multiprocessing-fork" not in sys.orig_argv:
+    _words = list(getattr(sys, "orig_argv", ()))  # since Python 3.10
+    if "GPUWARDEN_RANK_SOCKET" in os.environ and "--multiprocessing-fork" not in _words:
         if "RANK" in os.environ:
             _loaded("gpuwarden_rank", os.path.join(_HERE, "rank.py")).begin(os.environ)
-        elif any(os.path.basename(word) in ("torchrun", "torch.distributed.run") for word in sys.orig_argv[1:3]):
+        elif any(os.path.basename(word) in ("torchrun", "torch.distributed.run") for word in _words[1:3]):
             _loaded("gpuwarden_rank", os.path.join(_HERE, "rank.py")).begin_launcher(os.environ)

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 
 from gpuwarden.agent.collectors.ranks import open as open_ranks
 from gpuwarden.agent.config import AgentConfig
-from gpuwarden.agent.rank_socket import LOST, REFUSED, Heard, RankSocket
+from gpuwarden.agent.rank_socket import LOST, MOST_A_SECOND, REFUSED, Heard, RankSocket
 from gpuwarden.agent.rank_words import MOST_BYTES
 from gpuwarden.agent.reading import RankEnd, Unsupported
 
@@ -71,6 +71,16 @@ def test_nonsense_is_refused_and_counted_and_the_caller_is_heard_on(listening: R
         rank.send(json.dumps(word(number=5)).encode())
         (said,) = heard(listening, 1)
     assert (said.word.number, total(REFUSED) - refused, total(LOST) - lost) == (5, 2, 4)
+
+
+def test_a_caller_that_floods_is_cut_off_and_others_are_heard(listening: RankSocket, tmp_path: Path) -> None:
+    with caller(tmp_path) as flood, caller(tmp_path) as rank:
+        with pytest.raises(OSError):
+            for number in range(1, 100_000):
+                flood.send(json.dumps(word(number=number)).encode())
+        rank.send(json.dumps(word(number=1, job="other")).encode())
+        words = heard(listening, MOST_A_SECOND + 2)
+    assert [one.word.job for one in words[-2:]] == ["42", "other"] and words[-2].word.end is RankEnd.SILENT
 
 
 def test_the_collector_names_job_and_process_or_says_why_it_is_left_out(tmp_path: Path) -> None:
