@@ -57,7 +57,7 @@ class AgentConfig:
     node: str = option("this node's name in the controller's file; empty: the host's name", default="")
     period_s: float = option("from one pass over the node to the next", default=1.0)
     collectors: tuple[str, ...] = option(
-        "what to read: nvml, host, infiniband, bmc, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
+        "what to read: nvml, host, infiniband, bmc, ranks, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
@@ -67,6 +67,7 @@ class AgentConfig:
     limiter_socket: Path | None = option("where this node's limiter listens; none: there is none", default=None)
     metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
     job_map: Path | None = option("TOML that names jobs of users whose processes do not; see agent/jobs.py", default=None)
+    rank_socket: Path | None = option("where ranks of jobs say how far they are, for the collector ranks; none: nowhere", default=None)
     proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
     sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
     bmc: BmcConfig | None = option("the collector bmc; none: the BMC is not read", default=None)
@@ -91,6 +92,8 @@ class AgentConfig:
             yield f"controller: is {self.controller}, beyond loopback it needs tls_dir"
         if self.limiter_socket is not None and self.controller is None:
             yield "limiter_socket: is of no use without controller"
+        if self.rank_socket is not None and "ranks" not in self.collectors:
+            yield "rank_socket: is of no use without ranks among the collectors"
         if self.bmc is not None and "bmc" not in self.collectors:
             yield "bmc: is of no use without bmc among the collectors"
 

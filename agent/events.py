@@ -81,6 +81,14 @@ class SendTelemetry:
 
 
 @dataclass(frozen=True, slots=True)
+class SendComm:
+    """A serialised `CommSummary`, for the bus."""
+
+    payload: bytes
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToLimiter:
     """Relay a sealed grant to the limiter, unchanged."""
 
@@ -94,4 +102,4 @@ class ToController:
     sealed: bytes
 
 
-Action: TypeAlias = Collect | SendTelemetry | ToLimiter | ToController | Say
+Action: TypeAlias = Collect | SendTelemetry | SendComm | ToLimiter | ToController | Say

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from google.protobuf.message import DecodeError
 
+from gpuwarden.agent.comm import record as comm_record
 from gpuwarden.agent.events import (
     Action,
     Collect,
@@ -16,12 +17,13 @@ from gpuwarden.agent.events import (
     FromController,
     FromLimiter,
     LimiterLink,
+    SendComm,
     SendTelemetry,
     Tick,
     ToController,
     ToLimiter,
 )
-from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuProcess, Reading
+from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuProcess, RankReading, Reading
 from gpuwarden.agent.telemetry import Increases, blocks
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto import telemetry_pb2
@@ -29,6 +31,7 @@ from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.encode import encode
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport, Sealed
 
+MAX_JOBS = 1000
 MAX_EVENTS = 1000  # of one record; its reader refuses one with many more
 
 
@@ -64,6 +67,8 @@ class Agent:
         self._capped: dict[str, bool] = {}
         self._last_good_s: dict[str, float] = {}
         self._controller_up = self._limiter_up = False
+        self._ticked_ns = 0
+        self._comm_sequences: dict[str, int] = {}  # of each job's records
         self.sequence = 0
 
     def step(self, now_s: float, event: Event) -> list[Action]:
@@ -90,6 +95,7 @@ class Agent:
                 assert_never(event)
 
     def _tick(self, now_s: float, tick: Tick) -> Iterator[Action]:
+        self._ticked_ns = tick.unix_ns
         if self._pass is not None:
             yield Say(f"collectors are slow: {', '.join(sorted(self._pass.waiting))}; sending without", Level.WARNING)
             yield self._sent(now_s, self._pass)
@@ -107,7 +113,17 @@ class Agent:
         if self._lacks.get(event.collector, ()) != event.reading.lacks:
             self._lacks[event.collector] = event.reading.lacks
             yield Say(f"collector {event.collector} cannot read: {'; '.join(event.reading.lacks) or 'nothing, all is there now'}")
+        yield from map(self._comm, event.reading.ranks)
         yield from self._answered(now_s, event.collector, event.reading)
+
+    def _comm(self, reading: RankReading) -> SendComm:
+        """Counted for each job: its records share a key, those of two jobs may go to two readers."""
+        sequence = self._comm_sequences.pop(reading.job, 0) + 1
+        if len(self._comm_sequences) >= MAX_JOBS:
+            del self._comm_sequences[next(iter(self._comm_sequences))]  # the one that has been silent for longest
+        self._comm_sequences[reading.job] = sequence
+        payload = comm_record(self._setup.node, self._setup.agent_start, sequence, self._ticked_ns, reading)
+        return SendComm(payload, sequence)
 
     def _failed(self, now_s: float, event: CollectFailed) -> Iterator[Action]:
         if self._failing.get(event.collector) != event.reason:  # on change, not every second

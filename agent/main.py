@@ -13,14 +13,24 @@ from typing import Final, assert_never
 from prometheus_client import REGISTRY
 
 from gpuwarden.agent.collecting import Collecting, Outcome, open_collectors
+from gpuwarden.agent.comm import job_of
 from gpuwarden.agent.config import AgentConfig, named
-from gpuwarden.agent.events import Action, Collect, Event, SendTelemetry, Tick, ToController, ToLimiter
+from gpuwarden.agent.events import (
+    Action,
+    Collect,
+    Event,
+    SendComm,
+    SendTelemetry,
+    Tick,
+    ToController,
+    ToLimiter,
+)
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.machine import Agent, AgentSetup
 from gpuwarden.agent.relay import LimiterRelay
 from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
-from gpuwarden.agent.spool import Spool
+from gpuwarden.agent.spool import COMM_DROPPED, COMM_WAITING, MEMORY_BYTES, Spool
 from gpuwarden.core.bus_roles import AGENT
 from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
@@ -29,6 +39,7 @@ from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
 from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
+from gpuwarden.proto import topics
 
 INBOX_EVENTS: Final = 1000
 COLLECTORS_STOP_S: Final = 1.0
@@ -112,10 +123,14 @@ class _Performer:
     ) -> None:
         self._collecting, self._supervisor = collecting, supervisor
         self._works = f"{config.node}: reads {', '.join(collecting.names) or 'nothing'}"
-        self._sender = Sender(connect_bus, config.node, Spool(config.spool_file, config.spool_bytes)) if connect_bus is not None else None
+        self._sender = self._comm_sender = None
+        if connect_bus is not None:
+            self._sender = Sender(connect_bus, topics.TELEMETRY, lambda payload: config.node, Spool(config.spool_file, config.spool_bytes))
+        if connect_bus is not None and config.rank_socket is not None:  # worth nothing after a restart: in memory
+            self._comm_sender = Sender(connect_bus, topics.COMM, job_of, Spool(None, MEMORY_BYTES, COMM_WAITING, COMM_DROPPED))
         self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
-        for part in (self._sender, self._session, self._relay):
+        for part in (self._sender, self._comm_sender, self._session, self._relay):
             if part is not None:
                 opened.callback(part.close)
 
@@ -127,6 +142,9 @@ class _Performer:
                 self._supervisor.ready(self._works)
                 if self._sender is not None:
                     self._sender.send(action.payload, action.events)
+            case SendComm():
+                if self._comm_sender is not None:
+                    self._comm_sender.send(action.payload, False)
             case ToController():
                 assert self._session is not None, "its link came up"
                 self._session.send(action.sealed)

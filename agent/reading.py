@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from gpuwarden.proto.catalogue import Device
@@ -58,6 +59,68 @@ class DeviceEvent:
     message: str
 
 
+class RankEnd(Enum):
+    """How a rank took leave: not at all, in order, by an exception, or without a word. Numbers are those of `CommEnd`."""
+
+    RUNS = 0
+    LEFT = 1
+    RAISED = 2
+    SILENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RankPending:
+    """An operation that is not done, `age_s` after it was asked for. `order`: of all that the rank has asked for; `number`: of the group's collectives."""
+
+    order: int
+    number: int
+    name: str
+    message: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankGroup:
+    """A process group as one rank knows it. `ranks` is empty where it was not said this time; `oldest_s`: how long the oldest has been pending."""
+
+    id: str
+    desc: str
+    ranks: tuple[int, ...]
+    asked: int
+    done: int
+    oldest_s: float
+    pending: tuple[RankPending, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankTimed:
+    """A collective that was done `age_s` before it was told, and what it took, the waiting included."""
+
+    group: str
+    name: str
+    number: int
+    elements: int
+    took_s: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankReading:
+    """What a rank of a job, or what started it, has said, or that its connection has ended, `age_s` ago."""
+
+    job: str
+    rank: int
+    ranks: int
+    pid: int
+    attempt: int
+    groups: tuple[RankGroup, ...]
+    timed: tuple[RankTimed, ...]
+    end: RankEnd
+    why: str
+    age_s: float
+    launcher: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One collector's pass. `lacks` names what this node's library or kernel cannot tell, each with the reason."""
@@ -66,6 +129,7 @@ class Reading:
     processes: tuple[GpuProcess, ...] = ()
     events: tuple[DeviceEvent, ...] = ()
     lacks: tuple[str, ...] = ()
+    ranks: tuple[RankReading, ...] = ()
 
 
 class Collector(Protocol):

@@ -1,4 +1,4 @@
-"""Telemetry to the bus, from a thread of its own: power control never waits for Kafka."""
+"""Telemetry, and what ranks say, to the bus, from a thread of its own: power control never waits for Kafka."""
 
 import logging
 import threading
@@ -10,14 +10,13 @@ from prometheus_client import Counter
 from gpuwarden.agent.spool import Spool
 from gpuwarden.agent.spool_store import Kept
 from gpuwarden.core.bus import Bus, BusError, NotYet, Producer, TooLarge
-from gpuwarden.proto.topics import TELEMETRY
 
 PAUSE_S: Final = 1.0
 TAKE_S: Final = 0.5  # a failed producer, or the end, is noticed so often
 CLOSE_S: Final = 2.0
 UNDER_WAY: Final = 1000  # records that the producer may hold: all of them are in the spool too
 
-REFUSED: Final = Counter("gpuwarden_agent_spool_refused_total", "Telemetry records given up because the bus takes none so large")
+REFUSED: Final = Counter("gpuwarden_agent_spool_refused_total", "Records given up because the bus takes none so large")
 
 Connect = Callable[[threading.Event], Bus]
 """Waits for the bus as long as it takes; BusError once the event is set."""
@@ -28,8 +27,9 @@ _log = logging.getLogger("gpuwarden.agent")
 class Sender:
     """Sends until `close`. A record leaves the spool when it is acknowledged, so one may come twice but none is passed over."""
 
-    def __init__(self, connect_bus: Connect, node: str, spool: Spool) -> None:
-        self._connect, self._node, self._spool = connect_bus, node, spool
+    def __init__(self, connect_bus: Connect, topic: str, key_of: Callable[[bytes], str], spool: Spool) -> None:
+        """`key_of`: a payload's key."""
+        self._connect, self._topic, self._key_of, self._spool = connect_bus, topic, key_of, spool
         self._room = threading.BoundedSemaphore(UNDER_WAY)
         self._refused = 0
         self._alone = 0  # so many more are sent one by one
@@ -47,7 +47,7 @@ class Sender:
         self._thread.join(CLOSE_S)
         if len(self._spool):
             fate = "wait in the spool's file" if self._spool.survives else "are given up: the bus did not take them in time"
-            _log.warning("%d telemetry records %s", len(self._spool), fate)
+            _log.warning("%d records of %s %s", len(self._spool), self._topic, fate)
         if not self._thread.is_alive():
             self._spool.close()
 
@@ -66,7 +66,7 @@ class Sender:
             except BusError as why:
                 if self._stop.wait(PAUSE_S):
                     return None
-                _log.warning("telemetry waits: %s", why)
+                _log.warning("%s waits: %s", self._topic, why)
 
     def _send_all(self, producer: Producer) -> None:
         """Until `close`, or until this producer fails: what it holds would overtake what it gave up."""
@@ -85,12 +85,12 @@ class Sender:
         """Whether this producer is of further use; what became of the record is known in either case, or will be said."""
         self._lone_id = kept.id if self._alone and not self._failed.is_set() else None  # a producer that has failed fails all alike
         try:
-            producer.send(TELEMETRY, self._node, kept.payload, self._on_done(kept))
+            producer.send(self._topic, self._key_of(kept.payload), kept.payload, self._on_done(kept))
         except TooLarge as why:
             self._room.release()
             self._give_up(kept, why)
         except BusError as why:
-            _log.warning("telemetry waits: %s", why)
+            _log.warning("%s waits: %s", self._topic, why)
             self._spool.again(kept.id)
             self._room.release()
             return False
@@ -132,5 +132,5 @@ class Sender:
         REFUSED.inc()
         self._refused += 1
         if self._refused.bit_count() == 1:  # the first, second, fourth, eighth
-            _log.error("telemetry: %d records are given up, the newest, of %d bytes, because %s", self._refused, len(kept.payload), why)
+            _log.error("%s: %d records are given up, the newest, of %d bytes, because %s", self._topic, self._refused, len(kept.payload), why)
         self._spool.done(kept.id)

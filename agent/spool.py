@@ -20,6 +20,8 @@ REMOVE_AT: Final = 64  # acknowledged records that are removed together
 
 WAITING: Final = Gauge("gpuwarden_agent_spool_records", "Telemetry records that are not acknowledged by the bus")
 DROPPED: Final = Counter("gpuwarden_agent_spool_dropped_total", "Telemetry records whose readings, or (events=yes) whose device events, were dropped because there was no room for more", ["events"])
+COMM_WAITING: Final = Gauge("gpuwarden_agent_comm_spool_records", "Records of what ranks say that are not acknowledged by the bus")
+COMM_DROPPED: Final = Counter("gpuwarden_agent_comm_spool_dropped_total", "Records of what ranks say that were dropped because there was no room for more", ["events"])
 for _events in ("yes", "no"):
     DROPPED.labels(_events)  # at 0 from the start: a counter that begins at 1 has not risen
 
@@ -29,7 +31,8 @@ _log = logging.getLogger("gpuwarden.agent")
 class Spool:
     """For any thread. A file that fails is stood in for by memory, until that is empty again."""
 
-    def __init__(self, path: Path | None, limit_bytes: int) -> None:
+    def __init__(self, path: Path | None, limit_bytes: int, waiting: Gauge = WAITING, dropped: Counter = DROPPED) -> None:
+        self._waiting, self._dropped = waiting, dropped
         self._changed = threading.Condition()  # guards all that follows
         self._file = _opened(path) if path is not None else None
         self._memory = Store()
@@ -47,7 +50,7 @@ class Spool:
             kept = Kept(self._last_id, Worth.READINGS_AND_EVENTS if events else Worth.READINGS, payload)
             if self._memory.count or not self._put_in_file(kept):
                 self._memory.add(kept)
-                _make_room(self._memory, min(self._limit_bytes, MEMORY_BYTES))
+                _make_room(self._memory, min(self._limit_bytes, MEMORY_BYTES), self._dropped)
             self._show()
             self._changed.notify()
 
@@ -113,7 +116,7 @@ class Spool:
             self._file.add(kept)
             if self._file.size_bytes > self._limit_bytes:
                 self._remove_from(self._file)  # what is acknowledged is no loss
-            _make_room(self._file, self._limit_bytes)
+            _make_room(self._file, self._limit_bytes, self._dropped)
         except sqlite3.Error as why:
             self._say_failing(why)
             return False
@@ -155,7 +158,7 @@ class Spool:
         self._failing = True
 
     def _show(self) -> None:
-        WAITING.set(len(self))
+        self._waiting.set(len(self))
 
 
 def _opened(path: Path) -> Store | None:
@@ -166,7 +169,7 @@ def _opened(path: Path) -> Store | None:
         return None
 
 
-def _make_room(store: Store, limit_bytes: int) -> None:
+def _make_room(store: Store, limit_bytes: int, dropped: Counter) -> None:
     """The oldest readings go first: where their record tells of device events too, those stay. Only where there are more events
     than room are events dropped, some hundred bytes each."""
     while store.size_bytes > limit_bytes:
@@ -176,7 +179,7 @@ def _make_room(store: Store, limit_bytes: int) -> None:
             store.replace(oldest, Kept(oldest.id, Worth.EVENTS, events_only(oldest.payload)))
         else:
             store.remove((oldest.id,))
-        DROPPED.labels("yes" if oldest.worth is Worth.EVENTS else "no").inc()
+        dropped.labels("yes" if oldest.worth is Worth.EVENTS else "no").inc()
 
 
 def _oldest(store: Store, worths: Iterable[Worth]) -> Kept | None:

@@ -3,14 +3,17 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gpuwarden.agent.config import AgentConfig
 
+CONFIG: Final = Path("/etc/gpuwarden/agent.toml")
+
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     agent = verbs.add_parser("agent", help="collect and relay on this node; --once shows what there is to collect")
+    agent.add_argument("what", nargs="?", choices=("env",), help="env: print the environment that a job needs so that its ranks tell this agent how far they are")
     agent.add_argument("--config", type=Path, metavar="FILE", help="default: /etc/gpuwarden/agent.toml; with --once, none is needed")
     agent.add_argument("--events", type=Path, metavar="DIR", help="write every event to a log that `replay` reads")
     agent.add_argument("--once", action="store_true", help="show what this node has and what would be sent, and send nothing")
@@ -22,12 +25,26 @@ def run(args: argparse.Namespace) -> int:
     from gpuwarden.agent.config import AgentConfig
     from gpuwarden.core.config import load
 
+    if args.what == "env":
+        return _env(load(args.config or CONFIG, AgentConfig))
     if args.once:
         return _once(load(args.config, AgentConfig) if args.config else AgentConfig(), args.json)
     from gpuwarden.agent.main import run as run_agent
     from gpuwarden.core.reload import load_watched
 
-    return run_agent(load_watched(args.config or Path("/etc/gpuwarden/agent.toml"), AgentConfig), events_dir=args.events)
+    return run_agent(load_watched(args.config or CONFIG, AgentConfig), events_dir=args.events)
+
+
+def _env(config: "AgentConfig") -> int:
+    import os
+
+    from gpuwarden.cli.torchrun import exports
+    from gpuwarden.core.config import ConfigError
+
+    if config.rank_socket is None:
+        raise ConfigError("rank_socket: is not set in the agent's configuration, so no rank can tell it anything")
+    print("\n".join(exports(config.rank_socket, os.environ)))
+    return 0
 
 
 def _once(config: "AgentConfig", as_json: bool) -> int:

@@ -64,7 +64,8 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
     from gpuwarden.agent.machine import Agent, AgentSetup
     from gpuwarden.proto.catalogue import Device
 
-    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, Device)
+    ranks = (reading.RankReading, reading.RankGroup, reading.RankPending, reading.RankTimed, reading.RankEnd)
+    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, Device)
     reader = Reader((AgentSetup, *get_args(events.Event), *nested))
     setup = _setup(reader, plain, AgentSetup)
     return reader, lambda: Agent(setup)

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gpuwarden.core.machine import Say
+from gpuwarden.proto import topics
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One telemetry record as it came, not yet looked at."""
+    """One record as it came, not yet looked at."""
 
     partition: int
     offset: int
     key: str
     payload: bytes
+    topic: str = topics.TELEMETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """All published above is to be acknowledged first; then these offsets (partition to next offset) are done with."""
+    """All published above is to be acknowledged first; then these offsets (topic and partition to next offset) are done with."""
 
-    next_offsets: Mapping[int, int]
+    next_offsets: Mapping[tuple[str, int], int]
 
 
 Action: TypeAlias = PublishFinding | DeadLetter | Commit | Say

@@ -1,4 +1,4 @@
-"""Reads telemetry from the bus into the inbox, one poll an event."""
+"""Reads telemetry, and what ranks say, from the bus into the inbox, one poll an event."""
 
 import logging
 import threading
@@ -31,7 +31,7 @@ class Inlet:
                 self._stop.wait(1.0)
                 continue
             if records:
-                self._inbox.put(Polled(tuple(Raw(r.partition, r.offset, r.key, r.value) for r in records)))
+                self._inbox.put(Polled(tuple(Raw(r.partition, r.offset, r.key, r.value, r.topic) for r in records)))
 
     def close(self) -> None:
         """Waits for the thread, so that the consumer is the caller's."""

@@ -8,6 +8,7 @@ from typing import Final, assert_never
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.detector import presence
 from gpuwarden.detector.adoption import Adopted
+from gpuwarden.detector.comm.watch import CommWatch
 from gpuwarden.detector.events import Action, Chosen, Commit, DeadLetter, Event, Polled, Raw, Tick
 from gpuwarden.detector.findings import Findings
 from gpuwarden.detector.happenings import Happenings
@@ -15,6 +16,7 @@ from gpuwarden.detector.health.learned import Learned
 from gpuwarden.detector.health.live import Health
 from gpuwarden.detector.node import Node
 from gpuwarden.detector.panel import Panel
+from gpuwarden.proto import topics
 from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused, Sample, decode
 
@@ -44,6 +46,7 @@ class Detector:
         self._adopted = Adopted(self._findings, setup.firing)
         self._panels = {device: Panel(device, self._findings) for device in Device}
         self.health = Health(self._findings)
+        self.comm = CommWatch(self._findings)
         self.samples_judged = 0
         self.samples_repeated = 0
         self.samples_lost = 0
@@ -75,14 +78,17 @@ class Detector:
         taken = list[tuple[Node, Sample]]()
         for raw in records:
             try:
-                taken += self._take(now_s, raw)
+                if raw.topic == topics.COMM:
+                    self.comm.take(now_s, raw)
+                else:
+                    taken += self._take(now_s, raw)
             except Refused as why:
                 self.refused += 1
                 yield DeadLetter(raw, str(why))
         for judged in _rounds(taken):
             yield from self._judge(now_s, judged)
         if records:
-            yield Commit({raw.partition: raw.offset + 1 for raw in records})
+            yield Commit({(raw.topic, raw.partition): raw.offset + 1 for raw in records})
 
     def _choose(self, chosen: Chosen) -> Iterator[Action]:
         live, shadow = (None if name is None else self._models[name] for name in (chosen.live, chosen.shadow))
@@ -131,6 +137,7 @@ class Detector:
     def _tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
         yield from self._happenings.tick(now_s, unix_ns)
         yield from self.health.tick(unix_ns)
+        yield from self.comm.tick(now_s, unix_ns)
         yield from self._adopted.proven(now_s, self._nodes, unix_ns)
         for node in list(self._nodes.values()):
             silent_s = now_s - node.seen_s

@@ -1,4 +1,4 @@
-"""The detector's daemon: telemetry from the bus to the machine, findings from the machine to the bus."""
+"""The detector's daemon: telemetry and what ranks say from the bus to the machine, findings from the machine to the bus."""
 
 import logging
 import threading
@@ -67,7 +67,7 @@ def detect(
     """Serves until `stop` is set and what was read is done with. `models` are those of the detector's machine, which are filled here."""
     inbox, supervisor = Inbox[Event](INBOX_EVENTS), supervisor or Supervisor({})
     with ExitStack() as open_parts:
-        producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY,), config.group)
+        producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY, topics.COMM), config.group)
         open_parts.callback(producer.close)
         open_parts.callback(consumer.close)
         events = None
@@ -81,7 +81,7 @@ def detect(
             open_parts.callback(chooser.close)
         ticker = Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic)
         open_parts.callback(ticker.close)
-        _log.info("detector of group %s reads %s", config.group, topics.TELEMETRY)
+        _log.info("detector of group %s reads %s and %s", config.group, topics.TELEMETRY, topics.COMM)
         outlet = Outlet(producer, consumer, stop, supervisor.turned)
         supervisor.ready(f"group {config.group} judges {topics.TELEMETRY}")
         open_parts.callback(supervisor.stopping)

@@ -1,6 +1,7 @@
 """The detector's own numbers, read from its machine when somebody scrapes."""
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
@@ -11,11 +12,15 @@ _COUNTERS = {
     "gpuwarden_detector_samples_judged": ("Node samples judged", "samples_judged"),
     "gpuwarden_detector_samples_repeated": ("Node samples that had come before, passed over", "samples_repeated"),
     "gpuwarden_detector_samples_lost": ("Node samples that never came, by their sequence numbers", "samples_lost"),
+    "gpuwarden_detector_comm_judged": ("Records of what ranks say, judged", "comm.taken"),
+    "gpuwarden_detector_comm_repeated": ("Records of what ranks say that had come before, passed over", "comm.repeated"),
+    "gpuwarden_detector_comm_lost": ("Records of what ranks say that never came, by their sequence numbers", "comm.lost"),
     "gpuwarden_detector_records_refused": ("Records refused at the door, to the dead-letter topic", "refused"),
     "gpuwarden_detector_events_left_out": ("Driver events of nodes with too many firing already", "events_left_out"),
 }
 _GAUGES = {
     "gpuwarden_detector_nodes": ("Nodes known", "nodes_known"),
+    "gpuwarden_detector_jobs": ("Running jobs known by what their ranks say", "comm.jobs_known"),
     "gpuwarden_detector_findings_firing": ("Findings that fire", "findings_firing"),
 }
 
@@ -29,9 +34,9 @@ class DetectorNumbers(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _of_health(self._detector)
         for name, (meaning, attribute) in _COUNTERS.items():
-            yield CounterMetricFamily(name, meaning, value=getattr(self._detector, attribute))
+            yield CounterMetricFamily(name, meaning, value=attrgetter(attribute)(self._detector))
         for name, (meaning, attribute) in _GAUGES.items():
-            yield GaugeMetricFamily(name, meaning, value=getattr(self._detector, attribute))
+            yield GaugeMetricFamily(name, meaning, value=attrgetter(attribute)(self._detector))
 
 
 def _of_health(detector: Detector) -> Iterator[Metric]:

@@ -34,10 +34,10 @@ class Outlet:
             case PublishFinding(key, payload):
                 self._send(topics.FINDINGS, key, payload)
             case DeadLetter():
-                self._send(topics.DEAD_LETTER, topics.TELEMETRY, _letter(action))
+                self._send(topics.DEAD_LETTER, action.record.topic, _letter(action))
             case Commit(next_offsets):
                 self.settle()
-                self._consumer.commit({(topics.TELEMETRY, partition): offset for partition, offset in next_offsets.items()})
+                self._consumer.commit(next_offsets)
             case Say():
                 raise AssertionError("the service loop says sentences itself")
             case _:
@@ -75,7 +75,7 @@ def _letter(letter: DeadLetter) -> bytes:
     """JSON: where the record stood, why it was refused, and the record."""
     record = letter.record
     told = {
-        "topic": topics.TELEMETRY, "partition": record.partition, "offset": record.offset, "key": record.key[:1000],
+        "topic": record.topic, "partition": record.partition, "offset": record.offset, "key": record.key[:1000],
         "reason": letter.reason, "payload_bytes": len(record.payload),
         "payload_base64": base64.b64encode(record.payload[:SHOWN_BYTES]).decode(),
     }

@@ -8,6 +8,7 @@ from gpuwarden.proto.catalogue import Device, Metric
 from gpuwarden.proto.telemetry_pb2 import Block, DeviceEvent, DeviceKind, GpuProcess, Telemetry
 
 VERSION = 1
+COMM_VERSION = 1
 
 
 def encode_block(device: Device, ids: Sequence[str], metrics: Sequence[Metric], rows: Iterable[Sequence[float]]) -> Block:

@@ -1,7 +1,7 @@
 """Topic names. A topic's version is that of its payload: a change that is not additive makes a new topic."""
 
 TELEMETRY = "gpuwarden.telemetry.v1"  # key: node
-COMM = "gpuwarden.comm.v1"  # key: communicator
+COMM = "gpuwarden.comm.v1"  # key: job
 SCORES = "gpuwarden.scores.v1"  # key: job
 FINDINGS = "gpuwarden.findings.v1"  # key: subject
 ACTIONS = "gpuwarden.actions.v1"  # key: subject

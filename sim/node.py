@@ -99,6 +99,8 @@ class Node:
                 self._to_agent(Collected(COLLECTOR, self._reading(), 0.01))
             case agent_events.SendTelemetry():
                 self.wires.telemetry(action.payload)
+            case agent_events.SendComm():
+                raise AssertionError("no rank runs on a simulated node")
             case agent_events.ToController():
                 self.wires.report(action.sealed)
             case agent_events.ToLimiter():

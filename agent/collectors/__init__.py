@@ -9,6 +9,7 @@ from gpuwarden.agent.collectors.fake import open as open_fake
 from gpuwarden.agent.collectors.host import open as open_host
 from gpuwarden.agent.collectors.infiniband import open as open_infiniband
 from gpuwarden.agent.collectors.nvml import open as open_nvml
+from gpuwarden.agent.collectors.ranks import open as open_ranks
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.reading import Collector
 
@@ -17,5 +18,6 @@ COLLECTORS: Final[Mapping[str, Callable[[AgentConfig], Collector]]] = MappingPro
     "host": open_host,
     "infiniband": open_infiniband,
     "bmc": open_bmc,
+    "ranks": open_ranks,
     "fake": open_fake,
 })

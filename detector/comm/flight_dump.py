@@ -136,12 +136,12 @@ def _take(entry: Mapping[Any, Any], field: str, groups: Mapping[str, Group], nam
         return
     number = _number(entry, "op_id" if entry.get("is_p2p") else "collective_seq_id", field)
     profiling = str(entry.get("profiling_name", ""))
-    peer = _peer(profiling, groups[name], field) if entry.get("is_p2p") else None
+    peer = peer_of(profiling, groups[name], field) if entry.get("is_p2p") else None
     pending.append(Pending(groups[name], _number(entry, "record_id", field), number, profiling.removeprefix("nccl:"), peer, _number(entry, "time_created_ns", field)))
 
 
-def _peer(name: str, group: Group, field: str) -> int:
-    """Of "send 0->1" and "recv 1<-0", ranks within the group, the second."""
+def peer_of(name: str, group: Group, field: str) -> int:
+    """Of "send 0->1" and "recv 1<-0", ranks within the group, the second. Raises Bad."""
     for arrow in ("->", "<-"):
         place = name.rpartition(arrow)[2] if arrow in name else ""
         if place.isdecimal() and int(place) < len(group.ranks):

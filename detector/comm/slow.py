@@ -37,13 +37,13 @@ class Late:
     elsewhere_us: float
 
 
-def verdict_on(timings: Timings) -> Verdict:
-    """Of one job, from all its logs."""
+def verdict_on(timings: Timings, least_cost: float = LEAST_COST) -> Verdict:
+    """Of one job, from all its logs. `least_cost`: share of the time between two operations, below which nobody is late."""
     together = [one for one in timings.together() if one.kind.name in ALIKE and len(one.took_us) >= LEAST_OPERATIONS]
     if not together:
         return Verdict((), ("too few operations of a kind that can be compared",))
     ranks = timings.ranks
-    suspects = [late for one in together for late in _late(one, together, timings.in_messages_us())]
+    suspects = [late for one in together for late in _late(one, together, timings.in_messages_us()) if late.cost > least_cost]
     culprits = [late for late in suspects if late.elsewhere_us < ELSEWHERE * late.late_us]
     delays_us = timings.delays_us()
     findings = [*slow_paths(delays_us, together, ranks), *_blamed(_finest(culprits), suspects, ranks, bool(delays_us), _shortest_us(together))]

@@ -108,7 +108,7 @@ class _Node:
                     self._row.reported(self._number, sealed)
                 case agent_events.ToLimiter(sealed):
                     self._to_limiter(Directive(sealed))
-                case agent_events.Collect() | agent_events.SendTelemetry() | Say():
+                case agent_events.Collect() | agent_events.SendTelemetry() | agent_events.SendComm() | Say():
                     pass
                 case _:
                     assert_never(action)

@@ -40,7 +40,7 @@ def refused() -> float:
 
 
 def test_without_a_broker_sending_returns_at_once_and_so_does_the_end() -> None:
-    sender = Sender(partial(connect, BusConfig(bootstrap=(f"127.0.0.1:{free_port()}",))), "n1", Spool(None, 1 << 20))
+    sender = Sender(partial(connect, BusConfig(bootstrap=(f"127.0.0.1:{free_port()}",))), TELEMETRY, lambda payload: "n1", Spool(None, 1 << 20))
     start_s = time.monotonic()
     for number in range(1000):
         sender.send(record(number), False)
@@ -51,7 +51,7 @@ def test_without_a_broker_sending_returns_at_once_and_so_does_the_end() -> None:
 
 def test_a_record_that_no_bus_takes_is_given_up_counted_and_said_and_the_others_go(caplog: pytest.LogCaptureFixture) -> None:
     bus, spool, before = MemoryBus(), Spool(None, 1 << 30), refused()
-    sender = Sender(lambda stop: bus, "spool-node", spool)
+    sender = Sender(lambda stop: bus, TELEMETRY, lambda payload: "spool-node", spool)
     for number in range(1, 4):
         sender.send(bytes(MAX_RECORD_BYTES), events=True)
         sender.send(record(number), events=False)
@@ -66,7 +66,7 @@ def test_a_record_that_no_bus_takes_is_given_up_counted_and_said_and_the_others_
 @pytest.mark.timeout(300)
 def test_records_arrive_in_order_under_the_nodes_key(kafka_broker: Broker) -> None:
     config = BusConfig(bootstrap=(kafka_broker.bootstrap,))
-    sender = Sender(partial(connect, config), "spool-node", Spool(None, 1 << 20))
+    sender = Sender(partial(connect, config), TELEMETRY, lambda payload: "spool-node", Spool(None, 1 << 20))
     for number in range(1, 51):
         sender.send(record(number), False)
     got = sequences(connect(config), 50)
@@ -82,7 +82,7 @@ def test_so_is_one_that_the_brokers_refuse_since_they_are_set_to_take_less(tmp_p
         bus, spool = connect(config), Spool(None, 1 << 20)
         with administering(config, 10.0) as topics:
             topics.set(TELEMETRY, {"max.message.bytes": "3000"})
-        sender = Sender(lambda stop: bus, "spool-node", spool)
+        sender = Sender(lambda stop: bus, TELEMETRY, lambda payload: "spool-node", spool)
         for number in range(1, 51):
             sender.send(record(number), False)
             if number in (20, 21, 40):

@@ -9,6 +9,7 @@ from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.finding_pb2 import Finding, FindingState
 from gpuwarden.proto.telemetry_pb2 import DeviceEvent, GpuProcess, Telemetry
+from gpuwarden.proto.topics import TELEMETRY
 
 
 def test_a_healthy_node_is_no_news(story: Any, agent: Any) -> None:
@@ -194,7 +195,7 @@ def test_what_cannot_be_read_is_a_dead_letter_and_the_rest_is_judged(
     assert letter.record.payload == bad
     assert letter.reason.startswith(reason)
     assert isinstance(finding, PublishFinding)
-    assert commit == Commit({0: 3})
+    assert commit == Commit({(TELEMETRY, 0): 3})
     assert (story.detector.refused, story.detector.samples_judged) == (1, 2)
 
 
@@ -218,7 +219,7 @@ def test_offsets_are_committed_after_what_they_led_to_and_for_each_partition(sto
     raws = (Raw(0, 7, "a", a.record(events=xid)), Raw(3, 20, "b", b.record()), Raw(0, 8, "a", a.record()))
     actions = story.detector.step(1.0, Polled(raws))
     assert [type(action) for action in actions] == [PublishFinding, Commit]
-    assert actions[-1] == Commit({0: 9, 3: 21})
+    assert actions[-1] == Commit({(TELEMETRY, 0): 9, (TELEMETRY, 3): 21})
 
 
 def test_several_samples_of_a_node_in_one_poll_are_judged_in_their_order(story: Any, agent: Any) -> None:

@@ -120,7 +120,7 @@ def test_offsets_wait_for_findings_that_brokers_have_not_taken_and_those_are_sen
     reader = bus.consumer((topics.TELEMETRY,), "g")
     outlet = Outlet(Flaky(bus, 2), reader, threading.Event())
     outlet.perform(PublishFinding("n/", b"finding"))
-    outlet.perform(Commit({0: 1}))
+    outlet.perform(Commit({(topics.TELEMETRY, 0): 1}))
     assert [r.value for r in bus.consumer((topics.FINDINGS,), "test").poll(0.1, 10)] == [b"finding"]
 
 
@@ -129,10 +129,10 @@ def test_what_is_durable_is_not_sent_again() -> None:
     producer = Flaky(bus, 0)
     outlet = Outlet(producer, bus.consumer((topics.TELEMETRY,), "g"), threading.Event())
     outlet.perform(PublishFinding("n/", b"first"))
-    outlet.perform(Commit({0: 1}))
+    outlet.perform(Commit({(topics.TELEMETRY, 0): 1}))
     producer._failures = 1
     outlet.perform(PublishFinding("n/", b"second"))
-    outlet.perform(Commit({0: 2}))
+    outlet.perform(Commit({(topics.TELEMETRY, 0): 2}))
     assert [r.value for r in bus.consumer((topics.FINDINGS,), "test").poll(0.1, 10)] == [b"first", b"second"]
 
 
@@ -145,7 +145,7 @@ def test_a_detector_that_is_stopped_while_brokers_are_away_commits_nothing() -> 
     outlet = Outlet(Flaky(bus, 99), reader, stop)
     outlet.perform(PublishFinding("n/", b"finding"))
     with pytest.raises(BusError, match="1 findings and dead letters that are not durable"):
-        outlet.perform(Commit({record.partition: record.offset + 1}))
+        outlet.perform(Commit({(record.topic, record.partition): record.offset + 1}))
     reader.close()
     assert len(bus.consumer((topics.TELEMETRY,), "g").poll(0.1, 10)) == 1
 

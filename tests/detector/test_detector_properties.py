@@ -14,6 +14,7 @@ from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.catalogue import COLUMNS, Device
 from gpuwarden.proto.encode import encode, encode_block
 from gpuwarden.proto.telemetry_pb2 import DeviceEvent
+from gpuwarden.proto.topics import TELEMETRY
 
 ANY_FLOAT = st.floats(width=32, allow_nan=True, allow_infinity=False)
 KINDS = st.sampled_from(["xid", "gpu_lost", "recovery_action", "driver_hung", "driver_reloaded", "of tomorrow", ""])
@@ -26,7 +27,7 @@ def test_any_bytes_become_dead_letters(records: list[tuple[str, bytes]]) -> None
     raws = tuple(Raw(0, i, key, payload) for i, (key, payload) in enumerate(records))
     actions = detector.step(0.0, Polled(raws))
     assert len([a for a in actions if isinstance(a, DeadLetter)]) == detector.refused == len(raws) - detector.samples_judged
-    assert actions[-1:] == ([Commit({0: len(raws)})] if raws else [])
+    assert actions[-1:] == ([Commit({(TELEMETRY, 0): len(raws)})] if raws else [])
 
 
 @settings(max_examples=100)
@@ -96,6 +97,7 @@ from gpuwarden.detector.events import Polled, PublishFinding, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.catalogue import BY_NAME, Device
 from gpuwarden.proto.encode import encode, encode_block
+from gpuwarden.proto.topics import TELEMETRY
 from gpuwarden.proto.telemetry_pb2 import DeviceEvent
 
 metrics = [BY_NAME[n] for n in ("gpu_row_remap_failure", "gpu_lost", "gpu_throttle_reasons", "gpu_nvlink_active_links")]
