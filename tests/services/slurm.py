@@ -43,10 +43,10 @@ class Slurm:
 
     def end_everything(self) -> None:
         """No job is left, and every node takes work, as at first."""
-        jobs = self.tool("squeue", "--noheader", "--format=%A").split()
-        if jobs:
-            self.tool("scancel", "--signal=KILL", "--full", *jobs)
-            self.tool("scancel", *jobs)
+        if jobs := self.tool("squeue", "--noheader", "--format=%A").split():
+            for options in (["--signal=KILL", "--full"], []):
+                # It fails for those that end already.
+                subprocess.run(["scancel", *options, *jobs], env=self.env, check=False, capture_output=True, timeout=20.0)
         self.wait_until(lambda: not self.tool("squeue", "--noheader"))
         for line in self.tool("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines():
             node, state = line.split()
