@@ -1,5 +1,6 @@
 """When a scheduler does what it is asked, from what was just read of it: the same for all. Refused says which field, and why."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from gpuwarden.controller.schedulers.names import shown
@@ -35,10 +36,13 @@ def check_requeue(job: JobTruth, restarts_seen: int) -> None:
         raise Refused(f"job: {job.job} is {job.phase.value}, not running")
 
 
-def check_exclude(job: JobTruth, *also: Phase) -> None:
-    """Refused if it does not wait, and is in none of these phases."""
+def check_exclude(job: JobTruth, nodes: Sequence[str], *also: Phase) -> None:
+    """Refused if it does not wait, and is in none of these phases; or asks for one of the nodes by name, since then it would never start."""
     if job.phase not in (*WAITING, *also):
         raise Refused(f"job: {job.job} is {job.phase.value}, and does not wait to be started")
+    for node in nodes:
+        if node in job.required:
+            raise Refused(f"nodes: {job.job} asks for {node} by name, and would never start without it")
 
 
 def _why(node: NodeTruth) -> str:

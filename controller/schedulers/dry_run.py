@@ -54,7 +54,7 @@ class DryRun:
     def exclude(self, job: str, nodes: Sequence[str]) -> None:
         check_nodes(nodes)
         found = self._job(job)
-        check_exclude(found)
+        check_exclude(found, nodes)
         for node in nodes:
             self._node(node)
         _log.info("dry run: would not start %s on %s", job, ", ".join(nodes))

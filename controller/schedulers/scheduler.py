@@ -55,7 +55,10 @@ class NodeTruth:
 
 @dataclass(frozen=True, slots=True)
 class JobTruth:
-    """`nodes` are where it is now; `restarts`, how often it was started anew; `nodes_min`, what it needs; `excluded`, where it will not be started."""
+    """`nodes` are where it is now; `restarts`, how often it was started anew; `nodes_min`, what it needs.
+
+    `excluded`: where it will not be started. `required`: what it asks for by name, so that without one of these it never starts.
+    """
 
     job: str
     phase: Phase
@@ -65,6 +68,7 @@ class JobTruth:
     nodes_min: int
     requeueable: bool
     excluded: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +97,5 @@ class Scheduler(Protocol):
         ...
 
     def exclude(self, job: str, nodes: Sequence[str]) -> None:
-        """It is not started on these, added to those that it was not to be started on before. Refused where it does not wait."""
+        """It is not started on these, added to those that it was not to be started on before. Refused where it does not wait, or asks for one of them by name."""
         ...

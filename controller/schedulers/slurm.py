@@ -64,7 +64,7 @@ class Slurm:
         """Also while it completes: one that was requeued takes a list then, one that ends is refused by Slurm."""
         check_nodes(nodes)
         found = self._job(job)
-        check_exclude(found, Phase.COMPLETING)
+        check_exclude(found, nodes, Phase.COMPLETING)
         wanted = tuple(dict.fromkeys((*found.excluded, *nodes)))
         if wanted == found.excluded:
             return

@@ -100,6 +100,7 @@ def _job(row: Any, where: str) -> JobTruth:
         nodes_min=_nodes_min(row, where),
         requeueable=batch and _field(row, "requeue", bool, where),
         excluded=_names(row, "excluded_nodes", where),
+        required=_names(row, "required_nodes", where),
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Place:
         return self.scheduler.truth()
 
     def job_on(self, *nodes: str) -> str:
-        """The id of a batch job that runs on these."""
+        """The id of a batch job that asks for these by name, and runs there."""
         raise NotImplementedError
 
     def waiting_job(self, held: bool = False) -> str:
@@ -64,7 +64,7 @@ class DryPlace(Place):
     scheduler: DryRun
 
     def job_on(self, *nodes: str) -> str:
-        self.scheduler.put(JobTruth("1", Phase.RUNNING, Kind.BATCH, nodes, 0, len(nodes), True))
+        self.scheduler.put(JobTruth("1", Phase.RUNNING, Kind.BATCH, nodes, 0, len(nodes), True, required=nodes))
         return "1"
 
     def waiting_job(self, held: bool = False) -> str:
@@ -122,7 +122,7 @@ def test_it_tells_what_it_holds(place: Place) -> None:
     truth = place.truth()
     assert {name: node.availability for name, node in truth.nodes.items()} == dict.fromkeys(NODES, Availability.AVAILABLE)
     assert {name: node.jobs for name, node in truth.nodes.items()} == {"n1": (job,), "n2": (), "n3": (job,), "n4": ()}
-    assert truth.jobs[job] == JobTruth(job, Phase.RUNNING, Kind.BATCH, ("n1", "n3"), 0, 2, True)
+    assert truth.jobs[job] == JobTruth(job, Phase.RUNNING, Kind.BATCH, ("n1", "n3"), 0, 2, True, required=("n1", "n3"))
     assert truth.jobs[waits] == JobTruth(waits, Phase.PENDING, Kind.BATCH, (), 0, 2, True, ("n2",))
     held = place.waiting_job(held=True)
     assert place.truth().jobs[held].phase is Phase.HELD
@@ -175,7 +175,7 @@ def test_a_job_is_requeued_once_for_each_count_that_was_seen(place: Place) -> No
     with pytest.raises(Refused, match=f"job: {job} was started anew 1 times, not 0"):
         place.scheduler.requeue(job, 0)
     truth = place.until(lambda truth: truth.jobs[job].phase is Phase.PENDING)
-    assert truth.jobs[job] == JobTruth(job, Phase.PENDING, Kind.BATCH, (), 1, 2, True)
+    assert truth.jobs[job] == JobTruth(job, Phase.PENDING, Kind.BATCH, (), 1, 2, True, required=("n1", "n2"))
     assert truth.nodes["n1"].jobs == ()
     with pytest.raises(Refused, match=f"job: {job} is pending, not running"):
         place.scheduler.requeue(job, 1)
@@ -194,8 +194,10 @@ def test_a_job_that_waits_is_kept_off_nodes_beside_those_that_it_was_kept_off(pl
 def test_a_job_that_was_just_requeued_can_be_kept_off_a_node_at_once(place: Place) -> None:
     job = place.job_on("n1")
     place.scheduler.requeue(job, 0)
-    place.scheduler.exclude(job, ["n1"])
-    assert place.until(lambda truth: truth.jobs[job].phase is Phase.PENDING).jobs[job].excluded == ("n1",)
+    place.scheduler.exclude(job, ["n2"])
+    with pytest.raises(Refused, match=f"nodes: {job} asks for n1 by name, and would never start"):
+        place.scheduler.exclude(job, ["n3", "n1"])
+    assert place.until(lambda truth: truth.jobs[job].phase is Phase.PENDING).jobs[job].excluded == ("n2",)
 
 
 def test_what_is_not_there_is_refused(place: Place) -> None:
@@ -370,7 +372,7 @@ GOOD = {"meta": {"plugin": {"type": "openapi/v0.0.38"}}, "errors": []}
 NODE = {"name": "n1", "state": "idle", "state_flags": [], "alloc_cpus": 0, "reason": ""}
 JOB = {
     "job_id": 1, "job_state": "RUNNING", "priority": 1, "batch_flag": True, "het_job_id": 0, "array_job_id": 0, "nodes": "n1",
-    "restart_cnt": 0, "tres_req_str": "cpu=1,node=1", "node_count": 1, "requeue": True, "excluded_nodes": "",
+    "restart_cnt": 0, "tres_req_str": "cpu=1,node=1", "node_count": 1, "requeue": True, "excluded_nodes": "", "required_nodes": "",
 }  # fmt: skip
 
 
@@ -404,10 +406,25 @@ def test_half_of_a_truth_is_none(fake: Callable[[str, str], None], tmp_path: Pat
         Slurm(NODES).truth()
 
 
-def test_what_the_failing_tools_above_print_otherwise_is_a_truth(fake: Callable[[str, str], None]) -> None:
-    fake("sinfo", f"echo '{printed('nodes', NODE)}'")
-    fake("squeue", f"echo '{printed('jobs', JOB)}'")
-    assert Slurm(NODES).truth().nodes["n1"].jobs == ("1",)
+@pytest.mark.parametrize(
+    ("node", "availability"),
+    [
+        ({"state_flags": ["DRAIN"], "reason": "x"}, Availability.DRAINED),
+        ({"state_flags": ["DRAIN", "COMPLETING"], "reason": "x"}, Availability.DRAINING),  # squeue, asked later, no longer knows of it
+        ({"state_flags": ["DRAIN"], "reason": "x", "alloc_cpus": 2}, Availability.DRAINING),
+        ({"state_flags": ["FAIL"], "reason": "x"}, Availability.DRAINED),
+        ({"state": "down", "state_flags": ["DRAIN"], "reason": "x"}, Availability.DOWN),
+        ({"reason": "left there"}, Availability.AVAILABLE),
+    ],
+)
+def test_what_the_failing_tools_above_print_otherwise_is_a_truth(
+    fake: Callable[[str, str], None], node: dict[str, object], availability: Availability
+) -> None:
+    fake("sinfo", f"echo '{printed('nodes', {**NODE, **node}, {**NODE, 'name': 'n2'})}'")
+    fake("squeue", f"echo '{printed('jobs', {**JOB, 'nodes': 'n2'})}'")
+    nodes = Slurm(NODES).truth().nodes
+    assert (nodes["n1"].availability, nodes["n1"].reason) == (availability, "" if availability is Availability.AVAILABLE else "x")
+    assert nodes["n2"].jobs == ("1",)
 
 
 def test_a_tool_that_never_ends_to_print_and_one_that_is_not_there(
