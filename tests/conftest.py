@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from fakes.nvml.steer import FakeNode
 from hypothesis import HealthCheck, settings
-from services import influx, kafka, kafka_secure, victoria
+from services import influx, kafka, kafka_secure, slurm, victoria
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -78,6 +78,13 @@ def victoria_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[victor
     """One VictoriaMetrics for the whole run."""
     with victoria.running(tmp_path_factory.mktemp("victoria")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
+    """One Slurm of four nodes for the whole run. Tests keep apart by ending everything before they begin."""
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")

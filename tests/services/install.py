@@ -36,6 +36,10 @@ NEEDS: Mapping[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
     "systemd-analyze": (_on_path("systemd-analyze"), ("systemd",)),
     "promtool": (_on_path("promtool"), ("prometheus",)),
     "victoria-metrics": (_on_path("victoria-metrics"), ("victoria-metrics",)),
+    "slurm": (
+        lambda: all(map(shutil.which, ("slurmctld", "slurmd", "scontrol", "munged"))),
+        ("slurmctld", "slurmd", "slurm-client", "munge"),
+    ),
     "alertmanager": (_on_path("prometheus-alertmanager"), ("prometheus-alertmanager",)),
 }
 

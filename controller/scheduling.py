@@ -1,0 +1,140 @@
+"""The edge to the scheduler of jobs: one thread asks it what it holds, and does what it is ordered to, one order at a time."""
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from gpuwarden.controller.schedulers.scheduler import Refused, Scheduler, Truth, Unreachable
+
+EVERY_S: Final = 5.0
+MOST_WAITING: Final = 256
+MOST_REMEMBERED: Final = 100_000  # orders, by key, with what came of them
+MOST_SAID_CHARS: Final = 300
+_AGAIN_S: Final = 0.1
+_CLOSE_S: Final = 1.0
+
+_log = logging.getLogger("gpuwarden.scheduler")
+
+
+@dataclass(frozen=True, slots=True)
+class TruthSeen:
+    """All that it holds. It was asked at `asked_s`: what was done after that may be missing."""
+
+    truth: Truth
+    asked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLost:
+    """It does not answer, or not so that it can be read. Said again as long as it lasts."""
+
+    reason: str
+
+
+class Outcome(Enum):
+    """Of an order."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"  # only what the scheduler holds later tells
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What came of an order, by its key."""
+
+    key: str
+    outcome: Outcome
+    said: str = ""
+
+
+Event: TypeAlias = TruthSeen | SchedulerLost | Performed
+Act: TypeAlias = Callable[[Scheduler], None]
+
+
+class Scheduling:
+    """From construction to `close`. `offer` takes an event and answers whether there was room for it; `clock` is what `asked_s` is told by.
+
+    Any thread may order. What comes of an order is offered until there is room; a truth that finds none comes again.
+    """
+
+    def __init__(self, scheduler: Scheduler, offer: Callable[[Event], bool], clock: Callable[[], float], every_s: float = EVERY_S) -> None:
+        self._scheduler, self._offer, self._clock, self._every_s = scheduler, offer, clock, every_s
+        self._waiting: queue.Queue[tuple[str, Act] | None] = queue.Queue(MOST_WAITING)
+        self._performed: OrderedDict[str, Performed] = OrderedDict()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    def order(self, key: str, act: Act) -> None:
+        """Returns at once, and is answered by one Performed. What has a key that was carried out before is answered as that was, and not done."""
+        try:
+            self._waiting.put_nowait((key, act))
+        except queue.Full:
+            self._offer(Performed(key, Outcome.REFUSED, f"{MOST_WAITING} orders are waiting already"))
+
+    def close(self) -> None:
+        """What is under way is left to end by itself; what waits is not begun."""
+        self._ended.set()
+        with suppress(queue.Full):  # whoever takes the next one sees that it has ended
+            self._waiting.put_nowait(None)
+        self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            if not self._ended.is_set():
+                _log.critical("nobody asks the scheduler any more: its thread has ended")
+                self._tell(SchedulerLost("the controller's own thread that asks it has ended"))
+
+    def _serve(self) -> None:
+        """What it holds is asked when it is due, orders waiting or not, and once after the last of them."""
+        due_s = time.monotonic()
+        while not self._ended.is_set():
+            if time.monotonic() >= due_s:
+                self._ask()
+                due_s = time.monotonic() + self._every_s
+            try:
+                ordered = self._waiting.get(timeout=max(0.0, due_s - time.monotonic()))
+            except queue.Empty:
+                continue
+            if ordered is None or self._ended.is_set():
+                return
+            self._perform(*ordered)
+            if self._waiting.empty():
+                due_s = time.monotonic()  # what came of them is seen at once
+
+    def _ask(self) -> None:
+        asked_s = self._clock()
+        try:
+            self._offer(TruthSeen(self._scheduler.truth(), asked_s))
+        except Unreachable as why:
+            self._offer(SchedulerLost(str(why)[:MOST_SAID_CHARS]))
+
+    def _perform(self, key: str, act: Act) -> None:
+        if key not in self._performed:
+            self._performed[key] = self._carried_out(key, act)
+            if len(self._performed) > MOST_REMEMBERED:
+                self._performed.popitem(last=False)
+        self._tell(self._performed[key])
+
+    def _carried_out(self, key: str, act: Act) -> Performed:
+        try:
+            act(self._scheduler)
+        except Refused as why:
+            return Performed(key, Outcome.REFUSED, str(why)[:MOST_SAID_CHARS])
+        except Unreachable as why:
+            return Performed(key, Outcome.UNKNOWN, str(why)[:MOST_SAID_CHARS])
+        return Performed(key, Outcome.DONE)
+
+    def _tell(self, event: Event) -> None:
+        while not self._offer(event) and not self._ended.wait(_AGAIN_S):
+            pass
