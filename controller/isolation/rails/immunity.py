@@ -1,0 +1,23 @@
+"""While a job starts, checkpoints, evaluates or ends it stands still without being ill: its behaviour is no evidence then."""
+
+from typing import Final
+
+from gpuwarden.controller.isolation.facts import Facts
+from gpuwarden.controller.isolation.records import Activity
+from gpuwarden.controller.isolation.signals import Nature, Signal, Sort
+
+START_S: Final = 600.0  # torchrun's rendezvous alone may take so long (join timeout)
+ACTIVITY_S: Final = 1800.0  # longer than that it is stuck in it
+_STILL: Final = (Activity.STARTING, Activity.CHECKPOINTING, Activity.EVALUATING, Activity.FINALIZING)
+
+
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
+    if not sort.behaviour and sort.nature is not Nature.HINT:
+        return ""
+    for job in facts.running_on(signal.node):
+        past = facts.jobs.get(job.job)
+        if past is None or facts.now_s - past.running_since_s < START_S:
+            return f"job {job.job} has just started"
+        if past.activity in _STILL and facts.now_s - past.activity_since_s < ACTIVITY_S:
+            return f"job {job.job} is {past.activity.value}"
+    return ""

@@ -1,0 +1,8 @@
+"""What a person has said no to, by a reject or by giving the node back, is not brought up again; a new finding is."""
+
+from gpuwarden.controller.isolation.facts import Facts
+from gpuwarden.controller.isolation.signals import Signal, Sort
+
+
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
+    return "a person has said no to it" if signal.id in facts.past(signal.node).overruled else ""
