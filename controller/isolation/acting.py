@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from gpuwarden.controller.isolation.book import Book
 from gpuwarden.controller.isolation.events import (
@@ -87,15 +87,19 @@ def _remembered(wish: Wish, facts: Facts) -> Iterator[Record]:
             yield replace(past, isolated_s=(*past.isolated_s, facts.now_s)[-KEPT:])
     elif wish.kind is WishKind.REQUEUE:
         job = facts.jobs.get(wish.job, JobPast(wish.job, wish.restarts, facts.now_s))
-        restart = Restart(facts.now_s, _accused(wish), job.step)
+        restart = Restart(facts.now_s, wish.restarts, _accused(wish), job.step)
         if wish.shadow:
-            yield replace(job, would_have=(*job.would_have, restart)[-KEPT:])
+            yield replace(job, would_have=_with(job.would_have, restart))
         else:
-            yield replace(job, by_us=(*job.by_us, restart)[-KEPT:])
+            yield replace(job, by_us=_with(job.by_us, restart))
+
+
+def _with(restarts: tuple[Restart, ...], newest: Restart) -> tuple[Restart, ...]:
+    """An act that is tried again is one."""
+    return (*(one for one in restarts if one.restarts != newest.restarts), newest)[-KEPT:]
 
 
 def _accused(wish: Wish) -> tuple[str, ...]:
-    """The node, if it takes the job's behaviour to be sure of it."""
     others = (signal for signal in wish.verdict.signals if (sort := sort_of(signal.kind)) is not None and not sort.behaviour)
     sure = fuse(others, wish.case.failed_test, wish.case.ordered_by).sure
     return () if sure else (wish.node,)
@@ -106,11 +110,17 @@ def _moved(wish: Wish, book: Book) -> Iterator[Action]:
     case = book.facts.cases[wish.node]
     match wish.kind:
         case WishKind.DRAIN if case.state in WATCHED:
-            yield from book.move(case, Cause.DRAIN_ORDERED, wish.verdict.sentence, reason=_reason(wish), shadow=wish.shadow, passed=None)
+            yield from book.move(case, Cause.DRAIN_ORDERED, wish.verdict.sentence, **_as_taken_out(wish, book.facts))
         case WishKind.RESUME if case.state in OUT:
             yield from book.move(case, Cause.RETURN_ORDERED, wish.sentence, failed_test="")
         case WishKind.PROBE if case.state is State.SUSPECT and not wish.shadow:
             yield from book.move(case, Cause.TEST_BEGUN, wish.sentence)
+
+
+def _as_taken_out(wish: Wish, facts: Facts) -> dict[str, Any]:
+    """A test that runs is not waited for any more: the next one has another key."""
+    tests = facts.cases[wish.node].tests + 1
+    return {"reason": _reason(wish), "shadow": wish.shadow, "passed": None, "jobs": facts.jobs_on(wish.node), "tests": tests}
 
 
 def _noticed(wish: Wish, book: Book) -> Iterator[Action]:

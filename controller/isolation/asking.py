@@ -7,7 +7,7 @@ from typing import Final
 from gpuwarden.controller.isolation.book import Book
 from gpuwarden.controller.isolation.events import Action, Forget, Line
 from gpuwarden.controller.isolation.judging import Ruling
-from gpuwarden.controller.isolation.records import Answer, Mode, Question, key_of
+from gpuwarden.controller.isolation.records import Answer, Mode, Question, WishKind, key_of
 from gpuwarden.controller.isolation.wish import Wish
 
 KEPT_S: Final = 7 * 86_400.0  # of answered ones: as long as the same evidence might bring the same question up
@@ -33,7 +33,8 @@ def ask(wish: Wish, ruling: Ruling, book: Book) -> Iterator[Action]:
         yield from answer(older, Answer.EXPIRED, "controller", "the evidence has changed", book)
     id, kept = book.question_id()
     yield kept
-    question = Question(id, wish.key, wish.case.id, sentence, _about(wish), now_s, now_s + book.facts.config.approval_s, shadow=wish.shadow)
+    ends_s = NEVER_EXPIRES_S if wish.kind is WishKind.RESUME else now_s + book.facts.config.approval_s  # a node is not forgotten out there
+    question = Question(id, wish.key, wish.case.id, sentence, _about(wish), now_s, ends_s, shadow=wish.shadow)
     yield Line("ask", wish.subject, f"{question.id}: {sentence}", not wish.shadow)
     yield from book.keep(question)
     if not wish.shadow:
@@ -66,7 +67,7 @@ def expire(book: Book) -> Iterator[Action]:
 
 
 def answer(question: Question, said: Answer, actor: str, why: str, book: Book) -> Iterator[Action]:
-    yield Line("answer", question.id, f"{said.value}: {why}: {question.sentence}", not question.shadow, actor)
+    yield Line("answer", question.id, f"{question.id} {said.value}{why and f' ({why})'}: {question.sentence}", not question.shadow, actor)
     yield from book.keep(replace(question, answer=said, answered_s=book.facts.now_s))
     yield from book.untell(f"question/{question.id}")
 

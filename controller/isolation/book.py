@@ -52,6 +52,8 @@ class Book:
         if cause not in _SAID_BY_THE_ACT:
             quarantine = f" ({case.id})" if case.id else ""
             yield Line("node", case.node, f"{case.state.value} to {state.value}{quarantine}: {why}", not moved.shadow)
+        if state in (State.HEALTHY, State.FOREIGN):
+            yield from self.untell(f"{case.node}/{case.id}/")
         if state is State.HEALTHY:
             yield from self._close(case)
         else:
@@ -63,7 +65,6 @@ class Book:
         for key in [key for key, effect in self.facts.effects.items() if effect.case == case.id]:
             del self.facts.effects[key]
             yield Forget(f"effect/{key}")
-        yield from self.untell(f"{case.node}/{case.id}/")
 
     def tell(self, case: Case, what: str, severity: str, title: str, text: str, *, restart: bool = False) -> Iterator[Action]:
         """Once for each case and `what`; in observe nobody is told."""

@@ -40,7 +40,8 @@ def _rails() -> Iterator[str]:
 
 
 def _why(rail: Callable[..., object]) -> str:
-    return (sys.modules[rail.__module__].__doc__ or "").strip()
+    """The first paragraph of what its module says of itself."""
+    return (sys.modules[rail.__module__].__doc__ or "").partition("\n\n")[0].strip()
 
 
 def _evidence() -> Iterator[str]:

@@ -59,9 +59,9 @@ class Performed:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What came of a test. `passed` None: it could not be run."""
+    """What came of a test, by the key of its Probe. `passed` None: it could not be run."""
 
-    case: str
+    key: str
     node: str
     passed: bool | None
     said: str

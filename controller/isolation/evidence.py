@@ -43,8 +43,9 @@ class Verdict:
 
     @property
     def whole_node(self) -> bool:
-        """Something tells that the node as such is bad, not a card, a port or a process on it."""
-        return any(signal.scope is Scope.NODE for signal in self.signals)
+        """It is as sure of the node as such: not only of a card, a port or a process on it."""
+        wide = [signal for signal in self.signals if signal.scope in NODE_WIDE]
+        return any(signal.scope is Scope.NODE for signal in wide) and (self.certainty >= Certainty.TESTED or fuse(wide).sure)
 
     @property
     def sentence(self) -> str:
@@ -65,13 +66,16 @@ def fuse(signals: Iterable[Signal], tested: str = "", ordered_by: str = "") -> V
     Two findings from one sensor are one witness; findings about different cards or ports do not bear each other out.
     """
     known = [(signal, sort) for signal in signals if signal.firing and (sort := sort_of(signal.kind)) is not None]
-    parts = sorted({"" if signal.scope in NODE_WIDE else signal.part for signal, _ in known}) or [""]
-    verdicts = [_of_part(part, [(one, sort) for one, sort in known if _about(one, part)], tested, ordered_by) for part in parts]
+    parts = sorted({(signal.scope is Scope.NIC, "" if signal.scope in NODE_WIDE else signal.part) for signal, _ in known}) or [(False, "")]
+    verdicts = [
+        _of_part(part, [(one, sort) for one, sort in known if _about(one, sort, part, nic)], tested, ordered_by) for nic, part in parts
+    ]
     return max(verdicts, key=lambda one: (one.certainty, one.harm, len(one.signals)), default=_NOTHING)
 
 
-def _about(signal: Signal, part: str) -> bool:
-    return signal.scope in NODE_WIDE or signal.part == part
+def _about(signal: Signal, sort: Sort, part: str, nic: bool) -> bool:
+    """What the cards' driver tells of a node is about no port of it."""
+    return signal.part == part or (signal.scope in NODE_WIDE and not (nic and "driver" in sort.witnesses))
 
 
 def _of_part(part: str, known: Sequence[tuple[Signal, Sort]], tested: str, ordered_by: str) -> Verdict:

@@ -8,7 +8,7 @@ from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.rails import ACTION_RAILS, SIGNAL_RAILS, ActionRail, SignalRail
 from gpuwarden.controller.isolation.records import Case
 from gpuwarden.controller.isolation.signals import Signal, sort_of
-from gpuwarden.controller.isolation.wish import Objection, Weight, Wish
+from gpuwarden.controller.isolation.wish import NoEvidence, Objection, Weight, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,16 @@ def judge(wish: Wish, facts: Facts, rails: Rails) -> Ruling:
 def admitted(signals: Iterable[Signal], facts: Facts, rails: Rails) -> Iterator[Signal]:
     """Those that count as evidence now."""
     for signal in signals:
-        if signal.firing and not dropped(signal, facts, rails):
+        if signal.firing and dropped(signal, facts, rails) is None:
             yield signal
 
 
-def dropped(signal: Signal, facts: Facts, rails: Rails) -> str:
-    """Why it does not count; empty if it does."""
+def dropped(signal: Signal, facts: Facts, rails: Rails) -> NoEvidence | None:
+    """Why it does not count; None if it does."""
     sort = sort_of(signal.kind)
     if sort is None:
-        return "this kind of finding is no evidence about a node"
-    return next((why for rail in rails.signal.values() if (why := rail(signal, sort, facts))), "")
+        return NoEvidence("such a finding accuses no node")
+    return next((said for rail in rails.signal.values() if (said := rail(signal, sort, facts)) is not None), None)
 
 
 def verdict_of(case: Case, facts: Facts, rails: Rails) -> Verdict:

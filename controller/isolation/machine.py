@@ -42,14 +42,17 @@ from gpuwarden.controller.isolation.judging import (
     Rails,
     Ruling,
     admitted,
+    dropped,
     first_verdict,
     judge,
     verdict_of,
 )
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
 from gpuwarden.controller.isolation.moves import next_move
+from gpuwarden.controller.isolation.overdue import overdue
 from gpuwarden.controller.isolation.records import Case, WishKind
-from gpuwarden.controller.isolation.wish import Weight, Wish
+from gpuwarden.controller.isolation.signals import Signal
+from gpuwarden.controller.isolation.wish import Weight, Wish, test_key
 from gpuwarden.controller.isolation.wishes import wishes_of
 
 MOVES_MOST: Final = 16  # of one node in one step: more would be a circle in the table
@@ -63,6 +66,7 @@ class Isolation:
         self.facts = Facts(config)
         self._book, self._rails = Book(self.facts), rails
         self._held: dict[str, str] = {}  # what was last said of a wish that is held back, by its key
+        self._late: dict[str, set[str]] = {}  # what was said to be overdue, by quarantine
 
     def step(self, now_s: float, event: Event) -> list[Action]:
         """Actions are to be performed in order, and a failing one ends the list: each rests on those before it."""
@@ -76,6 +80,7 @@ class Isolation:
                 yield from taking.started(event, self._book)
             case SignalHeard():
                 yield from taking.heard(event, self._book)
+                yield from self._weighed(event.signal)
             case TruthSeen():
                 yield from taking.seen(event, self._book)
             case SchedulerLost():
@@ -98,6 +103,16 @@ class Isolation:
                 pass
             case _:
                 assert_never(event)
+
+    def _weighed(self, signal: Signal) -> Iterator[Action]:
+        """Why a finding that fires does not count, once."""
+        why = dropped(signal, self.facts, self._rails) if signal.firing else None
+        if why is None or self._held.get(signal.id) == why.why:
+            return
+        self._held[signal.id] = why.why
+        yield Line("evidence", signal.node, f"{signal.kind} on {signal.node} does not count: {why.why}")
+        if why.tell:
+            yield from self._book.tell_all(f"evidence/{signal.id}", "warning", f"{signal.kind} on {signal.node}: a person should look", why.why, signal.node)
 
     def _capped(self, event: CapsSeen) -> None:
         cap, now_s = self.facts.caps.get(event.node), self.facts.now_s
@@ -142,11 +157,16 @@ class Isolation:
             yield from self._book.keep(replace(case, quiet_since_s=None if accused else self.facts.now_s))
 
     def _overdue(self, node: str) -> Iterator[Action]:
-        """A test that nobody hears of any more could not be run."""
+        """A test that nobody hears of any more could not be run; of what else is overdue a person is told."""
         case = self.facts.cases[node]
-        effect = self.facts.effects.get(f"{WishKind.PROBE.value}/{case.id}/{case.tests}")
+        for what, sentence in overdue(case, self.facts):
+            if what not in self._late.setdefault(case.id, set()):
+                self._late[case.id].add(what)
+                yield Line("overdue", node, sentence)
+                yield from self._book.tell(case, what, "warning", f"{node} needs a person", sentence)
+        effect = self.facts.effects.get(test_key(case))
         if case.state in (State.CONFIRMING, State.TESTING) and effect is not None and self.facts.now_s - effect.at_s >= TEST_S:
-            yield from taking.probed(Probed(case.id, node, None, f"no answer within {TEST_S / 60:.0f} min"), self._book)
+            yield from taking.probed(Probed(test_key(case), node, None, f"no answer within {TEST_S / 60:.0f} min"), self._book)
 
     def _move(self, case: Case, cause: Cause, why: str) -> Iterator[Action]:
         if case.state is State.RETURNED and cause is Cause.ACCUSED:

@@ -18,6 +18,8 @@ Move: TypeAlias = tuple[Cause, str]
 
 def next_move(case: Case, facts: Facts) -> Move | None:
     """None: it stays where it is."""
+    if case.released_by and case.state in OUT:
+        return _by_scheduler(case, facts)
     return _by_scheduler(case, facts) or _by_evidence(case) or _by_time(case, facts)
 
 
@@ -37,13 +39,13 @@ def _by_scheduler(case: Case, facts: Facts) -> Move | None:
         return None if holder is Holder.OTHERS else (Cause.LET_GO, "nobody else holds it any more")
     if holder is Holder.OTHERS:
         return Cause.HELD_BY_OTHERS, f"somebody else holds it: {node.reason}"
+    if case.state is State.CORDONED and (case.shadow or node.reason == case.reason):
+        return Cause.READ_BACK, "the scheduler gives it no more work, for our reason"
     return None if case.shadow else _of_ours(case, node)
 
 
 def _of_ours(case: Case, node: NodeTruth) -> Move | None:
     available = node.availability is Availability.AVAILABLE
-    if case.state is State.CORDONED and not available and node.reason == case.reason:
-        return Cause.READ_BACK, "the scheduler gives it no more work, for our reason"
     if case.state in _KEPT and available:
         return Cause.RESUMED_BY_OTHERS, "somebody has given it back by hand: honoured"
     if case.state is State.DRAINING and _empty(node):

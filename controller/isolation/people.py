@@ -54,7 +54,7 @@ def _checked(request: Request, book: Book, rails: Rails) -> tuple[str, Iterator[
     match request:
         case Approve():
             question = _open_question(request.id, book.facts)
-            return f"approved: {question.sentence}", asking.answer(question, Answer.APPROVED, request.actor, "approved", book)
+            return f"approved: {question.sentence}", asking.answer(question, Answer.APPROVED, request.actor, "", book)
         case Reject():
             question = _open_question(request.id, book.facts)
             if question.latch:
@@ -81,9 +81,9 @@ def _open_question(id: str, facts: Facts) -> Question:
 
 def _reject(question: Question, actor: str, book: Book) -> Iterator[Action]:
     """A no to a drain is a no to its evidence; a no to anything else is a no to that act."""
-    yield from asking.answer(question, Answer.REJECTED, actor, "rejected", book)
+    yield from asking.answer(question, Answer.REJECTED, actor, "", book)
     case = next((case for case in book.facts.cases.values() if case.id == question.case), None)
-    if case is not None and case.state in WATCHED:
+    if case is not None and case.state in WATCHED and question.key.startswith(WishKind.DRAIN.value):
         yield from overrule(case, book)
         yield from book.move(case, Cause.OVERRULED, f"{actor} says no")
 

@@ -61,6 +61,7 @@ class Case:
     tests: int = 0
     passed: bool | None = None  # the newest test; None: none since it was drained, or it could not be run
     shadow: bool = False  # what was done to it is "would have"
+    jobs: tuple[str, ...] = ()  # that were on it as it was taken out
     reason: str = ""  # by which the scheduler holds it for us
 
 
@@ -77,9 +78,11 @@ class NodePast:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Of a job by us. `step`: how far it had come, if that is known."""
+    """Of a job by us, that had been started anew `restarts` times then. `step`: how far it had come, if that is known. `accused` are the nodes, if it
+    takes the job's behaviour to be sure of them."""
 
     at_s: float
+    restarts: int
     accused: tuple[str, ...]
     step: int | None
 

@@ -23,6 +23,7 @@ from gpuwarden.controller.isolation.holder import KILL_FAILED, Holder, case_of, 
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
 from gpuwarden.controller.isolation.records import Case, Effect, EffectState, JobPast, WishKind
 from gpuwarden.controller.isolation.signals import Scope, Signal
+from gpuwarden.controller.isolation.wish import test_key
 from gpuwarden.controller.schedulers.scheduler import Availability, Phase, Truth
 from gpuwarden.core.machine import Level, Say
 
@@ -164,8 +165,8 @@ def performed(event: Performed, book: Book) -> Iterator[Action]:
 def probed(event: Probed, book: Book) -> Iterator[Action]:
     """A test is through. One of an older quarantine, or that nobody waits for any more, is ignored."""
     case, now_s = book.facts.cases.get(event.node), book.facts.now_s
-    if case is None or case.id != event.case or case.state not in (State.CONFIRMING, State.TESTING):
-        yield Say(f"a test of {event.node} for {event.case} comes too late and is ignored: {event.said}")
+    if case is None or event.key != test_key(case) or case.state not in (State.CONFIRMING, State.TESTING):
+        yield Say(f"a test of {event.node} ({event.key}) comes too late and is ignored: {event.said}")
         return
     tested = replace(case, tested_s=now_s, tests=case.tests + 1)
     match case.state, event.passed:

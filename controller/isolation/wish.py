@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gpuwarden.controller.isolation.evidence import Verdict
-from gpuwarden.controller.isolation.lifecycle import Cause
+from gpuwarden.controller.isolation.lifecycle import Cause, State
 from gpuwarden.controller.isolation.records import Case, WishKind
 
 
@@ -33,7 +33,7 @@ class Wish:
             case WishKind.EXCLUDE:
                 return f"{self.kind.value}/{self.case.id}/{self.job}/{self.restarts}"
             case WishKind.PROBE:
-                return f"{self.kind.value}/{self.case.id}/{self.case.tests}"
+                return test_key(self.case)
             case WishKind.DRAIN | WishKind.RESUME:
                 return f"{self.kind.value}/{self.case.id}"
 
@@ -44,7 +44,7 @@ class Wish:
 
     @property
     def subject(self) -> str:
-        return self.job or self.node
+        return f"job {self.job}" if self.job else self.node
 
     @property
     def _what(self) -> str:
@@ -65,9 +65,16 @@ class Wish:
 
     @property
     def _why(self) -> str:
+        if self.kind is WishKind.PROBE and self.case.state is State.TESTING:
+            return "before it comes back"
         if self.kind is WishKind.RESUME:
             return f"{self.by} says so" if self.by else "the evidence is over" + (" and it passed a test" if self.case.passed else ", not tested")
         return self.verdict.sentence
+
+
+def test_key(case: Case) -> str:
+    """Of the next test of this quarantine, or of the one that runs."""
+    return f"{WishKind.PROBE.value}/{case.id}/{case.tests}"
 
 
 class Weight(Enum):
@@ -87,6 +94,14 @@ class Objection:
     why: str
     quiet: bool = False
     cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoEvidence:
+    """Why a finding does not count. `tell`: a person should hear of it."""
+
+    why: str
+    tell: bool = False
 
 
 def wait(why: str, *, quiet: bool = False) -> Objection:

@@ -22,14 +22,17 @@ def wishes_of(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
             yield from _of_suspect(case, verdict, facts)
         case State.CORDONED:
             yield _wish(WishKind.DRAIN, case, verdict, facts, by=case.ordered_by)
+            yield from _of_jobs(case, verdict, facts)
         case State.DRAINING:
             yield from _of_jobs(case, verdict, facts)
+            yield from _of_moved_jobs(case, verdict, facts)
+        case State.REPAIRING:
             yield from _of_moved_jobs(case, verdict, facts)
         case State.TESTING:
             yield from _of_tested(case, verdict, facts)
         case State.RETURNED:
             yield _wish(WishKind.RESUME, case, verdict, facts, by=case.released_by)
-        case State.HEALTHY | State.FOREIGN | State.DRAINED | State.REPAIRING | State.LEMON:
+        case State.HEALTHY | State.FOREIGN | State.DRAINED | State.LEMON:
             return
 
 

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gpuwarden.controller.schedulers.scheduler import Availability, JobTruth, Kind, NodeTruth, Phase, Refused, Truth, Unreachable
+from gpuwarden.controller.schedulers.scheduler import (
+    Availability,
+    JobTruth,
+    Kind,
+    NodeTruth,
+    Phase,
+    Refused,
+    Truth,
+    Unreachable,
+)
 
 START_S: Final = 120.0  # a requeued job does not start before (Slurm's cred_expire)
 KILL_S: Final = 30.0  # its processes take so long to end (KillWait)

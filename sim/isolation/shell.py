@@ -34,6 +34,7 @@ from gpuwarden.controller.schedulers.scheduler import Refused, Unreachable
 from gpuwarden.sim.isolation.cluster import VirtualCluster
 
 TEST_TAKES_S: Final = 60.0
+OUTCOMES_MOST: Final = 1000  # of one event
 ACTS: Final = (Drain, Resume, Requeue, Exclude, AskCheckpoint, Probe)
 
 
@@ -74,7 +75,9 @@ class Shell:
     def put(self, event: Event) -> None:
         """The event, and all that comes of it at once."""
         waiting = deque([event])
-        while waiting:
+        for _ in range(OUTCOMES_MOST):
+            if not waiting:
+                return
             for action in self.machine.step(self.cluster.now_s, waiting.popleft()):
                 self._watch(self.cluster.now_s, action)
                 if isinstance(action, Keep):
@@ -86,6 +89,7 @@ class Shell:
                         self._die(action)
                         return
                     waiting.append(self._performed(action))
+        raise AssertionError("what it does never ends")
 
     def pass_time(self, now_s: float) -> None:
         """Tests end, the scheduler is asked, a tick comes."""
@@ -94,7 +98,7 @@ class Shell:
             self._running.remove(test)
             passed = self._tests(test.probe.node)
             said = {True: "the test passed", False: "the test failed", None: "there is no test for it"}[passed]
-            self.put(Probed(test.probe.case, test.probe.node, passed, said))
+            self.put(Probed(test.probe.key, test.probe.node, passed, said))
         try:
             self.put(TruthSeen(self.cluster.truth(), now_s))
         except Unreachable as why:

@@ -3,9 +3,10 @@
     == A title
     cluster n[1-6] auto blast_nodes=2      nodes, the mode of both classes, keys of the configuration
     job 7 on n1,n2 needs 2
-    +20m                                   time passes; the scheduler is asked every 10 s
+    +20m                                   time passes; the scheduler is asked every 10 s at first
     n1 GPU-0 xid_79                        a finding fires; with `over` at the end, it ends
     +1m
+    held by spares                         rails without which this story goes otherwise
     ----
     20:00 n1: healthy to suspect (q1): ...
 
@@ -49,7 +50,8 @@ from gpuwarden.sim.isolation.shell import Death, Shell
 
 HERE: Final = Path(__file__).parent
 POLL_S: Final = 10.0
-LONG_S: Final = 7200.0  # over longer times the scheduler is asked every minute
+AWAKE_S: Final = 600.0  # after that, until something happens again, the scheduler is asked every minute
+IDLE_S: Final = 60.0
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SCOPES: Final = (("GPU", Scope.GPU), ("mlx", Scope.NIC), ("rank", Scope.RANK), ("link", Scope.LINK))
 
@@ -61,6 +63,10 @@ class Story:
     title: str
     happens: tuple[str, ...]
     told: tuple[str, ...]
+
+    @property
+    def rails(self) -> frozenset[str]:
+        return frozenset(word for line in self.happens if line.startswith("held by ") for word in line.split()[2:])
 
 
 class Telling:
@@ -75,6 +81,8 @@ class Telling:
     def run(self, story: Story) -> list[str]:
         for line in story.happens:
             words = line.split("#")[0].split()
+            if words[:2] == ["held", "by"]:
+                continue
             if words and words[0].startswith("+"):
                 self._pass(words[0][1:])
             elif words:
@@ -83,8 +91,9 @@ class Telling:
 
     def _pass(self, text: str) -> None:
         for_s = float(text[:-1]) * _SECONDS[text[-1]]
-        end_s, step_s = self.cluster.now_s + for_s, POLL_S if for_s <= LONG_S else 60.0
+        begin_s, end_s = self.cluster.now_s, self.cluster.now_s + for_s
         while self.cluster.now_s < end_s:
+            step_s = POLL_S if self.cluster.now_s < begin_s + AWAKE_S else IDLE_S
             self.shell.pass_time(min(end_s, self.cluster.now_s + step_s))
 
     def _happens(self, words: list[str]) -> None:
@@ -174,9 +183,9 @@ class Telling:
         self.cluster.nodes[node].reason = {"drains": " ".join(reason), "resumes": ""}[verb]
 
     def late_test(self, words: list[str]) -> None:
-        """late NODE QUARANTINE passed|failed"""
-        node, case, passed = words
-        self.put(Probed(case, node, passed == "passed", f"the test {passed}"))
+        """late NODE KEY passed|failed"""
+        node, key, passed = words
+        self.put(Probed(key, node, passed == "passed", f"the test {passed}"))
 
     def test(self, words: list[str]) -> None:
         """test NODE passes|fails|impossible"""
@@ -217,6 +226,8 @@ def _sentence(action: Action) -> str:
     match action:
         case Line(kind="outcome", performed=True):
             return ""
+        case Line(kind="outcome"):
+            return f"outcome: {action.reason}"
         case Line(kind="node"):
             return f"{action.subject}: {action.reason}"
         case Line():

@@ -35,12 +35,12 @@ from gpuwarden.controller.isolation.rails import (
     uses_part,
 )
 from gpuwarden.controller.isolation.signals import Signal, Sort
-from gpuwarden.controller.isolation.wish import Objection, Wish
+from gpuwarden.controller.isolation.wish import NoEvidence, Objection, Wish
 
-SignalRail: TypeAlias = Callable[[Signal, Sort, Facts], str]
+SignalRail: TypeAlias = Callable[[Signal, Sort, Facts], NoEvidence | None]
 ActionRail: TypeAlias = Callable[[Wish, Facts], Objection | None]
 
-# What is no evidence, whoever says it. The answer is why, or empty.
+# What is no evidence, whoever says it.
 SIGNAL_RAILS: Final[Mapping[str, SignalRail]] = MappingProxyType({
     "telemetry_loss": telemetry_loss.dropped,
     "application": application.dropped,

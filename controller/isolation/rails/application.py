@@ -2,7 +2,8 @@
 
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.signals import Nature, Signal, Sort
+from gpuwarden.controller.isolation.wish import NoEvidence
 
 
-def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
-    return "mostly the application's own" if sort.nature is Nature.APPLICATION else ""
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
+    return NoEvidence("mostly the application's own") if sort.nature is Nature.APPLICATION else None

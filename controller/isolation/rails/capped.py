@@ -2,7 +2,8 @@
 
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.signals import Signal, Sort
+from gpuwarden.controller.isolation.wish import NoEvidence
 
 
-def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
-    return "our own power cap slows it" if sort.slowness and facts.was_capped(signal.node, signal.since_s) else ""
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
+    return NoEvidence("our own power cap slows it") if sort.slowness and facts.was_capped(signal.node, signal.since_s) else None

@@ -2,7 +2,8 @@
 
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.signals import Signal, Sort
+from gpuwarden.controller.isolation.wish import NoEvidence
 
 
-def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
-    return "a person has said no to it" if signal.id in facts.past(signal.node).overruled else ""
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
+    return NoEvidence("a person has said no to it") if signal.id in facts.past(signal.node).overruled else None

@@ -7,11 +7,11 @@ from gpuwarden.controller.isolation.wish import Objection, Wish, never
 
 
 def objection(wish: Wish, facts: Facts) -> Objection | None:
-    if wish.kind not in (WishKind.DRAIN, WishKind.RESUME):
-        return None
     node = facts.node(wish.node)
     if node is None:
         return never(f"the scheduler knows no node {wish.node}")
+    if wish.kind not in (WishKind.DRAIN, WishKind.RESUME):
+        return None
     ours = wish.shadow or node.reason == wish.case.reason
     if holder_of(node) is not Holder.NOBODY and not ours:
         return never(f"{holder_of(node).value} holds it: {node.reason}")

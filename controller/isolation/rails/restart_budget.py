@@ -14,7 +14,7 @@ def objection(wish: Wish, facts: Facts) -> Objection | None:
     past = facts.jobs.get(wish.job)
     if wish.kind is not WishKind.REQUEUE or past is None:
         return None
-    recent = [restart for restart in facts.restarts(wish.job, shadow=wish.shadow) if facts.now_s - restart.at_s < WINDOW_S]
+    recent = [restart for restart in facts.restarts(wish.job, shadow=wish.shadow) if facts.now_s - restart.at_s < WINDOW_S and restart.restarts != wish.restarts]
     if len(recent) >= facts.config.restarts_most:
         return never(f"job {wish.job} was requeued {len(recent)} times in 24 h: not again without a person")
     steps = [restart.step for restart in recent[-NO_PROGRESS:]]

@@ -2,7 +2,8 @@
 
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.signals import Nature, Signal, Sort
+from gpuwarden.controller.isolation.wish import NoEvidence
 
 
-def dropped(signal: Signal, sort: Sort, facts: Facts) -> str:
-    return "silence is no fault" if sort.nature is Nature.SILENCE else ""
+def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
+    return NoEvidence("silence is no fault") if sort.nature is Nature.SILENCE else None
