@@ -97,7 +97,7 @@ class TenantsSeen:
 
 @dataclass(frozen=True, slots=True)
 class CapsSeen:
-    """Whether our own power cap holds this node back."""
+    """Whether our own power cap holds this node back: said of every node at the start, and when it changes."""
 
     node: str
     capped: bool

@@ -66,11 +66,13 @@ def fuse(signals: Iterable[Signal], tested: str = "", ordered_by: str = "") -> V
     Two findings from one sensor are one witness; findings about different cards or ports do not bear each other out.
     """
     known = [(signal, sort) for signal in signals if signal.firing and (sort := sort_of(signal.kind)) is not None]
+    if not (known or tested or ordered_by):
+        return _NOTHING
     parts = sorted({(signal.scope is Scope.NIC, "" if signal.scope in NODE_WIDE else signal.part) for signal, _ in known}) or [(False, "")]
     verdicts = [
         _of_part(part, [(one, sort) for one, sort in known if _about(one, sort, part, nic)], tested, ordered_by) for nic, part in parts
     ]
-    return max(verdicts, key=lambda one: (one.certainty, one.harm, len(one.signals)), default=_NOTHING)
+    return max(verdicts, key=lambda one: (one.certainty, one.harm, len(one.signals)))
 
 
 def _about(signal: Signal, sort: Sort, part: str, nic: bool) -> bool:

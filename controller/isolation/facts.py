@@ -27,9 +27,10 @@ from gpuwarden.controller.schedulers.scheduler import JobTruth, NodeTruth, Phase
 
 @dataclass(slots=True)
 class Capped:
-    """Since when our cap holds a node back, and until when it did."""
+    """Since when it is known whether our cap holds a node back; since when it does, and until when it did."""
 
-    since_s: float
+    known_s: float
+    since_s: float | None = None
     until_s: float | None = None
 
 
@@ -116,6 +117,11 @@ class Facts:
     def state(self, node: str) -> State:
         return self.cases[node].state if node in self.cases else State.HEALTHY
 
+    def shown(self, node: str) -> str:
+        """As people see it: a silent node is neither healthy nor faulty."""
+        silent = any(signal.kind == "node_stale" for signal in self.signals.get(node, {}).values())
+        return "stale" if silent else self.state(node).value
+
     def question_of(self, key: str, about: str) -> Question | None:
         """The newest about this act and this evidence."""
         return next((one for one in reversed(self.questions.values()) if one.key == key and one.about == about), None)
@@ -129,7 +135,9 @@ class Facts:
         resets = (one.answered_s for one in self.questions.values() if one.latch == latch and one.answer is Answer.APPROVED and one.shadow == shadow)
         return max(resets, default=NEVER_S)
 
-    def was_capped(self, node: str, since_s: float) -> bool:
-        """Now, or when something began to be said of it."""
+    def was_capped(self, node: str, since_s: float) -> bool | None:
+        """Now, or when something began to be said of it; None: that is not known, since the controller was not there."""
         cap = self.caps.get(node)
-        return cap is not None and (cap.until_s is None or cap.since_s <= since_s <= cap.until_s)
+        if cap is None or since_s < cap.known_s:
+            return None
+        return cap.since_s is not None and (cap.until_s is None or cap.since_s <= since_s <= cap.until_s)

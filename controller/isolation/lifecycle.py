@@ -6,7 +6,7 @@ from typing import Final
 
 
 class State(Enum):
-    """Of one node. `stale` is none of them: silence is shown, and moves no node (`Isolation.shown`)."""
+    """Of one node. `stale` is none of them: silence is shown, and moves no node (`Facts.shown`)."""
 
     HEALTHY = "healthy"
     SUSPECT = "suspect"

@@ -52,10 +52,11 @@ from gpuwarden.controller.isolation.moves import next_move
 from gpuwarden.controller.isolation.overdue import overdue
 from gpuwarden.controller.isolation.records import Case, WishKind
 from gpuwarden.controller.isolation.signals import Signal
-from gpuwarden.controller.isolation.wish import Weight, Wish, test_key
+from gpuwarden.controller.isolation.wish import NoEvidence, Weight, Wish, test_key
 from gpuwarden.controller.isolation.wishes import wishes_of
 
 MOVES_MOST: Final = 16  # of one node in one step: more would be a circle in the table
+HELD_MOST: Final = 10_000
 TEST_S: Final = 1800.0  # dcgmi diag level 3 takes 15 min
 
 
@@ -71,7 +72,15 @@ class Isolation:
     def step(self, now_s: float, event: Event) -> list[Action]:
         """Actions are to be performed in order, and a failing one ends the list: each rests on those before it."""
         self.facts.now_s = max(self.facts.now_s, now_s)
+        self._forget_said()
         return [*self._take(event), *self._settle(), *self._pursue_all()]
+
+    def _forget_said(self) -> None:
+        """What was said goes with what it was said of; should it be much all the same, it is said again."""
+        open_cases = {case.id for case in self.facts.cases.values()}
+        self._late = {id: whats for id, whats in self._late.items() if id in open_cases}
+        if len(self._held) > HELD_MOST:
+            self._held.clear()
 
     def _take(self, event: Event) -> Iterator[Action]:
         """What is new."""
@@ -107,6 +116,8 @@ class Isolation:
     def _weighed(self, signal: Signal) -> Iterator[Action]:
         """Why a finding that fires does not count, once."""
         why = dropped(signal, self.facts, self._rails) if signal.firing else None
+        if signal.firing and self.facts.truth is not None and self.facts.node(signal.node) is None:
+            why = NoEvidence(f"the scheduler knows no node {signal.node}")
         if why is None or self._held.get(signal.id) == why.why:
             return
         self._held[signal.id] = why.why
@@ -115,10 +126,12 @@ class Isolation:
             yield from self._book.tell_all(f"evidence/{signal.id}", "warning", f"{signal.kind} on {signal.node}: a person should look", why.why, signal.node)
 
     def _capped(self, event: CapsSeen) -> None:
-        cap, now_s = self.facts.caps.get(event.node), self.facts.now_s
-        if event.capped and (cap is None or cap.until_s is not None):
-            self.facts.caps[event.node] = Capped(now_s)
-        elif not event.capped and cap is not None and cap.until_s is None:
+        now_s = self.facts.now_s
+        cap = self.facts.caps.setdefault(event.node, Capped(now_s))
+        holds = cap.since_s is not None and cap.until_s is None
+        if event.capped and not holds:
+            cap.since_s, cap.until_s = now_s, None
+        elif holds and not event.capped:
             cap.until_s = now_s
 
     def _settle(self) -> Iterator[Action]:
@@ -140,6 +153,8 @@ class Isolation:
     def _open(self) -> Iterator[Action]:
         """Cases of nodes that are accused, or that somebody else holds."""
         for node in sorted(self.facts.signals.keys() - self.facts.cases.keys()):
+            if self.facts.node(node) is None:  # one that the scheduler does not know cannot be taken out of it
+                continue
             verdict = first_verdict(node, self.facts, self._rails)
             if verdict.accuses:
                 yield from self._book.begin(node, Cause.ACCUSED, verdict.sentence)
@@ -174,7 +189,8 @@ class Isolation:
             return
         if cause is Cause.RESUMED_BY_OTHERS:
             yield from people.overrule(case, self._book)
-        yield from self._book.move(case, cause, why)
+        known = replace(case, tests=case.tests + 1) if case.state is State.TESTING else case  # nobody waits for the test that runs any more
+        yield from self._book.move(known, cause, why)
         if TABLE[case.state, cause] is State.REPAIRING:
             yield from self._book.tell(case, "repair", "warning", f"{case.node} waits for repair", f"{why}. {advice_of(case)}")
 

@@ -57,6 +57,11 @@ def _empty(node: NodeTruth) -> bool:
     return node.availability is Availability.DRAINED or (node.availability is Availability.DOWN and not node.jobs)
 
 
+def _still_out(case: Case, facts: Facts) -> bool:
+    node = facts.node(case.node)
+    return node is None or node.availability is not Availability.AVAILABLE
+
+
 def _by_evidence(case: Case) -> Move | None:
     accused = case.quiet_since_s is None
     match case.state:
@@ -72,7 +77,7 @@ def _by_evidence(case: Case) -> Move | None:
 def _by_time(case: Case, facts: Facts) -> Move | None:
     over = case.quiet_since_s is not None and facts.now_s - case.quiet_since_s >= RECOVERY_S and not case.ordered_by
     match case.state:
-        case State.RETURNED if facts.now_s - case.entered_s >= PROBATION_S:
+        case State.RETURNED if facts.now_s - case.entered_s >= PROBATION_S and (case.shadow or not _still_out(case, facts)):
             return Cause.PROBATION_OVER, "well for a day"
         case State.DRAINED | State.REPAIRING if over and facts.now_s - case.tested_s >= TEST_AGAIN_S:
             return Cause.EVIDENCE_OVER, "nothing accuses it any more: it is tested"

@@ -21,6 +21,7 @@ from gpuwarden.controller.isolation.events import (
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.holder import KILL_FAILED, Holder, case_of, holder_of
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
+from gpuwarden.controller.isolation.overdue import SEEN_S
 from gpuwarden.controller.isolation.records import Case, Effect, EffectState, JobPast, WishKind
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.isolation.wish import test_key
@@ -53,6 +54,9 @@ def heard(event: SignalHeard, book: Book) -> Iterator[Action]:
     firing = facts.signals.setdefault(signal.node, {}) if len(facts.signals) < NODES_MOST else facts.signals.get(signal.node, {})
     if not signal.firing:
         firing.pop(signal.id, None)
+        yield from book.untell(f"evidence/{signal.id}")
+        if not firing:
+            facts.signals.pop(signal.node, None)
     elif signal.id in firing or len(firing) < SIGNALS_MOST:
         firing[signal.id] = signal
     else:
@@ -133,6 +137,16 @@ def _outcomes(book: Book) -> Iterator[Action]:
         waits = effect.state in (EffectState.UNKNOWN, EffectState.ORDERED) and not effect.shadow
         if waits and book.facts.truth_asked_s > effect.at_s and _is_so(effect, book.facts):
             yield from book.keep(replace(effect, state=EffectState.DONE, said="the scheduler shows it"))
+        elif _came_to_nothing(effect, book.facts):
+            yield from book.keep(replace(effect, state=EffectState.UNKNOWN, said="the scheduler still shows it out, for our reason"))
+
+
+def _came_to_nothing(effect: Effect, facts: Facts) -> bool:
+    """A return that was said to be done. It is safe to ask again: it is refused unless the node is still out for our very reason."""
+    case, node = facts.cases.get(effect.node), facts.node(effect.node)
+    returned = effect.kind is WishKind.RESUME and effect.state is EffectState.DONE and not effect.shadow
+    late = facts.truth_asked_s - effect.at_s > SEEN_S
+    return returned and late and case is not None and node is not None and bool(case.reason) and node.reason == case.reason
 
 
 def _is_so(effect: Effect, facts: Facts) -> bool:

@@ -57,7 +57,7 @@ class VirtualCluster:
     mute: bool = False
     lies: bool = False
     lagging: Truth | None = None
-    calls: list[str] = field(default_factory=list)  # what had an effect
+    effects: list[tuple[str, str, str]] = field(default_factory=list)  # what was done: verb, node or job, reason or restarts
 
     def truth(self) -> Truth:
         self._reached()
@@ -75,7 +75,7 @@ class VirtualCluster:
             raise Refused(f"node: {node} is drained already: {one.reason}")
         if not self.lies and one.reason != reason:
             one.reason = reason
-            self.calls.append(f"drain {node}")
+            self.effects.append(("drain", node, reason))
         self._answered()
 
     def resume(self, node: str, reason: str) -> None:
@@ -85,7 +85,7 @@ class VirtualCluster:
             raise Refused(f"node: {node} is not drained for {reason!r} but for {one.reason!r}")
         if not self.lies:
             one.reason = ""
-            self.calls.append(f"resume {node}")
+            self.effects.append(("resume", node, reason))
         self._answered()
 
     def requeue(self, job: str, restarts_seen: int) -> None:
@@ -98,8 +98,8 @@ class VirtualCluster:
         if one.restarts != restarts_seen:
             raise Refused(f"job: {job} was started anew since, {one.restarts} times by now")
         if not self.lies:
+            self.effects.append(("requeue", job, str(restarts_seen)))
             self.stop(one)
-            self.calls.append(f"requeue {job}")
         self._answered()
 
     def exclude(self, job: str, nodes: Sequence[str]) -> None:

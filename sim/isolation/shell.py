@@ -11,6 +11,7 @@ from gpuwarden.controller.isolation.events import (
     Act,
     Action,
     AskCheckpoint,
+    CapsSeen,
     Drain,
     Event,
     Exclude,
@@ -24,13 +25,12 @@ from gpuwarden.controller.isolation.events import (
     Resume,
     SchedulerLost,
     Started,
-    Tick,
     TruthSeen,
 )
 from gpuwarden.controller.isolation.judging import ALL, Rails
 from gpuwarden.controller.isolation.machine import Isolation
 from gpuwarden.controller.isolation.records import Record, key_of
-from gpuwarden.controller.schedulers.scheduler import Refused, Unreachable
+from gpuwarden.controller.schedulers.scheduler import Refused, Truth, Unreachable
 from gpuwarden.sim.isolation.cluster import VirtualCluster
 
 TEST_TAKES_S: Final = 60.0
@@ -62,6 +62,8 @@ class Shell:
         self.cluster, self.config = cluster, config
         self.kept: dict[str, Record] = {}
         self.death = Death.NEVER
+        self.heard: Truth | None = None  # what it was last told of the scheduler
+        self.capped: set[str] = set()
         self.checkpoints: list[str] = []  # jobs that were asked to
         self._tests, self._watch, self._rails = tests, watch, rails
         self._running: list[_Test] = []
@@ -71,6 +73,13 @@ class Shell:
         """Anew, from what was kept; a test that runs goes on."""
         self.machine = Isolation(self.config, self._rails)
         self.put(Started(tuple(self.kept.values())))
+        for node in self.cluster.nodes:
+            self.put(CapsSeen(node, node in self.capped))
+
+    def cap(self, node: str, capped: bool) -> None:
+        """By our own power cap."""
+        (self.capped.add if capped else self.capped.discard)(node)
+        self.put(CapsSeen(node, capped))
 
     def put(self, event: Event) -> None:
         """The event, and all that comes of it at once."""
@@ -92,7 +101,7 @@ class Shell:
         raise AssertionError("what it does never ends")
 
     def pass_time(self, now_s: float) -> None:
-        """Tests end, the scheduler is asked, a tick comes."""
+        """Tests end, the scheduler is asked; what it answers is a tick too."""
         self.cluster.pass_time(now_s)
         for test in [test for test in self._running if test.ends_s <= now_s]:
             self._running.remove(test)
@@ -100,10 +109,11 @@ class Shell:
             said = {True: "the test passed", False: "the test failed", None: "there is no test for it"}[passed]
             self.put(Probed(test.probe.key, test.probe.node, passed, said))
         try:
-            self.put(TruthSeen(self.cluster.truth(), now_s))
+            self.heard = self.cluster.truth()
+            self.put(TruthSeen(self.heard, now_s))
         except Unreachable as why:
+            self.heard = None
             self.put(SchedulerLost(str(why)))
-        self.put(Tick())
 
     def _die(self, act: Act) -> None:
         if self.death is Death.AFTER:

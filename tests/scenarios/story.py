@@ -25,7 +25,6 @@ from gpuwarden.controller.isolation.events import (
     Action,
     Answered,
     Approve,
-    CapsSeen,
     ChooseMode,
     Cordon,
     Event,
@@ -213,8 +212,8 @@ VERBS: Final[dict[str, Callable[[Telling, list[str]], None]]] = {
     "cordon": lambda telling, words: telling.put(Cordon(1, "ada", words[0], " ".join(words[1:]))),
     "uncordon": lambda telling, words: telling.put(Uncordon(1, "ada", words[0])),
     "mode": lambda telling, words: telling.put(ChooseMode(1, "ada", "all", ActionClass(words[0]), Mode(words[1]))),
-    "capped": lambda telling, words: telling.put(CapsSeen(words[0], True)),
-    "uncapped": lambda telling, words: telling.put(CapsSeen(words[0], False)),
+    "capped": lambda telling, words: telling.shell.cap(words[0], True),
+    "uncapped": lambda telling, words: telling.shell.cap(words[0], False),
     "owner": lambda telling, words: telling.put(OwnerSeen(words[0], words[1], "gave-up" in words)),
     "tenants": lambda telling, words: telling.put(TenantsSeen(words[0], {words[1]: tuple(words[2].split(","))})),
 }

@@ -6,4 +6,9 @@ from gpuwarden.controller.isolation.wish import NoEvidence
 
 
 def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
-    return NoEvidence("our own power cap slows it") if sort.slowness and facts.was_capped(signal.node, signal.since_s) else None
+    if not sort.slowness:
+        return None
+    capped = facts.was_capped(signal.node, signal.since_s)
+    if capped is None:
+        return NoEvidence("it is not known whether our own power cap slowed it as it began")
+    return NoEvidence("our own power cap slows it") if capped else None
