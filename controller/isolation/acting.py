@@ -51,10 +51,10 @@ def perform(wish: Wish, book: Book) -> Iterator[Action]:
     if wish.shadow:
         yield from _noticed(wish, book)
     else:
-        yield act_of(wish)
+        yield act_of(wish, facts)
 
 
-def act_of(wish: Wish) -> Act:
+def act_of(wish: Wish, facts: Facts) -> Act:
     match wish.kind:
         case WishKind.DRAIN:
             return Drain(wish.key, wish.node, _reason(wish))
@@ -65,11 +65,18 @@ def act_of(wish: Wish) -> Act:
         case WishKind.CHECKPOINT:
             return AskCheckpoint(wish.key, wish.job)
         case WishKind.REQUEUE:
-            return Requeue(wish.key, wish.job, wish.restarts, wish.verdict.corrupt_since_s)
+            return Requeue(wish.key, wish.job, wish.restarts, _sound_before_s(wish, facts))
         case WishKind.EXCLUDE:
             return Exclude(wish.key, wish.job, (wish.node,))
         case _:
             assert_never(wish.kind)
+
+
+def _sound_before_s(wish: Wish, facts: Facts) -> float | None:
+    """What the job has saved since may be wrong: memory errors on any of its nodes, those of this case that are over by now too."""
+    job = facts.job(wish.job)
+    signals = [*wish.case.signals, *(one for node in (job.nodes if job is not None else ()) for one in facts.signals.get(node, {}).values())]
+    return min((one.since_s for one in signals if (sort := sort_of(one.kind)) is not None and sort.corrupts), default=None)
 
 
 def _reason(wish: Wish) -> str:

@@ -29,7 +29,6 @@ class Verdict:
     part: str
     signals: tuple[Signal, ...]
     harm: Harm
-    corrupt_since_s: float | None
     surer: str
 
     @property
@@ -57,7 +56,7 @@ _WORDS: Final = {
     Certainty.NOTHING: "nothing", Certainty.HINTED: "a hint only", Certainty.ONE_WITNESS: "one witness",
     Certainty.TWO_WITNESSES: "two independent witnesses", Certainty.TESTED: "borne out by a test", Certainty.ORDERED: "an operator's word",
 }
-_NOTHING: Final = Verdict(Certainty.NOTHING, "", (), Harm.LATER, None, "any finding")
+_NOTHING: Final = Verdict(Certainty.NOTHING, "", (), Harm.LATER, "any finding")
 
 
 def fuse(signals: Iterable[Signal], tested: str = "", ordered_by: str = "") -> Verdict:
@@ -84,9 +83,8 @@ def _of_part(part: str, known: Sequence[tuple[Signal, Sort]], tested: str, order
     faults = [(signal, sort) for signal, sort in known if sort.nature is Nature.FAULT and signal.scope is not Scope.LINK]
     certainty = _certainty(known, faults, tested, ordered_by)
     harm = max((sort.harm for _, sort in faults), default=Harm.LATER)
-    since_s = min((signal.since_s for signal, sort in faults if sort.corrupts), default=None)
     surer = "" if certainty >= Certainty.TWO_WITNESSES else _surer(known, faults)
-    return Verdict(certainty, part, tuple(signal for signal, _ in known), harm, since_s, surer)
+    return Verdict(certainty, part, tuple(signal for signal, _ in known), harm, surer)
 
 
 def _certainty(known: Sequence[tuple[Signal, Sort]], faults: Sequence[tuple[Signal, Sort]], tested: str, ordered_by: str) -> Certainty:

@@ -35,8 +35,7 @@ from gpuwarden.controller.isolation.events import (
     Uncordon,
 )
 from gpuwarden.controller.isolation.evidence import fuse
-from gpuwarden.controller.isolation.facts import Capped, Facts
-from gpuwarden.controller.isolation.holder import Holder, holder_of
+from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.judging import (
     ALL,
     Rails,
@@ -105,7 +104,7 @@ class Isolation:
             case TenantsSeen():
                 self.facts.tenants[event.node] = event.tenants
             case CapsSeen():
-                self._capped(event)
+                taking.capped(event, self.facts)
             case Approve() | Reject() | Cordon() | Uncordon() | ChooseMode():
                 yield from people.requested(event, self._book, self._rails)
             case Tick():
@@ -125,15 +124,6 @@ class Isolation:
         if why.tell:
             yield from self._book.tell_all(f"evidence/{signal.id}", "warning", f"{signal.kind} on {signal.node}: a person should look", why.why, signal.node)
 
-    def _capped(self, event: CapsSeen) -> None:
-        now_s = self.facts.now_s
-        cap = self.facts.caps.setdefault(event.node, Capped(now_s))
-        holds = cap.since_s is not None and cap.until_s is None
-        if event.capped and not holds:
-            cap.since_s, cap.until_s = now_s, None
-        elif holds and not event.capped:
-            cap.until_s = now_s
-
     def _settle(self) -> Iterator[Action]:
         """Nodes move as far as what is known takes them."""
         yield from asking.expire(self._book)
@@ -151,18 +141,13 @@ class Isolation:
                 raise AssertionError(f"{node} goes in circles")
 
     def _open(self) -> Iterator[Action]:
-        """Cases of nodes that are accused, or that somebody else holds."""
+        """Cases of nodes that are accused."""
         for node in sorted(self.facts.signals.keys() - self.facts.cases.keys()):
             if self.facts.node(node) is None:  # one that the scheduler does not know cannot be taken out of it
                 continue
             verdict = first_verdict(node, self.facts, self._rails)
             if verdict.accuses:
                 yield from self._book.begin(node, Cause.ACCUSED, verdict.sentence)
-        if self.facts.truth is not None and not self.facts.lost:
-            for name, seen in sorted(self.facts.truth.nodes.items()):
-                if name not in self.facts.cases and holder_of(seen) is Holder.OTHERS:
-                    case = Case("", name, State.HEALTHY, self.facts.now_s, "")
-                    yield from self._book.move(case, Cause.HELD_BY_OTHERS, f"somebody else holds it: {seen.reason}")
 
     def _quiet(self, node: str) -> Iterator[Action]:
         """Since when nothing accuses it. A test that failed, or an operator's word, does not come from findings and does not end with them."""

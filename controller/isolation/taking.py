@@ -8,6 +8,7 @@ from typing import Final
 from gpuwarden.controller.isolation.book import Book
 from gpuwarden.controller.isolation.events import (
     Action,
+    CapsSeen,
     Forget,
     JobTold,
     Line,
@@ -18,7 +19,7 @@ from gpuwarden.controller.isolation.events import (
     Started,
     TruthSeen,
 )
-from gpuwarden.controller.isolation.facts import Facts
+from gpuwarden.controller.isolation.facts import Capped, Facts
 from gpuwarden.controller.isolation.holder import KILL_FAILED, Holder, case_of, holder_of
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
 from gpuwarden.controller.isolation.overdue import SEEN_S
@@ -89,6 +90,9 @@ def seen(event: TruthSeen, book: Book) -> Iterator[Action]:
             yield from heard(SignalHeard(_kill_failed(name, facts, firing=killed)), book)
         if holder_of(node) is Holder.US:
             yield from _found(name, node.reason, book)
+        elif holder_of(node) is Holder.OTHERS and name not in facts.cases:
+            case = Case("", name, State.HEALTHY, facts.now_s, "")
+            yield from book.move(case, Cause.HELD_BY_OTHERS, f"somebody else holds it: {node.reason}")
 
 
 def _kill_failed(node: str, facts: Facts, *, firing: bool) -> Signal:
@@ -215,3 +219,13 @@ def owned(event: OwnerSeen, book: Book) -> Iterator[Action]:
     past = book.facts.jobs.get(event.job)
     if past is not None and (past.owner, past.gave_up) != (event.owner, event.gave_up):
         yield from book.keep(replace(past, owner=event.owner, gave_up=event.gave_up))
+
+
+def capped(event: CapsSeen, facts: Facts) -> None:
+    now_s = facts.now_s
+    cap = facts.caps.setdefault(event.node, Capped(now_s))
+    holds = cap.since_s is not None and cap.until_s is None
+    if event.capped and not holds:
+        cap.since_s, cap.until_s = now_s, None
+    elif holds and not event.capped:
+        cap.until_s = now_s

@@ -33,6 +33,7 @@ from gpuwarden.controller.isolation.events import (
     OwnerSeen,
     Probed,
     Reject,
+    Requeue,
     SignalHeard,
     Tell,
     TenantsSeen,
@@ -149,8 +150,7 @@ class Telling:
 
     def watch(self, now_s: float, action: Action) -> None:
         if sentence := _sentence(action):
-            hours, seconds = divmod(int(now_s), 3600)
-            self.told.append(f"{hours}:{seconds // 60:02}:{seconds % 60:02} {sentence}")
+            self.told.append(f"{clock(now_s)} {sentence}")
 
     def scheduler(self, words: list[str]) -> None:
         """scheduler down|back|mute|lies|honest|lags"""
@@ -220,6 +220,11 @@ VERBS: Final[dict[str, Callable[[Telling, list[str]], None]]] = {
 _ADVICE: Final = {"gpu_recovery_action": "Reset the card.", "xid_79": "Reboot the node."}
 
 
+def clock(now_s: float) -> str:
+    hours, seconds = divmod(int(now_s), 3600)
+    return f"{hours}:{seconds // 60:02}:{seconds % 60:02}"
+
+
 def _sentence(action: Action) -> str:
     """What a person would want to read of it; empty for what is only remembered."""
     match action:
@@ -232,6 +237,8 @@ def _sentence(action: Action) -> str:
         case Line():
             who = "" if action.actor == "controller" else f" [{action.actor}]"
             return f"{'' if action.performed else 'would: '}{action.reason if action.kind not in ('cordon', 'uncordon', 'mode') else f'{action.kind} {action.subject} {action.reason}'}{who}"
+        case Requeue(checkpoint_before_s=float() as before_s):
+            return f"... from a checkpoint of before {clock(before_s)}"
         case Tell(firing=True):
             return f"tells ({action.severity}): {action.title}"
         case Answered():

@@ -56,9 +56,10 @@ def test_a_test_and_an_operator_need_no_second() -> None:
     assert fuse([], ordered_by="ada").certainty is Certainty.ORDERED
 
 
-def test_after_memory_errors_only_what_was_saved_before_them_counts() -> None:
-    verdict = fuse([signal("gpu_ecc_uncorrected", since_s=70.0), signal("gpu_nvlink_down", since_s=30.0)])
-    assert (verdict.harm, verdict.corrupt_since_s) == (Harm.STOPS, 70.0)
+def test_the_worst_that_any_of_them_does_is_what_becomes_of_the_job() -> None:
+    assert fuse([signal("gpu_pcie_replays"), signal("gpu_ecc_storm")]).harm is Harm.LATER
+    assert fuse([signal("gpu_pcie_degraded"), signal("gpu_ecc_storm")]).harm is Harm.SLOWS
+    assert fuse([signal("gpu_nvlink_down"), signal("gpu_ecc_storm")]).harm is Harm.STOPS
 
 
 def test_it_says_what_would_make_it_surer() -> None:
