@@ -124,7 +124,8 @@ class Facts:
 
     def question_of(self, key: str, about: str) -> Question | None:
         """The newest about this act and this evidence."""
-        return next((one for one in reversed(self.questions.values()) if one.key == key and one.about == about), None)
+        same = (one for one in self.questions.values() if one.key == key and one.about == about)
+        return max(same, key=lambda one: one.asked_s, default=None)
 
     def latches(self, *, shadow: bool) -> tuple[Question, ...]:
         """What has stopped the automation, or that of "would have" lines."""

@@ -27,7 +27,7 @@ class Cause(Enum):
     ACCUSED = "a finding that may be a reason to act"
     ORDERED = "an operator's cordon"
     EVIDENCE_OVER = "the evidence is over"
-    NEVER_TOUCHED = "the evidence is over, and only observed"
+    NEVER_TOUCHED = "the evidence is over, and it was never out"
     TEST_BEGUN = "a test is ordered"
     TEST_PASSED = "the test passed"
     TEST_FAILED = "the test failed"
@@ -73,7 +73,7 @@ TABLE: Final[Mapping[tuple[State, Cause], State]] = {
     (S.RETURNED, C.ACCUSED): S.SUSPECT,
     (S.RETURNED, C.ORDERED): S.SUSPECT,
     (S.RETURNED, C.PROBATION_OVER): S.HEALTHY,
-    # Where only "would have" was said, the scheduler never held the node.
+    # Where only "would have" was said, or the drain was refused, the scheduler never held the node.
     **{(state, C.NEVER_TOUCHED): S.HEALTHY for state in (S.CORDONED, S.DRAINING)},
     **{(state, C.MODE_CHANGED): S.SUSPECT for state in (S.CORDONED, S.DRAINING)},
     **{(state, C.FOUND): S.DRAINING for state in (S.HEALTHY, S.SUSPECT, S.CONFIRMING, S.RETURNED, S.FOREIGN)},

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.holder import Holder, holder_of
 from gpuwarden.controller.isolation.lifecycle import OUT, WATCHED, Cause, State
-from gpuwarden.controller.isolation.records import Case, WishKind
+from gpuwarden.controller.isolation.records import Case, EffectState, WishKind
 from gpuwarden.controller.schedulers.scheduler import Availability, NodeTruth
 
 RECOVERY_S: Final = 600.0  # nothing accuses it for so long: it is over
@@ -57,6 +57,12 @@ def _empty(node: NodeTruth) -> bool:
     return node.availability is Availability.DRAINED or (node.availability is Availability.DOWN and not node.jobs)
 
 
+def _refused(case: Case, facts: Facts) -> bool:
+    """The drain was, and it still takes work."""
+    drain, node = facts.effects.get(f"{WishKind.DRAIN.value}/{case.id}"), facts.node(case.node)
+    return drain is not None and drain.state is EffectState.REFUSED and node is not None and node.availability is Availability.AVAILABLE
+
+
 def _still_out(case: Case, facts: Facts) -> bool:
     node = facts.node(case.node)
     return node is None or node.availability is not Availability.AVAILABLE
@@ -81,7 +87,7 @@ def _by_time(case: Case, facts: Facts) -> Move | None:
             return Cause.PROBATION_OVER, "well for a day"
         case State.DRAINED | State.REPAIRING if over and facts.now_s - case.tested_s >= TEST_AGAIN_S:
             return Cause.EVIDENCE_OVER, "nothing accuses it any more: it is tested"
-        case State.CORDONED | State.DRAINING if over and case.shadow:
+        case State.CORDONED | State.DRAINING if over and (case.shadow or _refused(case, facts)):
             return Cause.NEVER_TOUCHED, "nothing accuses it any more"
         case state if state in WATCHED and over and not case.failed_test:
             return Cause.EVIDENCE_OVER, "nothing accuses it any more"

@@ -43,12 +43,13 @@ class VirtualJob:
     since_s: float = 0.0
     left: tuple[str, ...] = ()
     wanted: int = 0
+    stuck: bool = False  # its processes do not end
 
 
 @dataclass(slots=True)
 class VirtualCluster:
     """`answers` False: nothing is heard of it. `mute`: it does what it is told, and the answer is lost. `lies`: it says yes and does nothing.
-    `lagging`: its truth is that of a while ago."""
+    `forbids`: it refuses every drain. `lagging`: its truth is that of a while ago."""
 
     now_s: float = 0.0
     nodes: dict[str, VirtualNode] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class VirtualCluster:
     answers: bool = True
     mute: bool = False
     lies: bool = False
+    forbids: bool = False
     lagging: Truth | None = None
     effects: list[tuple[str, str, str]] = field(default_factory=list)  # what was done: verb, node or job, reason or restarts
 
@@ -71,6 +73,8 @@ class VirtualCluster:
     def drain(self, node: str, reason: str) -> None:
         self._reached()
         one = self._node(node)
+        if self.forbids:
+            raise Refused("user: may not drain nodes")
         if one.reason not in ("", reason):
             raise Refused(f"node: {node} is drained already: {one.reason}")
         if not self.lies and one.reason != reason:
@@ -120,7 +124,7 @@ class VirtualCluster:
         """Processes end, and jobs that wait start where there is room."""
         self.now_s = now_s
         for job in self.jobs.values():
-            if job.left and now_s - job.since_s >= KILL_S:
+            if job.left and not job.stuck and now_s - job.since_s >= KILL_S:
                 job.left = ()
             if job.phase is Phase.PENDING and not job.left and now_s - job.since_s >= START_S:
                 self._start(job)

@@ -173,6 +173,7 @@ FAULTS: Final[Mapping[str, Strike]] = MappingProxyType({
     "scheduler away": _scheduler("answers", False),
     "scheduler mute": _scheduler("mute", True),
     "scheduler lies": _scheduler("lies", True),
+    "scheduler refuses": _scheduler("forbids", True),
     "scheduler lags": _lagging,
     "controller dies before an act": _dies(Death.BEFORE),
     "controller dies after an act": _dies(Death.AFTER),

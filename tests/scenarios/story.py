@@ -133,12 +133,12 @@ class Telling:
         self.shell = Shell(config, self.cluster, lambda node: self._broken.get(node, True), self.watch, self._rails)
 
     def job(self, words: list[str]) -> None:
-        """job ID on NODES [needs COUNT] [KIND] [kept]"""
+        """job ID on NODES [needs COUNT] [KIND] [kept] [stuck]"""
         id, _, nodes, *more = words
         names = tuple(expand(tuple(nodes.split(","))))
         needs = int(more[more.index("needs") + 1]) if "needs" in more else len(names)
         kind = next((kind for kind in Kind if kind.value in more), Kind.BATCH)
-        self.cluster.jobs[id] = VirtualJob(id, names, needs, kind, "kept" not in more, since_s=self.cluster.now_s, wanted=len(names))
+        self.cluster.jobs[id] = VirtualJob(id, names, needs, kind, "kept" not in more, since_s=self.cluster.now_s, wanted=len(names), stuck="stuck" in more)
 
     def told_of_job(self, words: list[str]) -> None:
         """says JOB ACTIVITY [at STEP] [saved]"""
@@ -153,13 +153,15 @@ class Telling:
             self.told.append(f"{clock(now_s)} {sentence}")
 
     def scheduler(self, words: list[str]) -> None:
-        """scheduler down|back|mute|lies|honest|lags"""
+        """scheduler down|back|mute|lies|honest|forbids|lags|current"""
         match words[0]:
             case "down" | "back":
                 self.cluster.answers = words[0] == "back"
                 self.cluster.mute = False
             case "mute":
                 self.cluster.mute = True
+            case "forbids":
+                self.cluster.forbids = True
             case "lies" | "honest":
                 self.cluster.lies = words[0] == "lies"
             case "lags":

@@ -8,7 +8,9 @@ from gpuwarden.controller.isolation.judging import ALL
 from gpuwarden.sim.isolation.__main__ import main
 from gpuwarden.sim.isolation.ordeal import FAULTS_LEAST, undergo
 
-SEEN_WITHOUT = {"telemetry_loss": 4, "application": 10, "capped": 5, "second_opinion": 4, "ownership": 2, "blast_radius": 8}
+SEEN_WITHOUT = {
+    "telemetry_loss": 12, "application": 10, "capped": 5, "second_opinion": 4, "ownership": 55, "blast_radius": 2, "scheduler_known": 19, "spares": 41,
+}
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
