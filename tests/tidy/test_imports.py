@@ -49,9 +49,9 @@ def test_a_machine_can_reach_nothing_of_the_world(machine: Path) -> None:
     assert not world
 
 
-def test_there_are_four_machines() -> None:
+def test_there_are_five_machines() -> None:
     assert sorted(p.parent.name for p in BY_NAME.values() if p.name == "machine.py") == [
-        "agent", "controller", "core", "detector", "limiter",
+        "agent", "controller", "core", "detector", "isolation", "limiter",
     ]
 
 
