@@ -1,10 +1,11 @@
-"""Which faults of a simulated room the model of health finds, how soon and from which metric, by strength; and which healthy changes alarm.
+"""Which faults of a simulated room are found, by strength, and which healthy changes: by ours, by its members alone, and by what there was before them.
 
-    python bench/health_faults.py [--days 8] [--seed 1] [--json FILE]
+    python bench/health_faults.py [--seed 1] [--json FILE]
 
-Pairs of nodes share a job. In one room a node of each pair has one of the nine faults of sim/health for eight hours of the last day but one, in another
-each pair has one of the ten changes. Nothing is labelled: the model is refit daily on the five days before, and each node's threshold keeps a budget of
-0.1 findings a node and day over its last week. A job that ends or begins is a change like any other, so there are such in every room.
+Ten jobs of one node, ten of two, ten of four and ten of eight run at once, one after another on nodes that change; eight nodes are spare, one has two
+jobs. After three days and ten hours, a node of a job of each size has one of the nine faults of sim/health for eight hours: the same room again for each strength, and
+once with the ten healthy changes instead. Nothing is labelled. All rows may make 0.1 findings a node and day. F is of findings: what is found of the ill nodes,
+against findings of all others meanwhile. `own` is rolling.py, `mean z2 refit` its simplest rival, both on means of five minutes; `own` judges the ill nodes only.
 """
 
 import argparse
@@ -16,85 +17,107 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from health_changes import CHANGES, changes
+from health_room import Branch, Place
+from health_rows import (
+    BUDGET,
+    DAY,
+    FIRST,
+    LASTS,
+    OURS,
+    SIZES,
+    STEP_S,
+    Before,
+    Flags,
+    mean_z2_refit,
+    ours,
+    own,
+)
 
-from gpuwarden.detector.health.budget import daily, findings
-from gpuwarden.detector.health.rolling import Scored, scored
-from gpuwarden.detector.health.scale import Array, floors
-from gpuwarden.detector.health.score import guilty
-from gpuwarden.sim.health.changes import OF_JOBS, OF_NODES
+from gpuwarden.detector.health.budget import findings
 from gpuwarden.sim.health.faults import FAULTS
-from gpuwarden.sim.health.ward import Bout, Room, Told, told
+from gpuwarden.sim.health.ward import Bout, Room
 
-STRENGTHS: Final = (0.03, 0.1, 0.3, 1.0)
-DAY: Final = 1440
-TAUGHT_DAYS: Final = 6  # before them nothing is judged
-LASTS: Final = 480
-STEP_S: Final = 60.0
-BUDGET: Final = 0.1  # findings a node and day
-Flags = NDArray[np.bool_]
+SPARES, SHARED = 8, 1
+STRENGTHS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+OWN_AT: Final = 1.0  # alone: it costs most
+LEARNED_DAYS: Final = 2  # before them no finding is counted
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Of one bout: its highest score, that of the other node of the job meanwhile, and the threshold. `after_minutes`: None where it was not found."""
+class Line:
+    """Of one row and strength. `false` findings in `node_days`; `first_minutes`: median until those found are."""
 
-    what: str
+    row: str
     strength: float
-    highest: float
-    other: float
-    threshold: float
-    after_minutes: int | None
-    by: tuple[str, ...]
+    found: tuple[str, ...]
+    of: int
+    false: int
+    node_days: float
+    first_minutes: float | None
+
+    @property
+    def f(self) -> float:
+        found = len(self.found)
+        return 2 * found / (self.of + found + self.false)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--days", type=int, default=TAUGHT_DAYS + 2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    if args.days < TAUGHT_DAYS + 2:
-        parser.error(f"--days: is {args.days}, should be {TAUGHT_DAYS + 2} or more: the first {TAUGHT_DAYS} only teach")
-    first, made = (args.days - 2) * DAY + 600, list[Seen]()
+    place = Place(Room(SIZES * len(CHANGES), args.seed, SPARES, SHARED), FIRST)
+    _healthy(place)
+    nodes = [place.at(at)[0] for at in range(len(SIZES) * len(FAULTS))]
+    whats = [fault for fault in FAULTS for _ in SIZES]
+    refit = Before(mean_z2_refit, place.before.values, np.arange(place.room.nodes), BUDGET)
+    itself = Before(own, place.before.values, np.array(nodes), BUDGET)
+    lines = list[Line]()
     for strength in STRENGTHS:
-        bouts = [Bout(fault, 2 * place, first, first + LASTS, strength) for place, fault in enumerate(FAULTS)]
-        made += _judged(f"faults at {strength:g}", Room(2 * len(FAULTS), 2, args.seed), args.days, bouts)
-    changes = [Bout(change, place, first, first + LASTS) for place, change in enumerate((*OF_JOBS, *OF_NODES))]
-    made += _judged("healthy changes, which should not be found", Room(2 * len(changes), 2, args.seed + 1), args.days, changes)
+        bouts = [Bout(what, node, FIRST, FIRST + LASTS, strength) for what, node in zip(whats, nodes, strict=True)]
+        branch = place.branch(bouts, [(node,) for node in nodes], LASTS, BUDGET)
+        of = [_line(name, strength, whats, nodes, ours(branch.watched, members, BUDGET)) for name, members in OURS.items()]
+        of.append(_line("mean z2 refit", strength, whats, nodes, refit.flags(branch.watched.values)))
+        if strength == OWN_AT:
+            of.append(_line("own", strength, whats, range(len(nodes)), itself.flags(branch.watched.values)))
+        _show(of, branch, whats)
+        lines += of
+    healthy = changes(place, refit)
     if args.json:
-        args.json.write_text(json.dumps([asdict(one) for one in made], indent=1) + "\n", encoding="utf-8")
+        told = {"faults": [asdict(line) | {"f": line.f} for line in lines], "changes": healthy}
+        args.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _judged(title: str, room: Room, days: int, bouts: Sequence[Bout]) -> list[Seen]:
-    """Prints what became of each bout, and how often anything else was found."""
-    told_of = told(room, days * DAY, bouts)
-    values = told_of.values.astype(np.float64)
-    judged = scored(values, STEP_S, floors(values[:, : (TAUGHT_DAYS - 1) * DAY]))
-    thresholds = daily(judged.score, STEP_S, BUDGET)
-    above = judged.score > thresholds
-    above[:, : TAUGHT_DAYS * DAY] = False
-    made = [_seen(bout, told_of, judged, thresholds, above) for bout in bouts]
-    for bout in bouts:
-        above[[bout.at] if bout.what in FAULTS else [2 * bout.at, 2 * bout.at + 1], bout.first : bout.end] = False
-    print(f"{title}; besides these {findings(above, STEP_S)} findings in {room.nodes * (days - TAUGHT_DAYS)} node-days")
-    for one in made:
-        found = "not found" if one.after_minutes is None else f"after {one.after_minutes} minutes, by {', '.join(one.by)}"
-        scores = f"{one.highest:6.1f} at most, the job's other node {one.other:6.1f}, threshold {one.threshold:6.1f}"
-        print(f"  {one.what:17} {scores}: {found}", flush=True)
-    return made
+def _healthy(place: Place) -> None:
+    """How the budget was kept before anything was amiss."""
+    days = (FIRST - LEARNED_DAYS * DAY) / DAY * place.room.nodes
+    for name, members in OURS.items():
+        made = findings(ours(place.before, members, BUDGET)[:, LEARNED_DAYS * DAY :], STEP_S)
+        print(f"healthy room, {name}: {made} findings in {days:.0f} node-days, {made / days / BUDGET:.2f} of the budget", flush=True)
 
 
-def _seen(bout: Bout, told_of: Told, judged: Scored, thresholds: Array, above: Flags) -> Seen:
-    node = bout.at if bout.what in FAULTS else 2 * bout.at
-    meanwhile, rows = slice(bout.first, bout.end), np.flatnonzero(above[node, bout.first : bout.end])
-    highest, other = (float(np.nanmax(judged.score[one, meanwhile])) for one in (node, node ^ 1))
-    threshold, after, by = float(thresholds[node, bout.first]), None, ()
-    if len(rows):
-        after = int(rows[0])
-        by = tuple(name for name, _ in guilty(judged.carried[node, bout.first + after], told_of.columns, 2))
-    return Seen(bout.what, bout.strength, highest, other, threshold, after, by)
+def _line(row: str, strength: float, whats: Sequence[str], nodes: Sequence[int], flags: Flags) -> Line:
+    """`nodes` as rows of the flags."""
+    found = tuple(f"{what} {SIZES[at % len(SIZES)]}" for at, (what, node) in enumerate(zip(whats, nodes, strict=True)) if flags[node].any())
+    after = [int(np.argmax(flags[node])) for node in nodes if flags[node].any()]
+    others = np.delete(flags, nodes, 0)
+    false = findings(others, STEP_S) if len(others) else 0
+    return Line(row, strength, found, len(nodes), false, len(others) * LASTS / DAY, float(np.median(after)) if after else None)
+
+
+def _show(lines: Sequence[Line], branch: Branch, whats: Sequence[str]) -> None:
+    print(f"\nstrength {lines[0].strength:g}")
+    for line in lines:
+        false = f"{line.false} false findings in {line.node_days:.0f} node-days, F {line.f:.2f}" if line.node_days else "others not judged"
+        after = f"after {line.first_minutes:.0f} minutes" if line.found else ""
+        print(f"  {line.row:13} {len(line.found):2} of {line.of} {after}, {false}")
+    for at, reasons in enumerate(branch.reasons):
+        told = "not found" if reasons is None else ", ".join(
+            f"{one.metric} {one.seen:.4g}, expected {one.expected:.4g} ({one.deviations:.0f} deviations)" for one in reasons
+        )
+        print(f"    {whats[at]} {SIZES[at % len(SIZES)]}: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What healthy means for a node, learned from its own unlabelled history. Arrays have a leading axis of nodes; NaN is missing.
+"""What healthy means for a node, learned from unlabelled history. NaN is missing.
 
-`fit.py` learns from recorded minutes, `live.py` judges nodes as they live; measured by bench/anomaly.py and bench/score.py.
+From its own, in blocks of rows with a leading axis of nodes: `fit.py` learns from recorded minutes, `live.py` judges nodes as they live. From its job's other
+nodes, its cards beside each other and the laws that hold in any node, minute by minute: `fused.py`, which the detector does not use yet. Measured by
+bench/anomaly.py, bench/score.py and bench/health_*.py.
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.sim.health.body import CARDS, Bodies, Condition, Values, sound
+from gpuwarden.sim.health.body import CARDS, Bodies, Values, sound
 from gpuwarden.sim.health.changes import OF_JOBS, OF_NODES, OfJob
 from gpuwarden.sim.health.faults import FAULTS
 from gpuwarden.sim.health.work import Schedule
@@ -16,7 +16,7 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Bout:
-    """A fault of node `at`, or a change of job `at`, from minute `first` up to `end`."""
+    """A fault of node `at`, or a change of the job at place `at`, from minute `first` up to `end`."""
 
     what: str
     at: int
@@ -31,46 +31,75 @@ class Bout:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`nodes` in jobs of `nodes_a_job`."""
+    """`places`: of how many nodes each is, at which one job runs after another; `spares` and `shared` nodes as of `Schedule`."""
 
-    nodes: int
-    nodes_a_job: int
+    places: tuple[int, ...]
     seed: int
+    spares: int = 0
+    shared: int = 0
+
+    @property
+    def nodes(self) -> int:
+        return sum(self.places) + self.spares + self.shared
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """`values` (nodes, columns), `job` (nodes,) as of `Work`, `ill` (nodes,)."""
+
+    columns: tuple[str, ...]
+    values: Matrix
+    job: NDArray[np.intp]
+    ill: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`values` (nodes, minutes, columns) of the metrics named in `columns` ("metric[card]" or "metric"); `ill` (nodes, minutes)."""
+    """`values` (nodes, minutes, columns) of the metrics named in `columns` ("metric[card]" or "metric"); `job` and `ill` (nodes, minutes)."""
 
     columns: tuple[str, ...]
     values: Matrix
+    job: NDArray[np.intp]
     ill: NDArray[np.bool_]
 
 
+class Ward:
+    """A room that lives on. Mutable; a deep copy goes on as if the other one were not there."""
+
+    def __init__(self, room: Room) -> None:
+        self._schedule = Schedule(room.places, room.spares, room.shared, np.random.default_rng([room.seed, 1]))
+        self._bodies = Bodies(room.nodes, room.seed)
+        self._nodes, self._minute = room.nodes, 0
+
+    def nodes_at(self, place: int) -> NDArray[np.intp]:
+        """Of the last minute."""
+        return self._schedule.nodes_at(place)
+
+    def minute(self, bouts: Sequence[Bout]) -> Minute:
+        """The next one. What is amiss with one job changes no number of another's."""
+        minute, self._minute = self._minute, self._minute + 1
+        struck = [bout for bout in bouts if bout.first <= minute < bout.end]
+        changes = dict[int, list[OfJob]]()
+        for bout in struck:
+            if bout.what in OF_JOBS:
+                changes.setdefault(bout.at, []).append(OF_JOBS[bout.what])
+        work = self._schedule.at(minute, changes)
+        now, ill = sound(self._nodes), np.zeros(self._nodes, bool)
+        for bout in struck:
+            if bout.what in FAULTS:
+                FAULTS[bout.what](now, bout.at, bout.strength, (minute - bout.first) / (bout.end - bout.first))
+                ill[bout.at] = True
+            elif bout.what in OF_NODES:
+                OF_NODES[bout.what](now, self.nodes_at(bout.at).tolist())
+        means = self._bodies.minute(minute, work, now)
+        return Minute(tuple(name for metric, of in means.items() for name in _names(metric, of.ndim)), _row(means), work.job, ill)
+
+
 def told(room: Room, minutes: int, bouts: Sequence[Bout]) -> Told:
-    """A second of a core for some 15,000 node-minutes. What is amiss with one job changes no number of another's."""
-    schedule, bodies = Schedule(room.nodes, room.nodes_a_job, np.random.default_rng([room.seed, 1])), Bodies(room.nodes, room.seed)
-    group = np.arange(room.nodes) // room.nodes_a_job
-    ill, of_minutes = np.zeros((room.nodes, minutes), bool), list[dict[str, Values]]()
-    for minute in range(minutes):
-        now, changes = sound(room.nodes), dict[int, list[OfJob]]()
-        for bout in bouts:
-            if bout.first <= minute < bout.end:
-                _strike(bout, minute, now, changes, group, ill)
-        of_minutes.append(bodies.minute(minute, schedule.at(minute, changes), now))
-    columns = tuple(name for metric, of in of_minutes[0].items() for name in _names(metric, of.ndim))
-    values = np.stack([_row(means) for means in of_minutes], axis=1)
-    return Told(columns, values, ill)
-
-
-def _strike(bout: Bout, minute: int, now: Condition, changes: dict[int, list[OfJob]], group: NDArray[np.intp], ill: NDArray[np.bool_]) -> None:
-    if bout.what in FAULTS:
-        FAULTS[bout.what](now, bout.at, bout.strength, (minute - bout.first) / (bout.end - bout.first))
-        ill[bout.at, minute] = True
-    elif bout.what in OF_JOBS:
-        changes.setdefault(bout.at, []).append(OF_JOBS[bout.what])
-    else:
-        OF_NODES[bout.what](now, np.flatnonzero(group == bout.at).tolist())
+    """A second of a core for some 15,000 node-minutes, more of many nodes."""
+    ward = Ward(room)
+    of = [ward.minute(bouts) for _ in range(minutes)]
+    return Told(of[0].columns, *(np.stack([getattr(one, name) for one in of], axis=1) for name in ("values", "job", "ill")))
 
 
 def _row(means: dict[str, Values]) -> Matrix:

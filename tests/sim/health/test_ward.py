@@ -7,7 +7,7 @@ from gpuwarden.sim.health.changes import OF_JOBS, OF_NODES
 from gpuwarden.sim.health.faults import FAULTS
 from gpuwarden.sim.health.ward import Bout, Matrix, Room, Told, told
 
-ROOM = Room(nodes=16, nodes_a_job=8, seed=5)
+ROOM = Room((8, 8), seed=5)
 FIRST, END = 120, 240
 SHOWS = {
     "low_clocks": "gpu_sm_clock_hertz[3]", "powersave": "host_cpu_clock_mean_hertz", "performance": "host_cpu_clock_mean_hertz",
@@ -29,7 +29,7 @@ def test_every_number_is_one_and_the_same_seed_tells_the_same(healthy: Told) -> 
     assert np.isfinite(healthy.values).all()
     assert not healthy.ill.any()
     assert (told(ROOM, 30, []).values == healthy.values[:, :30]).all()
-    assert (told(Room(16, 8, 6), 30, []).values != healthy.values[:, :30]).any()
+    assert (told(Room((8, 8), 6), 30, []).values != healthy.values[:, :30]).any()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -47,14 +47,14 @@ def test_a_fault_shows_in_its_node_for_as_long_as_it_lasts_and_not_in_other_jobs
 @pytest.mark.parametrize("fault", ["memory_bandwidth", "slow_card"])
 def test_one_card_holds_all_nodes_of_a_job_back_that_steps_together(fault: str) -> None:
     seed = next(seed for seed in range(50) if _waits(seed))
-    sound, room = told(Room(16, 8, seed), END, []), told(Room(16, 8, seed), END, [Bout(fault, 2, FIRST, END)])
+    sound, room = told(Room((8, 8), seed), END, []), told(Room((8, 8), seed), END, [Bout(fault, 2, FIRST, END)])
     fell = of(sound, "host_network_receive_bytes_total") - of(room, "host_network_receive_bytes_total")
     assert (fell[:8, FIRST:END].mean(axis=1) > 0.05 * of(sound, "host_network_receive_bytes_total")[:8, FIRST:END].mean(axis=1)).all()
 
 
 def _waits(seed: int) -> bool:
     """Whether the first job is of the kind whose network tells it: training over many nodes."""
-    network = of(told(Room(16, 8, seed), END, []), "host_network_receive_bytes_total")
+    network = of(told(Room((8, 8), seed), END, []), "host_network_receive_bytes_total")
     return bool((network[:8, FIRST:END].mean(axis=1) > 10e9).all())
 
 
