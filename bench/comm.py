@@ -1,68 +1,140 @@
-"""How often the slow part of a simulated job is named from NCCL Inspector's lines: by fault, strength and what the logs hold.
+"""How often the slow or hanging part of a simulated job is named: by fault, strength, size of the job and what its logs hold.
 
-    python bench/comm.py [--cases 200] [--steps 40] [--seed 1] [--json FILE]
+    python bench/comm.py [--ranks 64,512,4096] [--cases 60] [--healthy-hours 2] [--steps 40] [--seed 1] [--json FILE]
 
-64 ranks in three shapes on hosts of eight. A case is right when the verdict names exactly the faulty rank or host's ranks (right), or a larger set that
-holds them and says so (holds); quiet when it names nobody, wrong otherwise. Healthy jobs are cases too. Wilson's 95 % intervals beside.
+Of a size's cases a third have one slow part, a third two, a sixth one rank that stops, a sixth two. A case is right when the verdict names for each fault a set that holds it and is no larger than what
+the logs tell apart, and nothing else. Wilson's 95 % intervals beside.
 """
 
 import argparse
 import json
-import random
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from gpuwarden.detector.comm.slow import verdict_on
-from gpuwarden.detector.comm.timings import Timings
-from gpuwarden.detector.comm.verdict import Verdict
-from gpuwarden.sim.comm.job import CARDS, Fault, Job, Shape
+from comm_hang_cases import BOTH, DUMPS, RAS, HangTally
+from comm_hang_cases import drawn as hung
+from comm_judge import OUTCOMES, wilson
+from comm_slow_cases import ALLOWED, PACE, STRENGTHS, Tally, drawn
 
-SHAPES = (Shape(8, 2, 4), Shape(4, 4, 4), Shape(8, 4, 2))
-STRENGTHS = {"slow_gpu": (0.01, 0.03, 0.05, 0.1, 0.3), "slow_host": (0.03, 0.1, 0.3), "slow_nic": (0.2, 0.5, 1.0), "none": (0.0,)}
-SURE = 1.96
+Figures = dict[str, Any]
+HEALTHY_FROM = 1_000_000  # seeds of healthy jobs
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--ranks", default="64,512,4096", help="sizes of jobs")
+    parser.add_argument("--cases", type=int, default=60, help="of each size")
+    parser.add_argument("--healthy-hours", type=float, default=2.0, help="of jobs of each size")
     parser.add_argument("--steps", type=int, default=40, help="of each job")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    chance, tables = random.Random(args.seed), defaultdict[str, Counter[str]](Counter)
-    for case in range(args.cases):
-        shape, kind, messages = SHAPES[case % len(SHAPES)], chance.choice(list(STRENGTHS)), chance.random() < 0.5
-        fault = Fault(kind, chance.randrange(64 if kind == "slow_gpu" else 64 // CARDS), chance.choice(STRENGTHS[kind])) if kind != "none" else None
-        timings = Timings()
-        timings.take(Job(shape, (fault,) if fault else (), case, messages).run(args.steps))
-        name = f"{kind} {fault.strength if fault else 0:g} {'with' if messages else 'without'} messages"
-        tables[name][_judged(fault, verdict_on(timings))] += 1
-        print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    for name, of in sorted(tables.items()):
-        low, high = wilson(of["right"], of.total())
-        print(f"{name:32} {of.total():4} cases: right {of['right']:4} ({low:.0%} to {high:.0%}), holds {of['holds']:3}, quiet {of['quiet']:3}, wrong {of['wrong']:3}")
-    if args.json:
-        args.json.write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    found = dict[str, Figures]()
+    for ranks in map(int, args.ranks.split(",")):
+        print(f"\n{ranks} ranks", flush=True)
+        found[str(ranks)] = of_size(ranks, args.cases, args.healthy_hours, args.steps, args.seed)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _judged(fault: Fault | None, verdict: Verdict) -> str:
-    named = [set(finding.ranks) for finding in verdict.findings]
-    if fault is None:
-        return "wrong" if named else "right"
-    truth = {fault.at} if fault.kind == "slow_gpu" else set(range(CARDS * fault.at, CARDS * fault.at + CARDS))
-    if named == [truth]:
-        return "right"
-    return "quiet" if not named else "holds" if all(truth <= ranks for ranks in named) else "wrong"
+def of_size(ranks: int, cases: int, healthy_hours: float, steps: int, seed: int) -> Figures:
+    tallies = {1: Tally(), 2: Tally()}
+    for faults, tally in tallies.items():
+        for case in range(cases // 3):
+            tally.add(drawn(ranks, faults, seed * 1000 + case), steps)
+        rows(tally)
+    hangs = {stops: HangTally() for stops in tallies}
+    for stops, of in hangs.items():
+        for case in range(cases // 6):
+            of.add(hung(ranks, stops, seed * 1000 + case))
+        hang_rows(of)
+    healthy = Tally()
+    while healthy.cost_s["job"] < 3600 * healthy_hours:
+        healthy.add(drawn(ranks, 0, HEALTHY_FROM + seed * 1000 + int(healthy.cost_s["cases"])), steps)
+    figures = {"single": localised(tallies[1]), "double": localised(tallies[2])}
+    figures |= {"hang_single": hang_localised(hangs[1]), "hang_double": hang_localised(hangs[2])}
+    figures |= {**healthily(healthy), **syndrome_right(tallies.values()), **cost(tallies.values())}
+    for name, value in figures.items():
+        print(f"{name}: {value}")
+    return figures
 
 
-def wilson(right: int, cases: int) -> tuple[float, float]:
-    """Wilson's interval for a share (J. Am. Stat. Assoc. 22, 1927)."""
-    share, square = right / cases, SURE**2 / cases
-    half = SURE * (share * (1 - share) / cases + square / (4 * cases)) ** 0.5
-    return (share + square / 2 - half) / (1 + square), (share + square / 2 + half) / (1 + square)
+def rows(tally: Tally) -> None:
+    for name, of in sorted(tally.tables.items()):
+        low, high = wilson(of["right"], of.total())
+        sizes = tally.sizes[name]
+        told = ", ".join(f"{outcome} {of[outcome]}" for outcome in OUTCOMES)
+        print(f"{name:45} {of.total():4} cases: {told} ({low:.0%} to {high:.0%} right), {sum(sizes) / max(len(sizes), 1):.1f} ranks a set", flush=True)
+    for case in tally.wrong:
+        print(f"  wrong: {case}")
+
+
+def hang_rows(tally: HangTally) -> None:
+    for name, of in sorted(tally.tables.items()):
+        low, high = wilson(of["right"], of.total())
+        print(f"{name:45} {of.total():4} cases: {', '.join(f'{one} {of[one]}' for one in OUTCOMES)} ({low:.0%} to {high:.0%} right)")
+    for name, called in sorted(tally.classes.items()):
+        print(f"  {name}, its class: {', '.join(f'{one} {many}' for one, many in sorted(called.items()))}")
+    for job, mix in tally.wrong:
+        print(f"  wrong: {mix}, {job.shape}, {job.hangs}", flush=True)
+
+
+def hang_localised(tally: HangTally) -> Figures:
+    cases = max(tally.cost_s["cases"], 1)
+    by_mix = {mix: sum((of for name, of in tally.tables.items() if name.startswith(f"{mix}:")), Counter[str]()) for mix in (DUMPS, RAS, BOTH)}
+    return {mix: _share(of) for mix, of in by_mix.items()} | {"s_a_case": round(tally.cost_s["reading and analyzer"] / cases, 3)}
+
+
+def localised(tally: Tally) -> Figures:
+    """Of faults as strong as the noise allows to be told: by what logs hold, and of all."""
+    by_mix = dict[str, Counter[str]]()
+    for name, of in tally.tables.items():
+        mix, _, fault = name.partition(": ")
+        if told(fault):
+            by_mix[mix] = by_mix.get(mix, Counter[str]()) + of
+    return {mix: _share(of) for mix, of in sorted(by_mix.items())} | {"localised": _share(sum(by_mix.values(), Counter[str]()))}
+
+
+def told(fault: str) -> bool:
+    kind, _, strength = fault.partition(" ")
+    return strength.startswith("and") or (kind in ALLOWED and strength in [f"{one:.0%}" for one in STRENGTHS[kind] if one >= ALLOWED[kind]])
+
+
+def _share(of: Counter[str]) -> Figures:
+    return {"cases": of.total(), **{outcome: of[outcome] for outcome in OUTCOMES}, **share(of["right"], of.total())}
+
+
+def share(right: int, cases: int) -> Figures:
+    return {"share": round(right / cases, 4), "low_high": [round(one, 4) for one in wilson(right, cases)]} if cases else {}
+
+
+def healthily(tally: Tally) -> Figures:
+    """Upper bound at 95 %: as many as would stay below what was seen one time in twenty (Poisson)."""
+    from scipy.stats import chi2
+
+    hours, wrong = tally.cost_s["job"] / 3600, len(tally.wrong)
+    most = float(chi2.ppf(0.95, 2 * wrong + 2)) / 2
+    false = {"hours": round(hours, 2), "verdicts": int(tally.cost_s["cases"]), "false": wrong, "at_most_95": round(1000 * most / max(hours, 1e-9), 1)}
+    return {"false_per_1000_job_hours": round(1000 * wrong / max(hours, 1e-9), 2), "healthy": false}
+
+
+def syndrome_right(tallies: Iterable[Tally]) -> Figures:
+    right, all_of = (sum(tally.syndrome[place] for tally in tallies) for place in (0, 1))
+    return {"syndrome_right": share(right, all_of)}
+
+
+def cost(tallies: Iterable[Tally]) -> Figures:
+    """In seconds of one core. A job at full pace does its operations in a fiftieth of the time, and that is what the analyzer is held against."""
+    total = sum((tally.cost_s for tally in tallies), Counter[str]())
+    cases = max(total["cases"], 1)
+    return {
+        "simulator_s_a_case": round(total["simulator"] / cases, 3), "analyzer_s_a_case": round(total["analyzer"] / cases, 3),
+        "analyzer_s_a_job_second": round(total["analyzer"] * PACE / max(total["job"], 1e-9), 3),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import json
 import math
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Never
 
 from gpuwarden.detector.comm.fields import Bad, items, mapping, shown, whole
@@ -17,6 +18,8 @@ from gpuwarden.detector.comm.fields import Bad, items, mapping, shown, whole
 MOST_BYTES: Final = 256 << 20
 MAJOR: Final = "2"
 MOST_RANKS: Final = 1_000_000
+KEPT_GROUPS: Final = 2048  # read once for all their ranks
+KEPT_CHARS: Final = 1 << 15
 # What unpickling bytes that are no pickle may raise (the documentation of `pickle` names some, "but not necessarily limited to").
 _DAMAGED: Final = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError, NotImplementedError,
@@ -30,6 +33,13 @@ class Group:
 
     desc: str
     ranks: tuple[int, ...]
+    _hash: int = field(init=False, repr=False, compare=False)  # of thousands of ranks, asked for again and again
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.desc, self.ranks)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +119,34 @@ def _loaded(payload: bytes) -> object:
         raise Bad(f"file: is neither a whole pickle nor JSON: {str(why)[:200] or type(why).__name__}") from None
 
 
-def _group(config: object, field: str) -> Group:
-    of = mapping(config, field)
-    ranks = of.get("ranks")
+def _group(config: object, name: str) -> Group:
+    of = mapping(config, name)
+    desc, ranks = str(of.get("desc", "")), of.get("ranks")
     if isinstance(ranks, str):
-        try:
-            ranks = json.loads(ranks)
-        except ValueError:
-            raise Bad(f"{field}.ranks: is {shown(ranks)}, should be such as '[0, 1]'") from None
+        found = _kept(desc, ranks) if len(ranks) <= KEPT_CHARS else _of_text(desc, ranks)
+    else:
+        found = _of_list(desc, ranks)
+    if isinstance(found, str):
+        raise Bad(f"{name}.ranks: {found}")
+    return found
+
+
+def _of_text(desc: str, text: str) -> Group | str:
+    """Or what is wrong with it."""
+    try:
+        return _of_list(desc, json.loads(text))
+    except ValueError:
+        return f"is {shown(text)}, should be such as '[0, 1]'"
+
+
+_kept: Final = lru_cache(maxsize=KEPT_GROUPS)(_of_text)
+"""All of a group's ranks write the same."""
+
+
+def _of_list(desc: str, ranks: object) -> Group | str:
     if not isinstance(ranks, list | tuple) or not all(isinstance(rank, int) and 0 <= rank < MOST_RANKS for rank in ranks):
-        raise Bad(f"{field}.ranks: is {shown(ranks)}, should be a list of ranks")
-    if len(set(ranks)) != len(ranks):
-        raise Bad(f"{field}.ranks: has a rank twice")
-    return Group(str(of.get("desc", "")), tuple(ranks))
+        return f"is {shown(ranks)}, should be a list of ranks"
+    return Group(desc, tuple(ranks)) if len(set(ranks)) == len(ranks) else "has a rank twice"
 
 
 def _take(entry: Mapping[Any, Any], field: str, groups: Mapping[str, Group], named: dict[str, str], pending: list[Pending]) -> None:

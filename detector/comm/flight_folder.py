@@ -21,7 +21,7 @@ class Dumps:
 
     @property
     def missing(self) -> list[int]:
-        known = {rank for dump in self.by_rank.values() for group in dump.groups for rank in group.ranks}
+        known = {rank for group in {group for dump in self.by_rank.values() for group in dump.groups} for rank in group.ranks}
         return sorted(known - set(self.by_rank))
 
 

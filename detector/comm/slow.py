@@ -6,124 +6,100 @@ a victim, and no clock has to be compared to say so. Where all of a communicator
 goes over is slow.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from gpuwarden.detector.comm.beside import Floats, spread
 from gpuwarden.detector.comm.delays import slow_paths
+from gpuwarden.detector.comm.late import ELSEWHERE, FEW_COST, SURE, Late, late_at
+from gpuwarden.detector.comm.lateness import lateness_of
 from gpuwarden.detector.comm.process import Process
-from gpuwarden.detector.comm.timings import Timings, Together
+from gpuwarden.detector.comm.slow_hosts import slow_hosts
+from gpuwarden.detector.comm.timings import Measured
 from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed
 
 LATE: Final = "non-communication slow"
-ALIKE: Final = ("AllReduce", "AllGather", "ReduceScatter")  # in which all ranks do the same
-LEAST_OPERATIONS: Final = 20
-LEAST_RANKS: Final = 0.75  # of a communicator, in an operation that counts
-LEAST_COST: Final = 0.025  # of the time between two operations: sound cards differ by less
-SURE: Final = 6.0  # standard errors of a median
-ELSEWHERE: Final = 0.5  # share of its lateness that a victim has waited elsewhere
+LEAST_COST: Final = 0.01  # of the time between two operations: less is not worth a word
+MANY: Final = 32  # ranks, of which most are sound: how much they differ is seen from themselves
+MANY_BESIDE: Final = 8  # of a communicator, where with one all that wait for it are late
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
-    """`late_us` behind the middle of the others, at each operation; `cost`: share of the time between two."""
-
-    process: Process
-    at: Together
-    late_us: float
-    cost: float
-    elsewhere_us: float
-
-
-def verdict_on(timings: Timings, least_cost: float = LEAST_COST) -> Verdict:
+def verdict_on(timings: Measured, least_cost: float = LEAST_COST) -> Verdict:
     """Of one job, from all its logs. `least_cost`: share of the time between two operations, below which nobody is late."""
-    together = [one for one in timings.together() if one.kind.name in ALIKE and len(one.took_us) >= LEAST_OPERATIONS]
-    if not together:
+    together, messages_us = timings.together(), timings.in_messages_us()
+    kinds = [*lateness_of(together, messages_us)]
+    if not kinds:
         return Verdict((), ("too few operations of a kind that can be compared",))
-    ranks = timings.ranks
-    suspects = [late for one in together for late in _late(one, together, timings.in_messages_us()) if late.cost > least_cost]
-    culprits = [late for late in suspects if late.elsewhere_us < ELSEWHERE * late.late_us]
-    delays_us = timings.delays_us()
-    findings = [*slow_paths(delays_us, together, ranks), *_blamed(_finest(culprits), suspects, ranks, bool(delays_us), _shortest_us(together))]
+    ranks, shortest_us = timings.ranks, min(kind.every_us for kind in kinds)
+    often = [kind for kind in kinds if kind.every_us < 2 * shortest_us]
+    seldom = [kind for kind in kinds if kind.every_us >= 2 * shortest_us]
+    at_once = [late for kind in often for late in late_at(kind, _least(kind.cost, least_cost))]
+    in_the_end = [late for kind in seldom for late in late_at(kind, _least(kind.cost, least_cost, MANY_BESIDE))]
+    culprits = _once(late for late in at_once if late.by_itself)
+    paths = slow_paths(timings.delays_us(), together)
+    named = [[late] for late in culprits]
+    if messages_us:
+        compared = {member for kind in often for one in kind.of for member in one.members} if seldom else {late.process for late in culprits}
+        named += slow_hosts(seldom or often, ranks, compared, least_cost)
+        untold = list[Late]()
+    else:
+        untold = _untold(in_the_end, culprits, max((path.added_us for path in paths), default=0.0))
+    blamed = {late.process for of in (*named, untold) for late in of}
+    victims = len({late.process for late in (*at_once, *in_the_end)} - blamed)
+    findings = [*(path.finding(ranks) for path in paths), *(_finding(of, victims, ranks) for of in named), *([_one_of(untold, victims, ranks)] if untold else [])]
     return Verdict(tuple(sorted(findings, key=lambda one: one.ranks)), ())
 
 
-def _late(one: Together, together: Sequence[Together], messages_us: Mapping[Process, float]) -> Iterator[Late]:
-    whole = one.took_us[(~np.isnan(one.took_us)).mean(axis=1) >= LEAST_RANKS]
-    if len(whole) < LEAST_OPERATIONS or one.period_us <= 0:
-        return
-    for place, process in enumerate(one.members):
-        others = np.nanmedian(np.delete(whole, place, axis=1), axis=1)
-        late = others - whole[:, place]
-        late = late[~np.isnan(late)]
-        if len(late) < LEAST_OPERATIONS:
-            continue
-        middle = float(np.median(late))
-        error = 1.2533 * 1.4826 * float(np.median(np.abs(late - middle))) / np.sqrt(len(late))
-        cost = middle / one.period_us
-        if cost > LEAST_COST and middle > SURE * error:
-            yield Late(process, one, middle, cost, _elsewhere_us(process, one, together, messages_us))
+def _least(shares: Floats, least: float, beside: int = 0) -> float:
+    """What sound ranks do not reach by chance."""
+    told = shares[~np.isnan(shares)]
+    return max(least, SURE * float(spread(told)) if len(told) >= MANY and shares.shape[1] >= beside else FEW_COST)
 
 
-def _elsewhere_us(process: Process, at: Together, together: Sequence[Together], messages_us: Mapping[Process, float]) -> float:
-    """How much longer than its peers the process was in other operations, for each of these."""
-    spent = {member: messages_us.get(member, 0.0) for member in at.members}
-    for other in together:
-        if other.kind.communicator != at.kind.communicator:
-            for place, member in enumerate(other.members):
-                if member in spent:
-                    spent[member] += float(np.nanmean(other.took_us[:, place])) * len(other.took_us)
-    peers = [us for member, us in spent.items() if member != process]
-    return (spent[process] - float(np.median(peers))) / len(at.took_us)
+def _once(suspects: Iterable[Late]) -> list[Late]:
+    """Of each process where it costs most."""
+    most = dict[Process, Late]()
+    for late in suspects:
+        if late.process not in most or late.cost > most[late.process].cost:
+            most[late.process] = late
+    return [*most.values()]
 
 
-def _finest(culprits: Sequence[Late]) -> list[Late]:
-    """Where lateness is seen at operations that come often, it is what is behind that at seldom ones, unless it is much less than that."""
-    kept = list[Late]()
-    for late in sorted(culprits, key=lambda one: one.at.period_us):
-        if any(one.process == late.process for one in kept):
-            continue
-        if any(one.at.period_us < 0.5 * late.at.period_us and one.cost > 0.5 * late.cost for one in kept):
-            continue
-        kept.append(late)
-    return kept
+def _untold(suspects: Sequence[Late], culprits: Sequence[Late], added_us: float) -> list[Late]:
+    """Where somebody did not wait elsewhere, as far as is known, and is later than all that wait for the culprits or for a slow network would be: all
+    of whom that can be said."""
+    explained = sum(late.cost for late in culprits)
+    left = [late for late in suspects if late.by_itself]
+    if not any(ELSEWHERE * late.cost >= explained and late.late_us > added_us for late in left):
+        return []
+    return _once(late for late in left if late.late_us > added_us)
 
 
-def _shortest_us(together: Sequence[Together]) -> float:
-    return min(one.period_us for one in together)
-
-
-def _blamed(culprits: Sequence[Late], suspects: Sequence[Late], ranks: Mapping[Process, int], messages: bool, shortest_us: float) -> Iterator[Finding]:
-    """Who is late at the operations that come most often is late beside those who do the same: a finding each. Those late at seldom ones alone, of the
-    same kind and by about the same, cannot be told apart: one finding. Where logs hold no messages, these may as well have waited for one.
-    """
-    victims = {late.process for late in suspects} - {late.process for late in culprits}
-    left = list(culprits)
-    while left:
-        first = left[0]
-        often = first.at.period_us < 2 * shortest_us
-        same = [first] if often else [one for one in left if one.at.kind.name == first.at.kind.name and one.at.kind.size_bytes == first.at.kind.size_bytes and _near(one, first)]
-        together = [one for one in same if one is first or one.at is not first.at] if len(same) > 1 else same
-        left = [one for one in left if one not in together]
-        yield _finding(together, len(victims), ranks, told=messages or often)
-
-
-def _near(one: Late, other: Late) -> bool:
-    return 0.5 < one.late_us / other.late_us < 2.0
-
-
-def _finding(found: Sequence[Late], victims: int, ranks: Mapping[Process, int], told: bool) -> Finding:
+def _finding(found: Sequence[Late], victims: int, ranks: Mapping[Process, int]) -> Finding:
+    """These, by themselves."""
+    worst, one = max(found, key=lambda late: late.cost), found[0].process
     numbers = tuple(sorted(ranks[late.process] for late in found))
-    worst = max(found, key=lambda late: late.cost)
-    one = found[0].process
-    who = f"rank {ranks[one]}, process {one.pid} on {one.host}" if len(found) == 1 else f"ranks {listed(numbers)} on {', '.join(sorted({late.process.host for late in found}))}"
-    where = f"{worst.at.kind.name} of {worst.at.kind.size_bytes:,} bytes of {len(worst.at.members)} ranks"
-    evidence = [f"{who}: late by {worst.late_us:,.0f} us at each {where}, {worst.cost:.1%} of the time from one to the next"]
-    if told:
-        evidence.append(f"in other operations it waited {max(worst.elsewhere_us, 0.0):,.0f} us more than its peers there: it is late by itself")
-    else:
-        evidence.append("these, or whom they get messages from: the logs hold no messages, which NCCL 2.30.3 and later write")
-    confidence = min(0.99, 1.0 - 0.5 ** (worst.cost / LEAST_COST)) * (1.0 if told else 0.5)
-    return Finding(numbers, LATE, "slow" if told else UNKNOWN, round(confidence, 2), tuple(evidence), (), victims)
+    who = f"rank {ranks[one]}, process {one.pid} on {one.host}" if len(found) == 1 else f"ranks {listed(numbers)} on {one.host}"
+    waited = f"in other operations it waited {max(worst.elsewhere_us, 0.0):,.0f} us more than its peers there: it is late by itself"
+    return Finding(numbers, LATE, "slow", round(_confidence(worst.cost), 2), (f"{who}: {_said(worst)}", waited), (), victims)
+
+
+def _one_of(found: Sequence[Late], victims: int, ranks: Mapping[Process, int]) -> Finding:
+    """Some of these: the others wait for them, or all wait for a message."""
+    worst, numbers = max(found, key=lambda late: late.cost), tuple(sorted(ranks[late.process] for late in found))
+    who = f"some of ranks {listed(numbers)} on {', '.join(sorted({late.process.host for late in found}))}"
+    why = "these, or whom they get messages from: the logs hold no messages, which NCCL 2.30.3 and later write"
+    return Finding(numbers, LATE, UNKNOWN, round(_confidence(worst.cost) / 2, 2), (f"{who}: {_said(worst)}", why), (), victims)
+
+
+def _said(late: Late) -> str:
+    where = f"{late.at.kind.name} of {late.at.kind.size_bytes:,} bytes of {len(late.at.members)} ranks"
+    return f"late by {late.late_us:,.0f} us at each {where}, {late.cost:.1%} of the time from one to the next"
+
+
+def _confidence(cost: float) -> float:
+    """It orders findings, and is no measured frequency."""
+    return min(0.99, 1.0 - math.pow(0.5, cost / FEW_COST))

@@ -1,9 +1,9 @@
 """What operations took, laid side by side over the ranks that did them together."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Times = NDArray[np.float64]
 
 LEAST_MESSAGES: Final = 20
 SELDOM_UNDERCUT: Final = 0.1
+SENT, RECEIVED = "Send", "Recv"
 
 
 class Kind(NamedTuple):
@@ -36,15 +37,61 @@ class Together:
     period_us: float
 
 
+class Measured(Protocol):
+    """What a job's operations took, wherever that comes from; each as `Timings` has it."""
+
+    @property
+    def ranks(self) -> Mapping[Process, int]: ...
+    def together(self) -> Sequence[Together]: ...
+    def delays_us(self) -> Mapping[tuple[Process, Process], float]: ...
+    def in_messages_us(self) -> Mapping[Process, float]: ...
+
+
+def period_us(dumped_us: Sequence[int]) -> float:
+    """From one operation to the next, from when each was dumped: all that comes after the first dump was done between it and the last."""
+    first, last = min(dumped_us), max(dumped_us)
+    return (last - first) / max(sum(one > first for one in dumped_us), 1)
+
+
+def quick_us(took_us: Times) -> Times:
+    """Along the first axis: what seldom is undercut."""
+    return np.asarray(np.quantile(took_us, SELDOM_UNDERCUT, axis=0))
+
+
+def of_usual_size(quick: Mapping[tuple[Process, Process, int], float]) -> Mapping[tuple[Process, Process], float]:
+    """The size that most pairs have messages of."""
+    sizes = Counter(size for _, _, size in quick)
+    usual = max(sizes, default=0, key=lambda size: (sizes[size], -size))
+    return {(source, target): us for (source, target, size), us in quick.items() if size == usual}
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Of a process's messages in one communicator, which are counted together."""
+
+    first: int
+    last: int
+    seen: int = 0
+
+    def take(self, number: int) -> None:
+        self.first, self.last, self.seen = min(self.first, number), max(self.last, number), self.seen + 1
+
+    @property
+    def of_seen(self) -> float:
+        """How many there were for each that a line told of."""
+        return max((self.last - self.first + 1) / self.seen, 1.0)
+
+
 @dataclass(slots=True)
 class Timings:
     """Mutable: lines are taken in one by one."""
 
     _collectives: dict[Kind, dict[int, dict[int, float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     _messages: dict[Process, dict[Kind, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    _numbers: dict[tuple[Process, str], _Numbers] = field(default_factory=dict)
     _members: dict[str, dict[int, Process]] = field(default_factory=lambda: defaultdict(dict))
     _sizes: dict[str, int] = field(default_factory=dict)
-    _dumped_us: dict[Kind, tuple[int, int]] = field(default_factory=dict)
+    _dumped_us: dict[Kind, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
 
     def take(self, lines: Iterable[Done]) -> None:
         for line in lines:
@@ -52,10 +99,11 @@ class Timings:
             self._members[line.communicator][line.rank], self._sizes[line.communicator] = line.process, line.ranks
             if line.peer is not None:
                 self._messages[line.process][kind].append(line.took_us)
+                self._numbers.setdefault((line.process, line.communicator), _Numbers(line.number, line.number)).take(line.number)
                 continue
             self._collectives[kind][line.number][line.rank] = line.took_us
-            first, last = self._dumped_us.get(kind, (line.dumped_us, line.dumped_us))
-            self._dumped_us[kind] = min(first, line.dumped_us), max(last, line.dumped_us)
+            dumped_us = self._dumped_us[kind]
+            dumped_us[line.number] = max(dumped_us.get(line.number, 0), line.dumped_us)
 
     @property
     def ranks(self) -> Mapping[Process, int]:
@@ -72,9 +120,8 @@ class Timings:
             ranks = sorted(self._members[kind.communicator])
             if len(ranks) > 1:
                 rows = [[by_rank.get(rank, np.nan) for rank in ranks] for _, by_rank in sorted(by_number.items())]
-                first, last = self._dumped_us[kind]
                 members = tuple(self._members[kind.communicator][rank] for rank in ranks)
-                found.append(Together(kind, members, np.array(rows), (last - first) / max(len(rows) - 1, 1)))
+                found.append(Together(kind, members, np.array(rows), period_us([*self._dumped_us[kind].values()])))
         return found
 
     def delays_us(self) -> Mapping[tuple[Process, Process], float]:
@@ -85,12 +132,16 @@ class Timings:
             for kind, times in kinds.items():
                 other = self._members[kind.communicator].get(-1 if kind.sent_to is None else kind.sent_to)
                 if other is not None and len(times) >= LEAST_MESSAGES:
-                    pair = (process, other) if kind.name == "Send" else (other, process)
+                    pair = (process, other) if kind.name == SENT else (other, process)
                     key = (*pair, kind.size_bytes)
-                    quick[key] = min(quick.get(key, np.inf), float(np.quantile(times, SELDOM_UNDERCUT)))
-        usual = max((size for _, _, size in quick), default=0, key=lambda size: sum(one[2] == size for one in quick))
-        return {(source, target): us for (source, target, size), us in quick.items() if size == usual}
+                    quick[key] = min(quick.get(key, np.inf), float(quick_us(np.array(times))))
+        return of_usual_size(quick)
 
     def in_messages_us(self) -> Mapping[Process, float]:
-        """All that each process spent in messages, as far as lines tell."""
-        return {process: sum(sum(times) for times in kinds.values()) for process, kinds in self._messages.items()}
+        """All that each process spent in messages that it received, also those that no line told of. Who sends goes on."""
+        spent = dict[Process, float]()
+        for process, kinds in self._messages.items():
+            for kind, times in kinds.items():
+                more = self._numbers[process, kind.communicator].of_seen if kind.name == RECEIVED else 0.0
+                spent[process] = spent.get(process, 0.0) + more * sum(times)
+        return spent

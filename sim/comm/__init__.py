@@ -1,1 +1,2 @@
-"""A training job's communication in virtual time: who comes late where, as NCCL Inspector would write it down, with faults whose place is known."""
+"""A training job's communication in virtual time, as its libraries would write it down, with faults whose place is known: who comes late where (`job.py`), and
+where everybody stands when it hangs (`hung.py`)."""

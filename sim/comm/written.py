@@ -1,4 +1,4 @@
-"""What a simulated job's processes would write: NCCL Inspector's lines, as of NCCL 2.30.3, a file each."""
+"""What a simulated job's processes would write: NCCL Inspector's lines, as of NCCL 2.30.3, a file each; dumps and RAS answers of one that hangs."""
 
 import json
 from collections.abc import Iterable
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gpuwarden.detector.comm.inspector import COLLECTIVE, MESSAGE, Done
+from gpuwarden.sim.comm.flight import dumps
+from gpuwarden.sim.comm.hung import HungJob
+from gpuwarden.sim.comm.ras_answer import answer
 
 
 def line(done: Done) -> str:
@@ -34,3 +37,15 @@ def write(folder: Path, operations: Iterable[Done]) -> int:
     for name, of in lines.items():
         (folder / name).write_text("\n".join(of) + "\n", encoding="utf-8")
     return sum(map(len, lines.values()))
+
+
+def write_hung(folder: Path, job: HungJob) -> int:
+    """Dumps as JSON, and RAS answers half a minute apart. How many dumps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for second in (0, 30):
+        (folder / f"ras_{second}.json").write_bytes(answer(job, second))
+    written = 0
+    for rank, dump in dumps(job):
+        (folder / f"nccl_trace_rank_{rank}").write_text(json.dumps(dump), encoding="utf-8")
+        written += 1
+    return written

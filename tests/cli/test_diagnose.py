@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 from fakes.flight import written
-from fakes.hung_job import Fault, HungJob
 
 from gpuwarden.cli.main import main
+from gpuwarden.sim.comm.flight import dumps
+from gpuwarden.sim.comm.hung import Hang, HungJob
+from gpuwarden.sim.comm.shape import Shape
+
+JOB = HungJob(Shape(2, 2, 2, 2), (Hang("stuck_process", 5, 9),))
 
 
 @pytest.fixture
 def hung(tmp_path: Path) -> Path:
-    return written(tmp_path / "dumps", HungJob(2, 2, 2, 2, (Fault(5, "lock_gil", 9),)).dumps())
+    return written(tmp_path / "dumps", dict(dumps(JOB)))
 
 
 def test_the_report_names_the_rank_why_and_who_waits_for_it(hung: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +39,7 @@ def test_json_says_the_same(hung: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_job_that_does_not_hang_is_no_error_and_no_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = written(tmp_path / "dumps", HungJob(2, 2, 1, 1, ()).dumps())
+    folder = written(tmp_path / "dumps", dict(dumps(HungJob(Shape(2, 2, 1, 1), ()))))
     assert main(["diagnose", str(folder)]) == 1
     assert "nothing found: no rank is behind its peers" in capsys.readouterr().out
 
@@ -60,14 +64,14 @@ def test_a_folder_without_dumps_or_none_at_all_is_an_error_that_says_what_to_do(
 
 
 def test_the_page_shows_every_rank_and_believes_no_dump(tmp_path: Path) -> None:
-    dumps = HungJob(2, 2, 2, 2, (Fault(5, "lock_gil", 9),)).dumps()
-    for dump in dumps.values():
+    left = dict(dumps(JOB))
+    for dump in left.values():
         for group in dump["pg_config"].values():
             group["desc"] += "<script>"
-    folder, page = written(tmp_path / "dumps", dumps), tmp_path / "page.html"
+    folder, page = written(tmp_path / "dumps", left), tmp_path / "page.html"
     assert main(["diagnose", str(folder), "--html", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert "<script>" not in text
-    assert "tensor&lt;script&gt; 4-5" in text
+    assert "TENSOR_MODEL_PARALLEL_GROUP&lt;script&gt; 4-5" in text
     assert text.count('class="named"') == 2  # in the table and in the timeline
     assert main(["diagnose", str(folder), "--html", str(tmp_path / "no" / "page.html")]) == 2

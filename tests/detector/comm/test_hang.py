@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from fakes.flight import written
-from fakes.hung_job import Fault, HungJob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +11,12 @@ from gpuwarden.detector.comm.flight_folder import Dumps, dumps_in
 from gpuwarden.detector.comm.hang import verdict_on
 from gpuwarden.detector.comm.strongly import components
 from gpuwarden.detector.comm.verdict import listed
+from gpuwarden.sim.comm.flight import dumps
+from gpuwarden.sim.comm.hung import DEAD_PROCESS, STUCK_DEVICE, STUCK_OUTSIDE, Hang, HungJob
+from gpuwarden.sim.comm.shape import Shape
 
-SHAPES = [(1, 4, 1), (4, 1, 1), (1, 1, 4), (2, 2, 2), (4, 4, 1), (2, 4, 2), (4, 2, 2), (2, 1, 4)]
-KINDS = ["lock_gil", "gpu_error"]
+SHAPES = [(1, 4, 1, 1), (4, 1, 1, 1), (1, 1, 4, 1), (2, 2, 2, 1), (4, 4, 1, 1), (2, 4, 2, 1), (4, 2, 2, 2), (2, 1, 4, 2)]
+CLASSES = {STUCK_OUTSIDE: "lock_gil", STUCK_DEVICE: "gpu_error", DEAD_PROCESS: "unknown"}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +31,20 @@ def named(dumps: Dumps) -> dict[int, str]:
 def dumps_of(job: HungJob, folder: Path) -> Dumps:
     for old in folder.iterdir():
         old.unlink()
-    return dumps_in(written(folder, job.dumps()))
+    return dumps_in(written(folder, dict(dumps(job))))
 
 
 @st.composite
 def jobs(draw: st.DrawFn, most_faults: int) -> HungJob:
-    tensor, pipeline, data = draw(st.sampled_from(SHAPES))
-    ranks = draw(st.lists(st.integers(0, tensor * pipeline * data - 1), min_size=1, max_size=most_faults, unique=True))
-    kinds = KINDS[: 2 if tensor * data > 1 else 1]  # messages alone, in a group of more than two, do not tell whose device is behind
-    faults = tuple(Fault(rank, draw(st.sampled_from(kinds)), draw(st.integers(2, 30))) for rank in ranks)
-    return HungJob(tensor, pipeline, data, draw(st.integers(1, 3)), faults)
+    tensor, pipeline, data, expert = draw(st.sampled_from(SHAPES))
+    shape = Shape(tensor, pipeline, data, draw(st.integers(1, 3)), expert)
+    ranks = draw(st.lists(st.integers(0, shape.ranks - 1), min_size=1, max_size=most_faults, unique=True))
+    kinds = [STUCK_OUTSIDE, STUCK_DEVICE][: 2 if tensor * data > 1 else 1]  # messages alone, in a group of more than two, do not tell whose device is behind
+    return HungJob(shape, tuple(Hang(draw(st.sampled_from(kinds)), rank, draw(st.integers(2, 30))) for rank in ranks), steps=6)
+
+
+def reached(job: HungJob) -> dict[int, str]:
+    return {hang.rank: CLASSES[hang.kind] for hang in job.reached}
 
 
 def unfinished(job: HungJob) -> bool:
@@ -49,19 +55,19 @@ def unfinished(job: HungJob) -> bool:
 @settings(max_examples=60)
 @given(jobs(1).filter(unfinished))
 def test_one_rank_that_stops_is_named(folder: Path, job: HungJob) -> None:
-    assert named(dumps_of(job, folder)) == job.reached()
+    assert named(dumps_of(job, folder)) == reached(job)
 
 
 @settings(max_examples=60)
 @given(jobs(3).filter(unfinished))
 def test_of_several_that_stop_some_are_named_and_nobody_else(folder: Path, job: HungJob) -> None:
-    found, reached = named(dumps_of(job, folder)), job.reached()
-    assert set(found) <= set(reached)
-    assert found or "gpu_error" in reached.values()  # where the devices of all peers of a group are behind alike, none is behind another
+    found, truth = named(dumps_of(job, folder)), reached(job)
+    assert set(found) <= set(truth)
+    assert found or "gpu_error" in truth.values()  # where the devices of all peers of a group are behind alike, none is behind another
 
 
 def test_a_job_that_has_done_all_is_blamed_on_nobody(folder: Path) -> None:
-    verdict = verdict_on(dumps_of(HungJob(2, 2, 2, 2, ()), folder))
+    verdict = verdict_on(dumps_of(HungJob(Shape(2, 2, 2, 2), ()), folder))
     assert verdict.findings == ()
     assert verdict.remarks == ()
 

@@ -11,6 +11,9 @@ from gpuwarden.detector.comm.fields import Bad
 from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.ras import Answer, read
 from gpuwarden.detector.comm.ras_hang import verdict_on
+from gpuwarden.sim.comm.hung import Hang, HungJob
+from gpuwarden.sim.comm.ras_answer import answer as simulated
+from gpuwarden.sim.comm.shape import Shape
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "nccl-2.28.9"
 RUNNING = {"init_state": 0, "async_error": 0, "finalize_called": False, "destroy_flag": False, "abort_flag": False}
@@ -67,6 +70,17 @@ def test_who_has_launched_less_and_waits_for_nobody_is_named(culprit: int) -> No
     assert finding.ranks == (culprit,)
     assert finding.held_up == 7
     assert "it has launched less than all that wait for it" in finding.evidence[0]
+
+
+@pytest.mark.parametrize("kind", ["stuck_process", "stuck_gpu", "dead_process"])
+def test_who_waits_for_messages_is_not_blamed_for_it(kind: str) -> None:
+    """Behind the copies' ranks are all of a pipeline, and of these RAS sees only that they are behind."""
+    for rank in (3, 13, 19, 27):
+        job = HungJob(Shape(8, 2, 4, expert=2), (Hang(kind, rank, 28),), 2)
+        (finding,) = verdict_on([read(simulated(job, second)) for second in (0, 30)]).findings
+        others = set() if kind == "dead_process" else {rank, rank ^ 8}
+        assert rank in finding.ranks
+        assert set(finding.ranks) <= {rank} | others
 
 
 def test_one_answer_or_one_that_has_moved_names_nobody() -> None:

@@ -12,7 +12,9 @@ from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.slow import verdict_on
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.comm.verdict import Verdict
-from gpuwarden.sim.comm.job import Fault, Job, Shape
+from gpuwarden.sim.comm.job import Job
+from gpuwarden.sim.comm.shape import Fault, Shape
+from gpuwarden.sim.comm.tables import Tables
 from gpuwarden.sim.comm.written import line, write
 
 SHAPES = [Shape(8, 2, 4), Shape(4, 4, 2), Shape(8, 1, 4)]
@@ -26,9 +28,9 @@ SAMPLE = (
 
 
 def judged(job: Job, steps: int = 24) -> Verdict:
-    timings = Timings()
-    timings.take(job.run(steps))
-    return verdict_on(timings)
+    tables = Tables()
+    tables.take(job.blocks(steps))
+    return verdict_on(tables)
 
 
 @pytest.mark.parametrize("rank", [0, 5, 27])
@@ -44,6 +46,16 @@ def test_a_slow_card_is_named_and_its_victims_are_not(shape: Shape, rank: int) -
 def test_nobody_is_named_in_a_healthy_job(shape: Shape, messages: bool) -> None:
     for seed in range(2):
         assert judged(Job(shape, (), seed, messages)).findings == ()
+
+
+@pytest.mark.parametrize("faults", [(Fault("slow_gpu", 13, 0.1),), (Fault("slow_host", 2, 0.2), Fault("slow_nic", 5, 0.5))])
+@pytest.mark.parametrize("messages", [True, False])
+def test_lines_and_tables_say_the_same(faults: tuple[Fault, ...], messages: bool) -> None:
+    timings = Timings()
+    timings.take(Job(Shape(8, 2, 4, expert=2), faults, 3, messages).run(24))
+    verdict = verdict_on(timings)
+    assert verdict.findings
+    assert verdict == judged(Job(Shape(8, 2, 4, expert=2), faults, 3, messages))
 
 
 def test_two_slow_cards_are_two_findings() -> None:
@@ -68,6 +80,14 @@ def test_a_slow_network_is_named_as_closely_as_the_logs_tell(host: int) -> None:
     (rough,) = (one for one in judged(Job(Shape(8, 2, 4), faults, seed=host)).findings if one.kind == "slow_path")
     assert own < set(rough.ranks)
     assert "one of host" in rough.evidence[0]
+
+
+def test_two_slow_parts_are_two_findings_and_one_without_messages_is_no_closer_than_it_can_be() -> None:
+    faults = (Fault("slow_gpu", 30, 0.3), Fault("slow_host", 6, 0.1))
+    told = judged(Job(Shape(8, 4, 2), faults, 7, messages=True, pace=50.0)).findings
+    assert [one.ranks for one in told] == [(30,), tuple(range(48, 56))]
+    (network,) = judged(Job(Shape(8, 4, 2), (Fault("slow_nic", 3, 1.0),), 7)).findings
+    assert network.ranks == (*range(24, 32), *range(56, 64))
 
 
 def test_a_slow_fabric_is_nobody_s_fault() -> None:
@@ -118,7 +138,13 @@ def test_from_simulation_to_verdict_by_the_command_line(tmp_path: Path, capsys: 
     assert "rank 6, process 4006 on host0: late by" in capsys.readouterr().out
     assert main(["sim", "comm", "--out", str(folder)]) == 2
     assert main(["sim", "comm", "--fault", "slow_gpu@99=0.1", "--out", str(tmp_path / "other")]) == 2
+    assert "--fault: slow_gpu at 99, the job has 64, counted from 0" in capsys.readouterr().err
+    hung = tmp_path / "hung"
+    assert main(["sim", "comm", "--tensor", "4", "--data", "2", "--expert", "2", "--fault", "stuck_gpu@6", "--out", str(hung)]) == 0
+    assert main(["diagnose", str(hung)]) == 0
+    assert "rank 6: its device has work pending that its peers have done" in capsys.readouterr().out
+    assert main(["sim", "comm", "--expert", "3", "--out", str(tmp_path / "other")]) == 2
     assert main(["sim", "comm", "--fault", "gremlins", "--out", str(tmp_path / "other")]) == 2
     said = capsys.readouterr().err
-    assert "--fault: slow_gpu at 99, the job has 64, counted from 0" in said
-    assert "--fault: is 'gremlins', should be such as slow_gpu@3=0.1" in said
+    assert "--expert: is 3, should divide --data, which is 4" in said
+    assert "--fault: is 'gremlins', should be such as slow_gpu@3=0.1 or stuck_gpu@3" in said
