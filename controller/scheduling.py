@@ -7,11 +7,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final, TypeAlias
 
-from gpuwarden.controller.schedulers.scheduler import Refused, Scheduler, Truth, Unreachable
+from gpuwarden.controller.isolation.events import Outcome, Performed, SchedulerLost, TruthSeen
+from gpuwarden.controller.schedulers.scheduler import Refused, Scheduler, Unreachable
 
 EVERY_S: Final = 5.0
 MOST_WAITING: Final = 256
@@ -21,38 +20,6 @@ _AGAIN_S: Final = 0.1
 _CLOSE_S: Final = 1.0
 
 _log = logging.getLogger("gpuwarden.scheduler")
-
-
-@dataclass(frozen=True, slots=True)
-class TruthSeen:
-    """All that it holds. It was asked at `asked_s`: what was done after that may be missing."""
-
-    truth: Truth
-    asked_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerLost:
-    """It does not answer, or not so that it can be read. Said again as long as it lasts."""
-
-    reason: str
-
-
-class Outcome(Enum):
-    """Of an order."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"  # only what the scheduler holds later tells
-
-
-@dataclass(frozen=True, slots=True)
-class Performed:
-    """What came of an order, by its key."""
-
-    key: str
-    outcome: Outcome
-    said: str = ""
 
 
 Event: TypeAlias = TruthSeen | SchedulerLost | Performed

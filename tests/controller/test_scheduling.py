@@ -11,18 +11,11 @@ import pytest
 from services.slurm import NODES
 from services.slurm import Slurm as Cluster
 
+from gpuwarden.controller.isolation.events import Outcome, Performed, SchedulerLost, TruthSeen
 from gpuwarden.controller.schedulers.dry_run import DryRun
 from gpuwarden.controller.schedulers.scheduler import Availability, Phase, Scheduler, Truth, Unreachable
 from gpuwarden.controller.schedulers.slurm import Slurm
-from gpuwarden.controller.scheduling import (
-    MOST_WAITING,
-    Event,
-    Outcome,
-    Performed,
-    SchedulerLost,
-    Scheduling,
-    TruthSeen,
-)
+from gpuwarden.controller.scheduling import MOST_WAITING, Event, Scheduling
 
 OURS = "gpuwarden: q1 fan"
 E = TypeVar("E")
