@@ -14,7 +14,7 @@ import numpy as np
 
 from gpuwarden.detector.comm.delays import slow_paths
 from gpuwarden.detector.comm.process import Process
-from gpuwarden.detector.comm.timings import Timings, Together
+from gpuwarden.detector.comm.timings import Times, Timings, Together
 from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed
 
 LATE: Final = "non-communication slow"
@@ -54,9 +54,9 @@ def _late(one: Together, together: Sequence[Together], messages_us: Mapping[Proc
     whole = one.took_us[(~np.isnan(one.took_us)).mean(axis=1) >= LEAST_RANKS]
     if len(whole) < LEAST_OPERATIONS or one.period_us <= 0:
         return
+    each_late = medians_of_others(whole) - whole
     for place, process in enumerate(one.members):
-        others = np.nanmedian(np.delete(whole, place, axis=1), axis=1)
-        late = others - whole[:, place]
+        late = each_late[:, place]
         late = late[~np.isnan(late)]
         if len(late) < LEAST_OPERATIONS:
             continue
@@ -65,6 +65,16 @@ def _late(one: Together, together: Sequence[Together], messages_us: Mapping[Proc
         cost = middle / one.period_us
         if cost > LEAST_COST and middle > SURE * error:
             yield Late(process, one, middle, cost, _elsewhere_us(process, one, together, messages_us))
+
+
+def medians_of_others(times: Times) -> Times:
+    """(operations, members): of each operation the median without that member, NaN where the member or all others are NaN."""
+    order = np.argsort(times, axis=1)  # NaN last
+    in_order, place = np.take_along_axis(times, order, axis=1), np.argsort(order, axis=1)
+    others = (~np.isnan(times)).sum(axis=1, keepdims=True) - 1
+    below, above = np.maximum((others - 1) // 2, 0), np.minimum(others // 2, times.shape[1] - 1)
+    sides = [np.take_along_axis(in_order, np.minimum(side + (place <= side), times.shape[1] - 1), axis=1) for side in (below, above)]
+    return np.where(np.isnan(times) | (others < 1), np.nan, (sides[0] + sides[1]) / 2)
 
 
 def _elsewhere_us(process: Process, at: Together, together: Sequence[Together], messages_us: Mapping[Process, float]) -> float:

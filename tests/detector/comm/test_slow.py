@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpuwarden.cli.main import main
 from gpuwarden.detector.comm.fields import Bad
 from gpuwarden.detector.comm.inspector import Done, read
 from gpuwarden.detector.comm.inspector_folder import logs_in
 from gpuwarden.detector.comm.process import Process
-from gpuwarden.detector.comm.slow import verdict_on
+from gpuwarden.detector.comm.slow import medians_of_others, verdict_on
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.comm.verdict import Verdict
 from gpuwarden.sim.comm.job import Fault, Job, Shape
@@ -44,6 +47,16 @@ def test_a_slow_card_is_named_and_its_victims_are_not(shape: Shape, rank: int) -
 def test_nobody_is_named_in_a_healthy_job(shape: Shape, messages: bool) -> None:
     for seed in range(2):
         assert judged(Job(shape, (), seed, messages)).findings == ()
+
+
+@given(st.integers(2, 6).flatmap(lambda members: st.lists(st.lists(st.one_of(st.just(float("nan")), st.integers(0, 9).map(float)), min_size=members, max_size=members), min_size=1, max_size=4)))
+def test_medians_of_others_are_medians_without_each(rows: list[list[float]]) -> None:
+    made = medians_of_others(np.array(rows))
+    for row, medians in zip(rows, made, strict=True):
+        for place, median in enumerate(medians):
+            others = [took for other, took in enumerate(row) if other != place and not np.isnan(took)]
+            wanted = np.median(others) if others and not np.isnan(row[place]) else np.nan
+            assert np.array_equal(median, wanted, equal_nan=True)
 
 
 def test_two_slow_cards_are_two_findings() -> None:
