@@ -1,6 +1,6 @@
 """How soon the rank is named that stops, dies, slows down or holds its interpreter's lock, in a real torchrun job (gloo, CPU), through Apache Kafka.
 
-    python bench/hang_live.py [--repeats 5] [--healthy-s 900] [--seed 1] [--json FILE]
+    python bench/hang_live.py [--repeats 5] [--healthy-s 900] [--faults stop,gil,slow,kill] [--seed 1] [--json FILE]
 
 Each repeat is a job of 4 to 8 ranks. A rank at random is stopped (and goes on), another one or the same holds the interpreter's lock for 45 s, is slowed to
 half speed (and back), in an order at random, and at last one is killed. Nothing here or in what is measured looks at the state of a process. A finding of another
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ AIM_S = {"stop": 30.0, "gil": 30.0, "slow": 60.0, "kill": 30.0}
 WARM_S = 15.0  # of training, before the first fault and between two
 WAIT_S = 120.0
 OVER_S = 90.0
+ENDED_S = 10.0  # after the launcher of the healthy job was told to end
 
 
 @dataclass
@@ -50,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--healthy-s", type=float, default=900.0)
+    parser.add_argument("--faults", default=",".join(KINDS), help="those to try, by comma")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -57,7 +60,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, kafka.running(_folder(scratch, "kafka")) as broker, watching(_folder(scratch, "node"), broker.bootstrap) as watched:
         for repeat in range(args.repeats):
             with watched.job(chance.choice((4, 4, 5, 6, 8))) as job:
-                _one(watched, job, chance, told)
+                _one(watched, job, chance, told, args.faults.split(","))
             print(f"repeat {repeat + 1} of {args.repeats}: {dict(told.found_s)}, false: {told.false}", file=sys.stderr, flush=True)
         cost = _healthy(watched, args.healthy_s, told) if args.healthy_s else {}
         counts = watched.counted()
@@ -74,10 +77,10 @@ def _folder(scratch: str, name: str) -> Path:
     return folder
 
 
-def _one(watched: Watching, job: Job, chance: random.Random, told: Told) -> None:
-    """All four faults, the deadly one last."""
+def _one(watched: Watching, job: Job, chance: random.Random, told: Told, kinds: Sequence[str]) -> None:
+    """All faults that are asked for, the deadly one last."""
     order = chance.sample(["stop", "gil", "slow"], 3)
-    for kind in (*order, "kill"):
+    for kind in [one for one in (*order, "kill") if one in kinds]:
         _quiet(watched, WARM_S, told, f"before {kind}")
         rank = chance.choice(sorted(job.pids))
         began_s, met = job.fault(kind, rank), len(watched.said)
@@ -122,6 +125,7 @@ def _healthy(watched: Watching, for_s: float, told: Told) -> dict[str, Any]:
         took_s = time.monotonic() - began_s
         hook = [(_thread_cpu_s(pid) - hooks_s[rank]) / took_s for rank, pid in job.pids.items()]
         cost = {name: round((_cpu_s(process.pid) - before_s[name]) / took_s, 4) for name, process in watched.processes.items()}
+    _quiet(watched, ENDED_S, told, "ended from outside")
     return {"cores": {**cost, "thread of a rank": round(statistics.mean(hook), 4)}}
 
 

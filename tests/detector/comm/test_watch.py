@@ -6,6 +6,7 @@ from fakes.told_job import ToldJob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.detector.comm.pace import WINDOW, Rows
 from gpuwarden.detector.comm.patience import LEAST_S, START_S
 from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
@@ -156,6 +157,16 @@ def test_a_little_slower_is_no_finding() -> None:
     judged = Judged(ToldJob(), Detector(DetectorSetup()))
     judged.job.late_s = {1: 0.06}
     assert not judged.run(200).said
+
+
+def test_of_operations_that_are_under_way_together_the_first_stands_for_all() -> None:
+    rows = Rows()
+    for rank, late_us in ((1, 0.0), (0, 300.0)):  # rank 1 is late: what it asks for is done at once
+        for step in range(40):
+            for bucket in range(10):
+                done_us = 1000.0 * step + 900 + bucket
+                rows.take(10 * step + bucket + 1, rank, late_us + bucket if rank == 0 else 0.0, done_us)
+    assert [number for number, by_rank in rows.apart() if len(by_rank) == 2] == [10 * step + 1 for step in range(40 - WINDOW, 40)]
 
 
 def test_a_pause_that_comes_again_is_the_jobs_way_and_what_came_once_is_not() -> None:
