@@ -38,13 +38,13 @@ _HEADS: Final = Counter(_head(metric.meaning) for metric in METRICS)
 def claim(learned: Learned, row: int, minute: Minute, i: int, score: float) -> Claim:
     """Of row `i` of a minute, which is the model's `row`."""
     node, threshold = learned.nodes[row], float(learned.threshold[row])
-    evidence = (Evidence(name="score", value=score, expected=threshold), *_evidence(learned, row, minute, i))
-    shown = "; ".join(f"{one.name} {one.value:.3g} {one.unit}".rstrip() + f", {one.expected:.3g} expected" for one in evidence[1 : 1 + _NAMED])
+    evidence = tuple(_evidence(learned, row, minute, i))
+    shown = "; ".join(f"{one.name} {one.value:.3g} {one.unit}".rstrip() + f", {one.expected:.3g} expected" for one in evidence[:_NAMED])
     return Claim(
         NODE_UNLIKE_ITSELF, subject_of(Device.HOST, node, ""), INFO, score / threshold,
         f"the node is not as it has been for days: {shown or 'many metrics, each by a little'}",
         "Look at it beside the other nodes of its job; a new kind of job does this too. By itself this is no reason to act.",
-        "health/conditional", evidence,
+        "health/conditional", (*evidence, Evidence(name="score, beside its threshold", value=score, expected=threshold)),
     )  # fmt: skip
 
 

@@ -22,26 +22,27 @@ Places = NDArray[np.intp]
 
 
 class Gather:
-    """Of one kind of device: arrays (OPEN, rows, metrics). A row's minute is in the place of its parity."""
+    """Of one kind of device: arrays (OPEN x rows, metrics), since one index is quicker than two. A row's minute is in the place of its parity."""
 
     def __init__(self, device: Device, rows: int) -> None:
         self._device = device
         read = [COLUMNS[device].index(metric) for metric in METRICS[device]]
         self._gauges, self._counters = (np.array([read[i] for i in columns[device]], np.intp) for columns in (GAUGES, COUNTERS))
-        gauges, counters = (OPEN, rows, len(self._gauges)), (OPEN, rows, len(self._counters))
+        self._rows = rows
+        gauges, counters = (OPEN * rows, len(self._gauges)), (OPEN * rows, len(self._counters))
         self._total, self._count = np.zeros(gauges), np.zeros(gauges, np.float32)
         self._first, self._last = np.full(counters, np.nan, np.float32), np.full(counters, np.nan, np.float32)
         self._first_ns, self._last_ns = np.full(counters, _LATEST), np.full(counters, NEVER, np.int64)
 
     def clear(self, place: Places, rows: Places) -> None:
         """Their minutes begin."""
-        at = place, rows
+        at = place * self._rows + rows
         self._total[at], self._count[at] = 0.0, 0.0
         self._first[at], self._last[at], self._first_ns[at], self._last_ns[at] = np.nan, np.nan, _LATEST, NEVER
 
     def take(self, place: Places, rows: Places, unix_ns: Integers, values: Matrix) -> None:
         """Readings (rows, catalogue columns). No row may be there twice."""
-        at = place, rows
+        at = place * self._rows + rows
         gauges = values[:, self._gauges]
         known = ~np.isnan(gauges)
         self._total[at] += np.where(known, gauges, 0)
@@ -51,15 +52,16 @@ class Gather:
         self._keep(self._first, self._first_ns, at, counters, when, told & (when < self._first_ns[at]))
         self._keep(self._last, self._last_ns, at, counters, when, told & (when > self._last_ns[at]))
 
-    def _keep(
-        self, values: Matrix, times: Integers, at: tuple[Places, Places], new: Matrix, when: Integers, better: NDArray[np.bool_]
-    ) -> None:
+    def _keep(self, values: Matrix, times: Integers, at: Places, new: Matrix, when: Integers, better: NDArray[np.bool_]) -> None:
+        some = better.any(1)  # mostly all, of the last, and none, of the first
+        if not some.all():
+            at, new, when, better = at[some], new[some], when[some], better[some]
         values[at] = np.where(better, new, values[at])
         times[at] = np.where(better, when, times[at])
 
     def minute(self, place: Places, rows: Places) -> Matrix:
         """(rows, METRICS[device]) of what was gathered; NaN where nothing was."""
-        at = place, rows
+        at = place * self._rows + rows
         made = np.full((len(rows), len(METRICS[self._device])), np.nan, np.float32)
         with np.errstate(invalid="ignore", divide="ignore"):
             made[:, GAUGES[self._device]] = self._total[at] / self._count[at]

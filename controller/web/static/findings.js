@@ -28,7 +28,7 @@ function item(finding, nowS) {
       { class: "what" },
       make("span", { class: "severity" }, finding.firing ? finding.severity : "resolved"),
       make("b", { class: "subject" }, finding.subject),
-      make("span", { class: "quiet" }, finding.kind),
+      make("span", { class: "quiet", title: `gpuwarden explain finding ${finding.id}` }, finding.kind),
       make("span", { class: "when quiet" }, since),
     ),
     make("div", {}, finding.summary),
