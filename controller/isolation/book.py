@@ -49,6 +49,8 @@ class Book:
         """Along the table; an assertion fails where it has no such move."""
         state = TABLE[case.state, cause]
         moved = replace(case, state=state, entered_s=self.facts.now_s, cause=why, **changes)
+        if state is State.FOREIGN:  # that is no "would have"
+            moved = replace(moved, shadow=False)
         if cause not in _SAID_BY_THE_ACT:
             quarantine = f" ({case.id})" if case.id else ""
             yield Line("node", case.node, f"{case.state.value} to {state.value}{quarantine}: {why}", not moved.shadow)
