@@ -1,6 +1,6 @@
 """How often the slow or hanging part of a simulated job is named: by fault, strength, size of the job and what its logs hold.
 
-    python bench/comm.py [--ranks 64,512,4096] [--cases 60] [--healthy-hours 2] [--steps 40] [--seed 1] [--json FILE]
+    python bench/comm.py [--ranks 64,512,4096] [--cases 60] [--healthy-hours 2] [--steps 40] [--kinds slow,hang,healthy] [--seed 1] [--json FILE]
 
 Of a size's cases a third have one slow part, a third two, a sixth one rank that stops, a sixth two. A case is right when the verdict names for each fault a set that holds it and is no larger than what
 the logs tell apart, and nothing else. Wilson's 95 % intervals beside.
@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +30,38 @@ def main() -> int:
     parser.add_argument("--healthy-hours", type=float, default=2.0, help="of jobs of each size")
     parser.add_argument("--steps", type=int, default=40, help="of each job")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", default="slow,hang,healthy", help="of jobs that are run")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     found = dict[str, Figures]()
     for ranks in map(int, args.ranks.split(",")):
         print(f"\n{ranks} ranks", flush=True)
-        found[str(ranks)] = of_size(ranks, args.cases, args.healthy_hours, args.steps, args.seed)
+        found[str(ranks)] = of_size(ranks, args.kinds.split(","), args.cases, args.healthy_hours, args.steps, args.seed)
         if args.json:
             args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def of_size(ranks: int, cases: int, healthy_hours: float, steps: int, seed: int) -> Figures:
-    tallies = {1: Tally(), 2: Tally()}
-    for faults, tally in tallies.items():
-        for case in range(cases // 3):
-            tally.add(drawn(ranks, faults, seed * 1000 + case), steps)
-        rows(tally)
-    hangs = {stops: HangTally() for stops in tallies}
-    for stops, of in hangs.items():
-        for case in range(cases // 6):
-            of.add(hung(ranks, stops, seed * 1000 + case))
-        hang_rows(of)
-    healthy = Tally()
-    while healthy.cost_s["job"] < 3600 * healthy_hours:
-        healthy.add(drawn(ranks, 0, HEALTHY_FROM + seed * 1000 + int(healthy.cost_s["cases"])), steps)
-    figures = {"single": localised(tallies[1]), "double": localised(tallies[2])}
-    figures |= {"hang_single": hang_localised(hangs[1]), "hang_double": hang_localised(hangs[2])}
-    figures |= {**healthily(healthy), **syndrome_right(tallies.values()), **cost(tallies.values())}
+def of_size(ranks: int, kinds: Collection[str], cases: int, healthy_hours: float, steps: int, seed: int) -> Figures:
+    figures, tallies = Figures(), {"single": Tally(), "double": Tally()}
+    for faults, (name, tally) in enumerate(tallies.items(), 1):
+        if "slow" in kinds:
+            for case in range(cases // 3):
+                tally.add(drawn(ranks, faults, seed * 1000 + case), steps)
+            rows(tally)
+            figures[name] = localised(tally)
+        if "hang" in kinds:
+            stopped = HangTally()
+            for case in range(cases // 6):
+                stopped.add(hung(ranks, faults, seed * 1000 + case))
+            hang_rows(stopped)
+            figures[f"hang_{name}"] = hang_localised(stopped)
+    if "slow" in kinds:
+        figures |= {**syndrome_right(tallies.values()), **cost(tallies.values())}
+    if "healthy" in kinds:
+        figures |= healthily(ranks, healthy_hours, steps, seed)
     for name, value in figures.items():
-        print(f"{name}: {value}")
+        print(f"{name}: {value}", flush=True)
     return figures
 
 
@@ -112,14 +114,17 @@ def share(right: int, cases: int) -> Figures:
     return {"share": round(right / cases, 4), "low_high": [round(one, 4) for one in wilson(right, cases)]} if cases else {}
 
 
-def healthily(tally: Tally) -> Figures:
+def healthily(ranks: int, hours: float, steps: int, seed: int) -> Figures:
     """Upper bound at 95 %: as many as would stay below what was seen one time in twenty (Poisson)."""
     from scipy.stats import chi2
 
-    hours, wrong = tally.cost_s["job"] / 3600, len(tally.wrong)
+    tally = Tally()
+    while tally.cost_s["job"] < 3600 * hours:
+        tally.add(drawn(ranks, 0, HEALTHY_FROM + seed * 1000 + int(tally.cost_s["cases"])), steps)
+    ran, wrong = tally.cost_s["job"] / 3600, len(tally.wrong)
     most = float(chi2.ppf(0.95, 2 * wrong + 2)) / 2
-    false = {"hours": round(hours, 2), "verdicts": int(tally.cost_s["cases"]), "false": wrong, "at_most_95": round(1000 * most / max(hours, 1e-9), 1)}
-    return {"false_per_1000_job_hours": round(1000 * wrong / max(hours, 1e-9), 2), "healthy": false}
+    false = {"hours": round(ran, 2), "verdicts": int(tally.cost_s["cases"]), "false": wrong, "at_most_95": round(1000 * most / max(ran, 1e-9), 1)}
+    return {"false_per_1000_job_hours": round(1000 * wrong / max(ran, 1e-9), 2), "healthy": false}
 
 
 def syndrome_right(tallies: Iterable[Tally]) -> Figures:

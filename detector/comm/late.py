@@ -30,10 +30,11 @@ class Late:
         return self.elsewhere_us < ELSEWHERE * self.late_us
 
 
-def late_at(kind: Lateness, least: float) -> Iterator[Late]:
-    """All that come surely late to these communicators, by a share of more than `least`."""
+def late_at(kind: Lateness, least: float, signs: float = 0.0) -> Iterator[Late]:
+    """All that come surely late to these communicators, by a share of more than `least`, and so often that it is more than `signs` standard deviations of
+    chance: of times that fall into two heaps a median's error tells little."""
     with np.errstate(invalid="ignore"):
-        found = (kind.cost > least) & (kind.late_us > SURE * kind.error_us)
+        found = (kind.cost > least) & (kind.late_us > SURE * kind.error_us) & (kind.signs > signs)
     for row, place in np.argwhere(found).tolist():
         at, elsewhere_us = kind.of[row], float(np.nan_to_num(kind.elsewhere_us[row, place]))
         yield Late(at.members[place], at, float(kind.late_us[row, place]), float(kind.cost[row, place]), elsewhere_us)

@@ -23,13 +23,15 @@ LEAST_RANKS: Final = 0.75  # of a communicator, in an operation that counts
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Of communicators alike. All are (communicators, members): behind the middle of the others at each operation; the error of that; what the process
-    spent elsewhere beyond its peers, for each operation; and its own time beyond theirs, a share of all time."""
+    """Of communicators alike. All are (communicators, members): behind the middle of the others at each operation; the error of that; at how many more
+    operations than half it was, in standard deviations of chance; what the process spent elsewhere beyond its peers, for each operation; and its own time
+    beyond theirs, a share of all time."""
 
     of: tuple[Together, ...]
     period_us: Floats
     late_us: Floats
     error_us: Floats
+    signs: Floats
     elsewhere_us: Floats
     own: Floats
 
@@ -69,6 +71,7 @@ def _lateness(like: tuple[Together, ...], spent_us: Mapping[Process, tuple[int, 
     took_us = _side_by_side(like)
     many, late_us = (~np.isnan(took_us)).sum(axis=1), of_others(took_us) - took_us
     error_us = MEDIAN_ERROR * spread(late_us, 1) / np.sqrt(np.maximum(many, 1))
+    signs = (2 * np.nansum(late_us > 0, axis=1) - many) / np.sqrt(np.maximum(many, 1))
     middle_us = np.where(many < LEAST_OPERATIONS, np.nan, median(late_us, 1))
     operations = np.array([[len(one.took_us)] for one in like])
     period_us = np.array([one.period_us for one in like])
@@ -76,7 +79,7 @@ def _lateness(like: tuple[Together, ...], spent_us: Mapping[Process, tuple[int, 
     other_us = all_us - np.nansum(took_us, axis=1) * operations / np.maximum(many, 1)
     elsewhere_us = (other_us - of_others(other_us)) / operations
     own = (of_others(all_us) - all_us) / (operations * period_us[:, None])
-    return Lateness(like, period_us, middle_us, error_us, elsewhere_us, own)
+    return Lateness(like, period_us, middle_us, error_us, signs, elsewhere_us, own)
 
 
 def _side_by_side(like: Sequence[Together]) -> Floats:

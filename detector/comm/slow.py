@@ -24,6 +24,7 @@ from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed
 LATE: Final = "non-communication slow"
 LEAST_COST: Final = 0.01  # of the time between two operations: less is not worth a word
 MANY: Final = 32  # ranks, of which most are sound: how much they differ is seen from themselves
+AGAIN: Final = 4.5  # standard deviations of chance, at operations that come seldom
 MANY_BESIDE: Final = 8  # of a communicator, where with one all that wait for it are late
 
 
@@ -37,7 +38,7 @@ def verdict_on(timings: Measured, least_cost: float = LEAST_COST) -> Verdict:
     often = [kind for kind in kinds if kind.every_us < 2 * shortest_us]
     seldom = [kind for kind in kinds if kind.every_us >= 2 * shortest_us]
     at_once = [late for kind in often for late in late_at(kind, _least(kind.cost, least_cost))]
-    in_the_end = [late for kind in seldom for late in late_at(kind, _least(kind.cost, least_cost, MANY_BESIDE))]
+    in_the_end = [late for kind in seldom for late in late_at(kind, _least(kind.cost, least_cost, MANY_BESIDE), AGAIN)]
     culprits = _once(late for late in at_once if late.by_itself)
     paths = slow_paths(timings.delays_us(), together)
     named = [[late] for late in culprits]

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from gpuwarden.detector.comm.flight_dump import Counts, Dump, Group, Pending
 from gpuwarden.detector.comm.flight_folder import Dumps
+from gpuwarden.detector.comm.strongly import components
 
 
 class Because(Enum):
@@ -55,7 +56,17 @@ def waits_of(dumps: Dumps) -> list[Wait]:
     found += [wait for who, dump in waiting.items() for wait in view.busy_peer(who, dump)]
     explained = {wait.who for wait in found if wait.because is not Because.TOGETHER}
     found += [wait for who, dump in waiting.items() if who not in explained for wait in view.missing(who, dump)]
-    return [*found, *view.like_others([wait for wait in found if wait.because in HARD])]
+    return _without_circles([*found, *view.like_others([wait for wait in found if wait.because in HARD])])
+
+
+def _without_circles(waits: Sequence[Wait]) -> list[Wait]:
+    """Who left no dump does not wait, as others do, for one that in the end waits for it."""
+    onward, circle = defaultdict[int, list[int]](list), dict[int, int]()
+    for wait in waits:
+        onward[wait.who].append(wait.whom)
+    for number, ranks in enumerate(components({wait.whom for wait in waits} | set(onward), onward)):
+        circle |= dict.fromkeys(ranks, number)
+    return [wait for wait in waits if wait.because is not Because.LIKE_OTHERS or circle[wait.who] != circle[wait.whom]]
 
 
 def lagging(dumps: Dumps) -> set[int]:

@@ -66,6 +66,12 @@ def test_of_several_that_stop_some_are_named_and_nobody_else(folder: Path, job: 
     assert found or "gpu_error" in truth.values()  # where the devices of all peers of a group are behind alike, none is behind another
 
 
+def test_one_that_died_is_named_and_not_those_that_are_behind_for_its_sake(folder: Path) -> None:
+    for rank, at in ((9, 37), (30, 22)):
+        job = HungJob(Shape(8, 2, 4, expert=2), (Hang(DEAD_PROCESS, rank, at),), steps=2)
+        assert named(dumps_of(job, folder)) == {rank: "unknown"}
+
+
 def test_a_job_that_has_done_all_is_blamed_on_nobody(folder: Path) -> None:
     verdict = verdict_on(dumps_of(HungJob(Shape(2, 2, 2, 2), ()), folder))
     assert verdict.findings == ()

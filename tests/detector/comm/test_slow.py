@@ -1,5 +1,6 @@
 """Simulated jobs made slow by a card, a host or a network whose place is known: that is named, by lateness alone, without a clock."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.slow import verdict_on
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.comm.verdict import Verdict
+from gpuwarden.sim.comm.block import Block
 from gpuwarden.sim.comm.job import Job
 from gpuwarden.sim.comm.shape import Fault, Shape
+from gpuwarden.sim.comm.spoilt import lost, overwritten, renewed, uneven, without
 from gpuwarden.sim.comm.tables import Tables
 from gpuwarden.sim.comm.written import line, write
 
@@ -148,3 +151,21 @@ def test_from_simulation_to_verdict_by_the_command_line(tmp_path: Path, capsys: 
     said = capsys.readouterr().err
     assert "--expert: is 3, should divide --data, which is 4" in said
     assert "--fault: is 'gremlins', should be such as slow_gpu@3=0.1 or stuck_gpu@3" in said
+
+
+TROUBLES: list[Callable[[Iterator[Block]], Iterator[Block]]] = [
+    lambda blocks: lost(blocks, 0.2, seed=1),
+    lambda blocks: overwritten(blocks, 4),
+    lambda blocks: without(blocks, [9, 40]),
+    uneven,
+    lambda blocks: renewed(blocks, 20),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("fault", [Fault("slow_gpu", 13, 0.1), Fault("slow_host", 2, 0.3), Fault("slow_nic", 6, 0.6)])
+def test_records_may_be_lost_overwritten_missing_uneven_or_of_renewed_communicators(trouble: Callable[[Iterator[Block]], Iterator[Block]], fault: Fault) -> None:
+    shape, tables = Shape(8, 2, 4), Tables()
+    tables.take(trouble(Job(shape, (fault,), 5, messages=True, pace=50.0).blocks(40)))
+    (finding,) = verdict_on(tables).findings
+    assert set(finding.ranks) == fault.ranks(shape)
