@@ -64,9 +64,9 @@ def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) 
     report, session, lease_s = node.report, node.session, keeper.timing.lease_s
     assert report is not None and session is not None, "only a live node is granted anything"
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
-    if limit_w > node.standing_w(now_s):
-        node.overshoots_until_s = math.inf
     node.sequence += 1
+    if limit_w > node.standing_w(now_s):
+        node.overshoots_until_s, node.raised = math.inf, node.sequence
     if limit_w != node.granted_w:
         node.asks(now_s)
     if keeper.mode == MODE_AUTO:

@@ -47,6 +47,7 @@ class NodeRecord:
     asked: int = NOT_ASKED  # sequence of the newest grant whose limits have yet to be confirmed
     asked_s: float = math.nan
     timed_s: float = -math.inf
+    raised: int = 0  # sequence of the newest grant that raised it
     reason: str = ""
     clock_reason: str = ""
     resumed: bool = False  # its grant in force was another controller's, or ours before a restart
@@ -91,7 +92,7 @@ class NodeRecord:
         self.clock_max_hz = report.clock_max_hz
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         requested_w = math.fsum(card.requested_w for card in report.cards)
-        self._follow_raise(now_s, report, requested_w)
+        self._follow_raise(now_s, report, requested_w, epoch)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.unanswered = report, now_s, 1.0
@@ -142,10 +143,11 @@ class NodeRecord:
         if rise_w > self._step_w:
             self.rise_w, self.rose_s = rise_w, now_s
 
-    def _follow_raise(self, now_s: float, report: PowerReport, requested_w: float) -> None:
-        """However late a raise arrives, it overshoots from then on; and whoever has no lease is raised by the next grant. Outside auto nothing of
-        ours is requested."""
-        arrived = requested_w >= self.granted_w - SAME_W and report.HasField("grant")
+    def _follow_raise(self, now_s: float, report: PowerReport, requested_w: float, epoch: int) -> None:
+        """However late a raise arrives, it overshoots from then on, also where it has been overtaken by a cut that has yet to arrive; and whoever has
+        no lease is raised by the next grant. Outside auto nothing of ours is requested."""
+        past = self.raised == 0 or (report.grant.epoch == epoch and report.grant.sequence >= self.raised)
+        arrived = requested_w >= self.granted_w - SAME_W and report.HasField("grant") and past
         if self.exposure.known and not arrived:
             self.overshoots_until_s = math.inf
         elif self.overshoots_until_s == math.inf and arrived and report.HasField("confirmed_for_s"):

@@ -97,7 +97,7 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s))
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s), ~live)
         unaccounted = np.isinf(held_s)
         braked_under = self._braked_under(now_s, live & ~unaccounted)
         learning = self._learning(now_s, unaccounted)

@@ -108,9 +108,12 @@ class Level:
         return self.other_w + self.sums(draws_w) + self._dead_extra_w(draws_w)
 
     def _dead_extra_w(self, draws_w: Watts) -> Watts:
-        extra_w = np.maximum(self.default_draws_w - draws_w, 0.0)
+        return self.dearest_w(np.maximum(self.default_draws_w - draws_w, 0.0))
+
+    def dearest_w(self, extra_w: Watts) -> Watts:
+        """Of each limit, the sum of the largest `dead_counts` of its members."""
         if self._lone_dead is None:
-            dead_w = np.zeros((*draws_w.shape[:-1], len(self.names)))
+            dead_w = np.zeros((*extra_w.shape[:-1], len(self.names)))
         else:
             dead_w = np.maximum.reduceat(extra_w, self.starts, axis=-1) * self._lone_dead
         for limit, first, last, dead in self._many_dead:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpuwarden.controller.power.breaker import Values
-from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.level import Flags, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat
 from gpuwarden.controller.power.tree import Tree
 
@@ -42,8 +42,8 @@ class Loads:
             self.bare = self.bare.drawing(gain)
         self.tree = self.bare.carrying(more_w)
 
-    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = ()) -> None:
-        """`gpus_w`: what each node's GPUs draw, at most. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
+    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = (), silent: Flags | None = None) -> None:
+        """`gpus_w`: what each node's GPUs draw, at most. Of those that are `silent` any that may be dead warms its limits by the driver's default. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
 
         A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
         is never cooler than the same limit as things are.
@@ -53,11 +53,17 @@ class Loads:
         sensed_w = whole.other_w + whole.sums(whole.draws_w(gpus_w[whole.nodes]))
         metered_w = np.concatenate(shown_w) if shown_w else np.zeros(len(sensed_w))
         drawn_w = np.maximum(sensed_w, metered_w)
-        load_ratio = drawn_w / np.concatenate(self.ratings_w)
+        warming_w = drawn_w if silent is None or not silent.any() else np.maximum(sensed_w + self._dead_w(gpus_w, silent), metered_w)
+        load_ratio = warming_w / np.concatenate(self.ratings_w)
         heat = np.minimum(whole.breakers.after(np.concatenate(self.heats), load_ratio, passed_s), whole.breakers.unknown)
         self._warm_cases(heat)
         self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
         self.likely_w = self.tree.apart(sensed_w - np.concatenate(overstated_w)) if overstated_w else self.measured_w
+
+    def _dead_w(self, gpus_w: Watts, silent: Flags) -> Watts:
+        whole = self.tree.whole
+        extra_w = np.maximum(whole.default_draws_w - whole.draws_w(gpus_w[whole.nodes]), 0.0)
+        return whole.dearest_w(np.where(silent[whole.nodes], extra_w, 0.0))
 
     def _warm_cases(self, heat: Values) -> None:
         """One entry a limit of the whole tree."""
