@@ -38,7 +38,7 @@ BOUTS = (
 
 @pytest.fixture(scope="module")
 def room() -> Told:
-    return told(Room(7, 1, 2), ENDS + 40, BOUTS)
+    return told(Room((1,) * 7, 2), ENDS + 40, BOUTS)
 
 
 @pytest.fixture(scope="module")
