@@ -311,6 +311,25 @@ def test_a_raise_that_has_not_arrived_may_still_overshoot_however_late_it_comes(
     assert node.overshoots_until_s == made.now_s + SETTLING_S
 
 
+def test_a_raise_that_a_cut_has_overtaken_may_still_overshoot_until_the_cut_is_in_force() -> None:
+    """Both are on the way: a report of neither may not end it, since the raise may be obeyed first."""
+    made = row(budget_w=50e3)
+    made.run(20.0)
+    node, limiter = made.controller.keepers["row-a"].nodes[0], made.limiters[0]
+    assert limiter.grant is not None
+    before = Grant()
+    before.CopyFrom(limiter.grant)
+    node.overshoots_until_s, node.raised = math.inf, node.sequence + 1  # a raise, lost on its way so far
+    node.sequence += 2  # and a cut to what it has
+    made.now_s += 1.0
+    made.report(0)
+    assert node.overshoots_until_s == math.inf
+    before.sequence = node.sequence
+    limiter.grant = before
+    made.report(0)
+    assert node.overshoots_until_s == made.now_s + SETTLING_S
+
+
 class _Lowered(Limiter):
     enforced_w = 4000.0  # type: ignore[assignment]  # a plain number in place of a property
 

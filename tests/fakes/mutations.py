@@ -127,8 +127,8 @@ def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
     """A raise that has not arrived within a second does not overshoot any more."""
     follow = NodeRecord._follow_raise
 
-    def soon_over(self: NodeRecord, now_s: float, report: PowerReport, requested_w: float) -> None:
-        follow(self, now_s, report, requested_w)
+    def soon_over(self: NodeRecord, now_s: float, report: PowerReport, requested_w: float, epoch: int) -> None:
+        follow(self, now_s, report, requested_w, epoch)
         self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
 
     patch.setattr(NodeRecord, "_follow_raise", soon_over)

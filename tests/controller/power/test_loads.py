@@ -41,3 +41,17 @@ def test_a_new_budget_leaves_the_domains_own_heat_unknown() -> None:
     loads = cold()
     loads.set_budget(100e3)
     assert heat_of(loads, "row") > 10.9 and heat_of(loads, "a") == 0.0
+
+
+def test_silent_nodes_that_may_be_dead_ones_warm_their_limits_by_the_drivers_default() -> None:
+    """Else a node whose limiter died above its floor warms a breaker of which nobody knows."""
+    silent, loads = np.arange(len(TREE.names)) < 2, [cold(), cold()]
+    nearly_full_w = [0.99 * level.ratings_w - level.other_w - level.sums(level.draws_w(TREE.floor_w[level.nodes])) for level in TREE.levels]
+    for one, who in zip(loads, (None, silent), strict=True):
+        one.carry(nearly_full_w, TREE.members.gain)
+        for now_s in (0.0, 1.0):
+            one.measure(now_s, TREE.floor_w, silent=who)
+    assert heat_of(loads[0], "row") == 0.0
+    ratio = 0.99 + float(TREE.members.gain[0] * (TREE.default_w - TREE.floor_w)[0] / TREE.root.ratings_w[0])
+    assert heat_of(loads[1], "row") == pytest.approx(ratio * ratio - 1.0), "one dead node, of the two that say nothing"
+    assert loads[0].drawn_w == loads[1].drawn_w, "what is shown is what is known"
