@@ -23,6 +23,7 @@ from gpuwarden.proto.finding_pb2 import Finding
 TAUGHT, SLOW, END = 2880, 2880 + 12, 2880 + 22
 WELL, ILL = "e2e-health-well", "e2e-health-ill"
 EVENTUALLY_S = 60.0
+WARM_MINUTES = 6  # of a node, which only begin its past
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_a_node_whose_fan_fails_is_found_through_kafka_and_its_neighbour_is_not(
     assert unlike.subject.node == ILL
     (fan,) = (one for one in unlike.evidence if one.name == "slowest hwmon fan")
     assert fan.value < 0.5 * fan.expected and fan.unit == "rpm"
-    _until(lambda: 'gpuwarden_detector_health_nodes{state="judged"} 2.0' in detector(), detector)
+    judged = 2 * (END - TAUGHT - WARM_MINUTES)
+    _until(lambda: f"gpuwarden_detector_health_minutes_judged_total {judged}.0" in detector(), detector)
     assert 'gpuwarden_detector_health_findings_total{role="live"} 1.0' in detector()
     producer.close()
     consumer.close()
