@@ -8,6 +8,7 @@ from gpuwarden.controller.events import Action, SendGrant, WriteLedger
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
+from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, Grant
@@ -66,7 +67,7 @@ def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) 
     assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
     node.sequence += 1
     if limit_w > node.standing_w(now_s):
-        node.overshoots_until_s, node.raised = math.inf, node.sequence
+        node.overshoots_until_s, node.raised, node.unpaid_s = math.inf, node.sequence, SETTLING_S
     if limit_w != node.granted_w:
         node.asks(now_s)
     if keeper.mode == MODE_AUTO:

@@ -22,6 +22,7 @@ RISING_S = 0.5  # a step up says so long that more is behind it; by then later r
 NOT_ASKED = -1
 FIRST_LAG_S = 1.0  # before anything is measured: three times what is asked of the way to the last of eight cards
 LAG_HALF_LIFE_S = 600.0
+PRESSES_RATIO = 0.9  # a card that draws this share of its limit is held back by it, as far as its sensor tells
 URGENT_RATIO = 0.05  # a power step of this share of the default limit does not wait for the tick
 
 
@@ -66,6 +67,8 @@ class NodeRecord:
     rose_s = Column(9, -math.inf)
     lag_s = Column(10, FIRST_LAG_S)  # from a grant to the report that its limits are in force, the highest of lately
     unanswered = Column(11, 0.0)  # 1 until the newest report has had its grant
+    pressing = Column(12, 0.0)  # share of its limit that cards have which press against theirs; the highest since a raise, as long as that is unpaid
+    unpaid_s = Column(13, 0.0)  # of the overshoot of its newest raise, what has yet to be counted as heat
 
     def live(self, now_s: float, stale_s: float) -> bool:
         return now_s - self.heard_s <= stale_s
@@ -93,6 +96,7 @@ class NodeRecord:
         self.limit_w = math.fsum(card.enforced_w for card in report.cards)
         requested_w = math.fsum(card.requested_w for card in report.cards)
         self._follow_raise(now_s, report, requested_w, epoch)
+        self._follow_pressing(now_s, report)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.unanswered = report, now_s, 1.0
@@ -152,6 +156,12 @@ class NodeRecord:
             self.overshoots_until_s = math.inf
         elif self.overshoots_until_s == math.inf and arrived and report.HasField("confirmed_for_s"):
             self.overshoots_until_s = now_s + SETTLING_S
+
+    def _follow_pressing(self, now_s: float, report: PowerReport) -> None:
+        """Only a card that its limit holds back overshoots a higher one, and by then its next reading no longer shows that it was held back."""
+        pressing_w = math.fsum(card.enforced_w for card in report.cards if card.power_w >= PRESSES_RATIO * card.enforced_w)
+        share = pressing_w / self.limit_w if self.limit_w > 0 else 1.0
+        self.pressing = max(share, self.pressing) if self.unpaid_s > 0.0 else share
 
     def _follow_peak(self, now_s: float, power_w: float) -> None:
         faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)

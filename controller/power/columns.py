@@ -37,6 +37,10 @@ class Column:
         column: Numbers = rows[self.place].copy()
         return column
 
+    def write(self, rows: Numbers, values: Numbers) -> None:
+        """One number a record."""
+        rows[self.place] = values
+
 
 def columns_of(owner: type) -> tuple[Column, ...]:
     """Those of a class in the order of their places."""

@@ -15,7 +15,7 @@ from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
 from gpuwarden.controller.power.least import least_of
-from gpuwarden.controller.power.level import Flags, Places, Seconds, Watts
+from gpuwarden.controller.power.level import RAISED_RATIO, Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.meters import Meters
@@ -213,7 +213,17 @@ class Keeper:
         """
         if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
-        return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
+        told_w = np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
+        return np.maximum(told_w, self._overshot_w(now_s - self.decided_s, told_w, counted_w))
+
+    def _overshot_w(self, passed_s: float, told_w: Watts, counted_w: Watts) -> Watts:
+        """With the overshoot of raises, of cards that pressed against their limits: it is over before a reading may show it, and is counted once."""
+        unpaid_s, pressing = NodeRecord.unpaid_s.of(self.rows), NodeRecord.pressing.of(self.rows)
+        if not unpaid_s.any():
+            return told_w
+        NodeRecord.unpaid_s.write(self.rows, np.maximum(0.0, unpaid_s - passed_s))
+        share = pressing * np.minimum(1.0, unpaid_s / max(passed_s, 1e-3))
+        return share * RAISED_RATIO * counted_w + (1.0 - share) * told_w
 
     def _sensed_w(self, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs draw as its sensors tell it: no more than that explains a meter's reading.

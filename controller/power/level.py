@@ -24,6 +24,7 @@ S = TypeVar("S", bound=np.generic)
 # A card may overshoot a new limit: 1.5 for less than 250 ms, 1.10 for up to a second.
 SPIKE_RATIO, SPIKE_S = 1.5, 0.25
 SETTLING_RATIO, SETTLING_S = 1.10, 1.0
+RAISED_RATIO: Final = ((SPIKE_RATIO**2 * SPIKE_S + SETTLING_RATIO**2 * (SETTLING_S - SPIKE_S)) / SETTLING_S) ** 0.5  # warms as much as that
 LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
