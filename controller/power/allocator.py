@@ -6,12 +6,12 @@ asked once. W of GPU limits, one entry a node.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.level import FEW, Flags, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.level import FEW, Flags, Kept, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.tree import Tree
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
@@ -34,6 +34,7 @@ class Situation:
     fresh: Flags  # nodes whose limit was raised within the last second
     may_raise: Flags  # under no limit without live sessions to more than half of its nodes, and grants in force known
     lease_s: float  # lease and settling of a new grant
+    resuming: bool = False  # what is granted is what a controller found that has just started, which it need not be able to give again
 
 
 @dataclass(slots=True)
@@ -105,7 +106,10 @@ def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, num
     lowered = fitted_w < high_w
     grants.limits_w[level.nodes] = fitted_w
     grants.bound_by[level.nodes[lowered]] = level.spread(numbers)[lowered]
-    failing: list[int] = numbers[~(low_holds | high_holds)].tolist()
+    wrong = ~(low_holds | high_holds)
+    if wrong.any():
+        wrong &= ~replace(question, kept=None).holds(low_w)
+    failing: list[int] = numbers[wrong].tolist()
     return failing
 
 
@@ -121,20 +125,22 @@ class _Question:
     held_s: Seconds
     fresh: Flags
     granted_w: Watts
+    kept: Kept | None
 
     def holds(self, limits_w: Watts) -> Flags:
         counted_w = np.where(self.reached, np.maximum(self.old_w, limits_w), self.old_w)
         fresh = self.fresh | (self.reached & (limits_w > self.granted_w))
-        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, fresh)
+        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, fresh, self.kept)
 
 
 def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situation: Situation, steady: bool) -> _Question:
-    """`steady`: once all cuts have arrived. Otherwise: now, when what is outstanding still counts."""
+    """`steady`: once all cuts have arrived, and so that it could be given again after a restart. Otherwise: now, when what is outstanding still counts."""
     nodes = level.nodes
     reached, counted_w, held_s = situation.grantable[nodes], situation.counted_w[nodes], situation.held_s[nodes]
     old_w = np.where(reached, 0.0, counted_w) if steady else counted_w
     held_s = np.where(reached, np.maximum(held_s, situation.lease_s), held_s)
-    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.granted_w[nodes])
+    kept = Kept(counted_w, situation.lease_s) if steady and not situation.resuming else None
+    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.granted_w[nodes], kept)
 
 
 def _steps_w(tree: Tree) -> Watts:

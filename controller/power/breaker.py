@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from gpuwarden.controller.power.limit import LimitConfig
 
+SPIKE_S: Final = 0.25  # a card overshoots a new limit by half for less
 RECOVERY_S: Final = 3600.0  # of a battery: far below the rate at which one is charged again
 FINEST: Final = 10  # bits: a 1024th of the ceiling
 AT_ONCE: Final = 5  # bits that are found at once: numpy's calls are what costs
+WRITTEN_SHARE: Final = 0.05  # of the trip: what is durable of a heat may be so much above what must be, so that not every step is written
 UNKNOWN_SHARE: Final = 0.999  # an unknown history counts as just below the trip
 
 Values = NDArray[np.float64]
@@ -42,6 +44,11 @@ class Breakers:
     def unknown(self) -> Values:
         """Heat of limits whose history nobody knows: just below the trip."""
         return np.where(np.isfinite(self.trip_heat), UNKNOWN_SHARE * self.trip_heat, 0.0)
+
+    @cached_property
+    def spike_heat(self) -> Values:
+        """What raises may warm each by while they spike, at most."""
+        return np.maximum(0.0, self.rate(self.ceiling_ratio)) * SPIKE_S
 
     def rate(self, load_ratio: Values) -> Values:
         """dE/dt. The last axis of `load_ratio` counts the limits."""

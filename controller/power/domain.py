@@ -8,6 +8,7 @@ import numpy as np
 
 from gpuwarden.controller.policies import POLICIES
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
+from gpuwarden.controller.power.level import Level
 from gpuwarden.controller.power.limit import CEILING_RATIO, HOT_TRIP_HEAT_S, LimitConfig
 from gpuwarden.controller.power.meter_config import MeterConfig
 from gpuwarden.controller.power.node_class import NodeClass
@@ -111,13 +112,19 @@ class DomainConfig:
 def floor_problems(tree: Tree) -> Iterator[str]:
     """Limits whose floors are more than they carry, each with its sum."""
     for level in tree.levels[:-1]:
-        floors_w = level.totals_w(level.members.floor_w)
+        floors_w = level.least_w(level.members.floor_w)
         for number in np.flatnonzero(floors_w > level.ratings_w).tolist():
             yield (
                 f"limits: {level.names[number]} carries {level.ratings_w[number]:,.0f} W, below its floors of {floors_w[number]:,.0f} W: "
-                f"{level.counts[number]} nodes, {level.dead_counts[number]} of them dead at the driver's default, {level.other_w[number]:,.0f} W of "
+                f"{level.counts[number]} nodes, {level.dead_counts[number]} of them dead at the driver's default{_spike_shown(level, number)}, {level.other_w[number]:,.0f} W of "
                 "base load; lower floor_w or take nodes away"
             )
+
+
+def _spike_shown(level: Level, number: int) -> str:
+    floor_w = level.members.floor_w
+    counts = level.least_w(floor_w)[number] > level.totals_w(floor_w)[number]
+    return f" and {level.dead_spike_w[number]:,.0f} W over it as they come up" if counts else ""
 
 
 def budget_problem(domain: DomainConfig, budget_w: float) -> str | None:

@@ -97,7 +97,7 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s), ~live)
+        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s), ~live, self._granted_nothing)
         unaccounted = np.isinf(held_s)
         braked_under = self._braked_under(now_s, live & ~unaccounted)
         learning = self._learning(now_s, unaccounted)
@@ -108,7 +108,7 @@ class Keeper:
             grantable=grantable,
             fresh=(now_s < NodeRecord.overshoots_until_s.of(self.rows)) & (counted_w > self.tree.floor_w),
             may_raise=self._may_raise(now_s, live) & (not learning),
-            lease_s=self._lapse_s,
+            lease_s=self._lapse_s, resuming=self._resumed(now_s),
         )
         wishes_w, bound_by = self._wishes(now_s, granted_w, situation, learning)
         grants = allocate(self.tree, situation, wishes_w, bound_by)
@@ -171,6 +171,11 @@ class Keeper:
         return self.loads.budget_w
 
     @property
+    def _granted_nothing(self) -> bool:
+        """Not before this decision: limits are no warmer than what is remembered of them, which bounds all that is still in force."""
+        return self.decision is None or self.decision.learning
+
+    @property
     def _lapse_s(self) -> float:
         """Lease and settling of a new grant."""
         return self.timing.lease_s + self.tree.slowest_s
@@ -223,7 +228,8 @@ class Keeper:
             return told_w
         NodeRecord.unpaid_s.write(self.rows, np.maximum(0.0, unpaid_s - passed_s))
         share = pressing * np.minimum(1.0, unpaid_s / max(passed_s, 1e-3))
-        return share * RAISED_RATIO * counted_w + (1.0 - share) * told_w
+        overshot_w: Watts = share * RAISED_RATIO * counted_w + (1.0 - share) * told_w
+        return overshot_w
 
     def _sensed_w(self, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs draw as its sensors tell it: no more than that explains a meter's reading.

@@ -49,6 +49,6 @@ def least_of(tree: Tree, floors: Collection[JobFloor]) -> Least:
 def least_problems(tree: Tree, ratings_w: Sequence[Watts], least: Least) -> Iterator[str]:
     """Limits that do not carry these floors, each with its sum."""
     for level, carried_w in zip(tree.levels, ratings_w, strict=True):
-        floors_w = level.totals_w(least.watts[level.nodes])
+        floors_w = level.least_w(least.watts[level.nodes])
         for number in np.flatnonzero(floors_w > carried_w * ROUNDING).tolist():
             yield f"{level.names[number]} carries {carried_w[number]:,.0f} W, with it the floors of jobs and classes would be {floors_w[number]:,.0f} W"

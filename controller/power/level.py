@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.breaker import Breakers, breakers_of, side_by_side
+from gpuwarden.controller.power.breaker import SPIKE_S, WRITTEN_SHARE, Breakers, breakers_of, side_by_side
 from gpuwarden.controller.power.topology import Branch
 
 Watts: TypeAlias = NDArray[np.float64]
@@ -22,7 +22,7 @@ Places: TypeAlias = NDArray[np.intp]
 S = TypeVar("S", bound=np.generic)
 
 # A card may overshoot a new limit: 1.5 for less than 250 ms, 1.10 for up to a second.
-SPIKE_RATIO, SPIKE_S = 1.5, 0.25
+SPIKE_RATIO = 1.5
 SETTLING_RATIO, SETTLING_S = 1.10, 1.0
 RAISED_RATIO: Final = ((SPIKE_RATIO**2 * SPIKE_S + SETTLING_RATIO**2 * (SETTLING_S - SPIKE_S)) / SETTLING_S) ** 0.5  # warms as much as that
 LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
@@ -42,6 +42,18 @@ class Members:
 
     def at(self, places: Places | Flags) -> "Members":
         return Members(self.base_w[places], self.gain[places], self.floor_w[places], self.default_w[places])
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a controller that starts anew takes a limit's heat for: `worst_w`, the highest that each member may be obeying, until `lapse_s` and settling
+    are over (`HeatKept`)."""
+
+    worst_w: Watts
+    lapse_s: float
+
+    def at(self, places: Places | Flags) -> "Kept":
+        return Kept(self.worst_w[places], self.lapse_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +123,16 @@ class Level:
     def _dead_extra_w(self, draws_w: Watts) -> Watts:
         return self.dearest_w(np.maximum(self.default_draws_w - draws_w, 0.0))
 
+    def least_w(self, limits_w: Watts) -> Watts:
+        """The rating that each limit needs for these limits to stand for ever, with the overshoot of dead nodes that come up."""
+        totals_w = self.totals_w(limits_w)
+        return np.maximum(totals_w, (totals_w + self.dead_spike_w) / self.breakers.ceiling_ratio)
+
+    @cached_property
+    def dead_spike_w(self) -> Watts:
+        """Of each limit, by how much nodes that nobody vouches for may overshoot the driver's default as they come up: too briefly to warm a breaker."""
+        return self.dearest_w((SPIKE_RATIO - 1) * self.members.gain * self.members.default_w)
+
     def dearest_w(self, extra_w: Watts) -> Watts:
         """Of each limit, the sum of the largest `dead_counts` of its members."""
         if self._lone_dead is None:
@@ -135,8 +157,8 @@ class Level:
         many = zip(self.starts.tolist(), self.counts.tolist(), self.dead_counts.tolist(), strict=True)
         return [(limit, first, first + count, dead) for limit, (first, count, dead) in enumerate(many) if dead > 1]
 
-    def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags) -> Flags:
-        """Whether each limit holds if every message is lost from now on.
+    def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags, kept: "Kept | None" = None) -> Flags:
+        """Whether each limit holds if every message is lost from now on; with `kept`, also from the heat that is durable then.
 
         Each node draws the worst of its limit for `held_s` (inf: for ever) and of its floor from then on; `fresh` nodes
         may overshoot first. Draws only fall along the way, so a limit that fits at the start fits for ever.
@@ -146,26 +168,33 @@ class Level:
         overshoot_w = self.sums(np.where(fresh, self.members.gain * limits_w, 0.0))
         spike_w, settling_w = now_w + (SPIKE_RATIO - 1) * overshoot_w, now_w + (SETTLING_RATIO - 1) * overshoot_w
         ratings_w = ratings_w * ROUNDING
-        fits = (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
-        may = ~fits & (spike_w <= self.breakers.ceiling_ratio * ratings_w)
+        may = spike_w + self.dead_spike_w <= self.breakers.ceiling_ratio * ratings_w
+        fits = may & (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
+        may &= ~fits
         if not may.any():
             return fits
         loads_w = (spike_w, settling_w, now_w)
         if len(self.nodes) <= FEW:
-            return fits | (may & self._outlasts(ratings_w, heat, loads_w, limits_w, held_s))
+            return fits | (may & self._outlasts(ratings_w, heat, loads_w, limits_w, held_s, kept))
         chosen: Flags = np.logical_or.reduce(may.reshape(-1, len(self.names)), axis=0)
         part, places = self.only(chosen), self.spread(chosen)
         parts_w = (spike_w[..., chosen], settling_w[..., chosen], now_w[..., chosen])
-        fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places])
+        fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places], kept and kept.at(places))
         return fits
 
-    def _outlasts(self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts, Watts], limits_w: Watts, held_s: Seconds) -> Flags:
+    def _outlasts(
+        self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts, Watts], limits_w: Watts, held_s: Seconds, kept: "Kept | None",
+    ) -> Flags:
         """Whether each limit's heat stays below its trip. `loads_w`: while raised cards spike, while they settle, and after that."""
         spike_w, settling_w, now_w = loads_w
         phases_w, seconds = [spike_w[None], settling_w[None]], [SPIKE_S, SETTLING_S - SPIKE_S]  # on top of the leases: more than what can be
         if (now_w > ratings_w).any():
             lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
             phases_w, seconds = [*phases_w, lapse_w], [*seconds, *lapse_s]
+            if kept is not None:
+                heat = heat + self.breakers.spike_heat + WRITTEN_SHARE * self.breakers.unknown
+                before_w = self.totals_w(np.maximum(limits_w, kept.worst_w))
+                phases_w, seconds = [before_w[None], *phases_w], [kept.lapse_s + SETTLING_S, *seconds]
         outlasts: Flags = self.breakers.peak(heat, np.concatenate(phases_w) / ratings_w, np.array(seconds)) < self.breakers.trip_heat
         return outlasts
 

@@ -10,12 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.controller.power.breaker import Values
-from gpuwarden.controller.power.level import SETTLING_S, SPIKE_S, Watts
+from gpuwarden.controller.power.breaker import WRITTEN_SHARE, Values
+from gpuwarden.controller.power.level import SETTLING_S, Watts
 from gpuwarden.controller.power.tree import Tree
 
 RISE_SHARE: Final = 0.01  # of the trip: kept with this much on top, so that not every step is written
-FALL_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,9 @@ class HeatKept:
         whole, heat, rating_w, kept = tree.whole, np.concatenate(heats), np.concatenate(ratings_w), self._kept
         breakers, unknown = whole.breakers, whole.breakers.unknown
         rate = np.maximum(0.0, breakers.rate(whole.totals_w(worst_w[whole.nodes]) / rating_w))
-        spike = np.maximum(0.0, breakers.rate(breakers.ceiling_ratio)) * SPIKE_S
         lapses = whole.totals_w(for_ever_w[whole.nodes]) <= rating_w
-        bound = np.where(lapses, np.minimum(heat + spike + rate * (lapse_s + SETTLING_S), unknown), unknown)
-        stale = ~((kept >= bound) & (kept <= bound + FALL_SHARE * unknown + RISE_SHARE * unknown))
+        bound = np.where(lapses, np.minimum(heat + breakers.spike_heat + rate * (lapse_s + SETTLING_S), unknown), unknown)
+        stale = ~((kept >= bound) & (kept <= bound + WRITTEN_SHARE * unknown))
         self._kept = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
         for place in np.flatnonzero(stale).tolist():
             trip_heat = float(breakers.trip_heat[place])

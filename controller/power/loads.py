@@ -42,8 +42,10 @@ class Loads:
             self.bare = self.bare.drawing(gain)
         self.tree = self.bare.carrying(more_w)
 
-    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = (), silent: Flags | None = None) -> None:
+    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = (), silent: Flags | None = None, bounded: bool = False) -> None:
         """`gpus_w`: what each node's GPUs draw, at most. Of those that are `silent` any that may be dead warms its limits by the driver's default. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
+
+        `bounded`: what each heat was bounds what it is.
 
         A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
         is never cooler than the same limit as things are.
@@ -55,7 +57,8 @@ class Loads:
         drawn_w = np.maximum(sensed_w, metered_w)
         warming_w = drawn_w if silent is None or not silent.any() else np.maximum(sensed_w + self._dead_w(gpus_w, silent), metered_w)
         load_ratio = warming_w / np.concatenate(self.ratings_w)
-        heat = np.minimum(whole.breakers.after(np.concatenate(self.heats), load_ratio, passed_s), whole.breakers.unknown)
+        before = np.concatenate(self.heats)
+        heat = np.minimum(whole.breakers.after(before, load_ratio, passed_s), before if bounded else whole.breakers.unknown)
         self._warm_cases(heat)
         self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
         self.likely_w = self.tree.apart(sensed_w - np.concatenate(overstated_w)) if overstated_w else self.measured_w

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.power.domain import DomainConfig
-from gpuwarden.controller.power.level import SETTLING_S, Level, level_of
+from gpuwarden.controller.power.level import SETTLING_S, Kept, Level, level_of
 from gpuwarden.controller.power.limit import LimitConfig
 
 BISECTIONS: Final = 20
@@ -57,7 +57,8 @@ def _highest_share(level: Level, lapse_s: float) -> float:
 
 def _holds(level: Level, share: float, lapse_s: float) -> bool:
     limits_w, count = _limits_w(level, share), len(level.nodes)
-    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool))[0])
+    kept = Kept(limits_w, lapse_s)
+    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), kept)[0])
 
 
 def _limits_w(level: Level, share: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -3,6 +3,7 @@
 Left out is what no grant rests on: telemetry, detector, web. Of Kafka a controller sees findings alone.
 """
 
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -137,7 +138,11 @@ class Row(Stage):
 
     def _ordered(self, node: int, limits_w: Limits) -> None:
         self._must(self.leases.ordered(node, limits_w, float(self._floor_w[node])))
-        if self._caps_w is not None and abs(sum(limits_w) - self._caps_w[node]) > SAME_W:
+        if self._caps_w is None:
+            return
+        if self._by_guard(node, sum(limits_w)):
+            self._caps_w[node] = math.nan
+        if abs(sum(limits_w) - self._caps_w[node]) > SAME_W:
             self._must(f"{self.site.names[node]} sets {sum(limits_w):.0f} instead of {self._caps_w[node]:.0f} W after a restart shorter than its lease")
 
     def _report(self, node: int, sealed: bytes) -> None:
@@ -171,8 +176,15 @@ class Row(Stage):
         return max(0.0, min(ends_s) - self.time.now_s)
 
     def keeps_caps(self, whether: bool) -> None:
-        """From now on no limiter may order another limit than its cards have."""
-        self._caps_w = self.cards.sums(self.cards.limit_w) if whether else None
+        """From now on no limiter may order another limit than its cards have, but those that its guard has at the floor."""
+        limits_w = self.cards.sums(self.cards.limit_w)
+        guarded = [self._by_guard(node, limit_w) for node, limit_w in enumerate(limits_w.tolist())]
+        self._caps_w = np.where(guarded, math.nan, limits_w) if whether else None
+
+    def _by_guard(self, node: int, limit_w: float) -> bool:
+        """Whether a limit is less than its lease allows: no controller's doing, nor is what ends it."""
+        limiter = self.servers[node].limiter
+        return limiter is not None and limiter.lease is not None and limit_w < sum(limiter.lease.limits_w) - SAME_W
 
     def soon_known(self, node: int) -> None:
         """A hung driver is counted apart from the dead once its controller has surely heard of it; not where even with all others at their
