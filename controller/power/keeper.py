@@ -17,7 +17,7 @@ from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
 from gpuwarden.controller.power.least import least_of
 from gpuwarden.controller.power.level import RAISED_RATIO, Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
-from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.loads import Loads, Unseen
 from gpuwarden.controller.power.meters import Meters
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.ranks import ranks_of
@@ -28,6 +28,7 @@ from gpuwarden.proto.lease_pb2 import MODE_AUTO, Mode
 
 CLOCK_STEP_HZ = 15e6
 REPORT_S = 1.0  # of a limiter, where power moves by less than a step
+SHORTEST_S = 1e-3
 UNSEEN_S = 1.0  # from one decision to the next; a fifth is usual
 
 
@@ -97,7 +98,9 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        self.loads.measure(now_s, self._drawn_w(now_s, live, counted_w), self.meters.shown_w(now_s), self.meters.overstated_w(now_s), ~live, self._granted_nothing)
+        drawn_w = self._drawn_w(now_s, live, counted_w)
+        unseen = Unseen(self._overshot_w(now_s, drawn_w, counted_w), ~live, self._granted_nothing)
+        self.loads.measure(now_s, drawn_w, self.meters.shown_w(now_s), self.meters.overstated_w(now_s), unseen)
         unaccounted = np.isinf(held_s)
         braked_under = self._braked_under(now_s, live & ~unaccounted)
         learning = self._learning(now_s, unaccounted)
@@ -218,17 +221,16 @@ class Keeper:
         """
         if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
-        told_w = np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
-        return np.maximum(told_w, self._overshot_w(now_s - self.decided_s, told_w, counted_w))
+        return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
 
-    def _overshot_w(self, passed_s: float, told_w: Watts, counted_w: Watts) -> Watts:
-        """With the overshoot of raises, of cards that pressed against their limits: it is over before a reading may show it, and is counted once."""
-        unpaid_s, pressing = NodeRecord.unpaid_s.of(self.rows), NodeRecord.pressing.of(self.rows)
+    def _overshot_w(self, now_s: float, drawn_w: Watts, counted_w: Watts) -> Watts:
+        """What raised nodes drew beyond that, of cards that pressed against their limits. It is over before a reading may show it, and is counted once."""
+        unpaid_s, passed_s = NodeRecord.unpaid_s.of(self.rows), now_s - self.decided_s
         if not unpaid_s.any():
-            return told_w
+            return np.zeros(len(unpaid_s))
         NodeRecord.unpaid_s.write(self.rows, np.maximum(0.0, unpaid_s - passed_s))
-        share = pressing * np.minimum(1.0, unpaid_s / max(passed_s, 1e-3))
-        overshot_w: Watts = share * RAISED_RATIO * counted_w + (1.0 - share) * told_w
+        share = NodeRecord.pressing.of(self.rows) * np.minimum(1.0, unpaid_s / max(passed_s, SHORTEST_S))
+        overshot_w: Watts = share * np.maximum(RAISED_RATIO * counted_w - drawn_w, 0.0)
         return overshot_w
 
     def _sensed_w(self, live: Flags, counted_w: Watts) -> Watts:

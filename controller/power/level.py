@@ -191,12 +191,17 @@ class Level:
         if (now_w > ratings_w).any():
             lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
             phases_w, seconds = [*phases_w, lapse_w], [*seconds, *lapse_s]
-            if kept is not None:
-                heat = heat + self.breakers.spike_heat + WRITTEN_SHARE * self.breakers.unknown
-                before_w = self.totals_w(np.maximum(limits_w, kept.worst_w))
-                phases_w, seconds = [before_w[None], *phases_w], [kept.lapse_s + SETTLING_S, *seconds]
+            if kept is not None:  # what stands for ever can be given again from any heat
+                heat = np.where(now_w > ratings_w, self._kept_heat(ratings_w, heat, limits_w, kept), heat)
         outlasts: Flags = self.breakers.peak(heat, np.concatenate(phases_w) / ratings_w, np.array(seconds)) < self.breakers.trip_heat
         return outlasts
+
+    def _kept_heat(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, kept: Kept) -> NDArray[np.float64]:
+        """What a controller that starts anew may take each limit to be warmed to, at most."""
+        breakers = self.breakers
+        gained = np.maximum(0.0, breakers.rate(self.totals_w(np.maximum(limits_w, kept.worst_w)) / ratings_w)) * (kept.lapse_s + SETTLING_S)
+        most: NDArray[np.float64] = np.minimum(heat + gained + breakers.spike_heat + WRITTEN_SHARE * breakers.unknown, breakers.unknown)
+        return most
 
     def lapse_w(self, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
         """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""

@@ -11,6 +11,16 @@ from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat
 from gpuwarden.controller.power.tree import Tree
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What no reading shows, and heat must count. `overshot_w`: of each node's GPUs, beyond what they draw; `silent`: of these any that may be dead
+    warms its limits by the driver's default; `bounded`: no limit is warmer than it was taken for."""
+
+    overshot_w: Watts
+    silent: Flags
+    bounded: bool
+
+
 @dataclass(slots=True)
 class Loads:
     """`heats`, `measured_w`: an array for each level of the tree, one entry a limit. A limit is named by its place in `Tree.limit_names`."""
@@ -42,10 +52,8 @@ class Loads:
             self.bare = self.bare.drawing(gain)
         self.tree = self.bare.carrying(more_w)
 
-    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = (), silent: Flags | None = None, bounded: bool = False) -> None:
-        """`gpus_w`: what each node's GPUs draw, at most. Of those that are `silent` any that may be dead warms its limits by the driver's default. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
-
-        `bounded`: what each heat was bounds what it is.
+    def measure(self, now_s: float, gpus_w: Watts, shown_w: Sequence[Watts] = (), overstated_w: Sequence[Watts] = (), unseen: Unseen | None = None) -> None:
+        """`gpus_w`: what each node's GPUs draw, at most. `shown_w`: what meters show, one array a level; of the two the larger counts. `overstated_w`, the same: by how much sensors exceed it.
 
         A limit as it is after a contingency is warmed by what it would carry, so that it may come at any moment, and unseen; and it
         is never cooler than the same limit as things are.
@@ -55,18 +63,22 @@ class Loads:
         sensed_w = whole.other_w + whole.sums(whole.draws_w(gpus_w[whole.nodes]))
         metered_w = np.concatenate(shown_w) if shown_w else np.zeros(len(sensed_w))
         drawn_w = np.maximum(sensed_w, metered_w)
-        warming_w = drawn_w if silent is None or not silent.any() else np.maximum(sensed_w + self._dead_w(gpus_w, silent), metered_w)
+        warming_w = drawn_w if unseen is None else np.maximum(sensed_w + self._unseen_w(gpus_w, unseen), metered_w)
         load_ratio = warming_w / np.concatenate(self.ratings_w)
         before = np.concatenate(self.heats)
-        heat = np.minimum(whole.breakers.after(before, load_ratio, passed_s), before if bounded else whole.breakers.unknown)
+        heat = np.minimum(whole.breakers.after(before, load_ratio, passed_s), before if unseen is not None and unseen.bounded else whole.breakers.unknown)
         self._warm_cases(heat)
         self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
         self.likely_w = self.tree.apart(sensed_w - np.concatenate(overstated_w)) if overstated_w else self.measured_w
 
-    def _dead_w(self, gpus_w: Watts, silent: Flags) -> Watts:
-        whole = self.tree.whole
-        extra_w = np.maximum(whole.default_draws_w - whole.draws_w(gpus_w[whole.nodes]), 0.0)
-        return whole.dearest_w(np.where(silent[whole.nodes], extra_w, 0.0))
+    def _unseen_w(self, gpus_w: Watts, unseen: Unseen) -> Watts:
+        whole, more_w = self.tree.whole, np.zeros(len(self.tree.limit_names))
+        if unseen.overshot_w.any():
+            more_w = whole.sums(whole.members.gain * unseen.overshot_w[whole.nodes])
+        if unseen.silent.any():
+            extra_w = np.maximum(whole.default_draws_w - whole.draws_w(gpus_w[whole.nodes]), 0.0)
+            more_w = more_w + whole.dearest_w(np.where(unseen.silent[whole.nodes], extra_w, 0.0))
+        return more_w
 
     def _warm_cases(self, heat: Values) -> None:
         """One entry a limit of the whole tree."""

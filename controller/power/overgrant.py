@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from gpuwarden.controller.power.breaker import WRITTEN_SHARE
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import SETTLING_S, Kept, Level, level_of
 from gpuwarden.controller.power.limit import LimitConfig
@@ -40,7 +41,7 @@ def overgrants(domain: DomainConfig, lapse_s: float) -> Iterator[Overgrant]:
         grants_w = _total_w(level, share)
         yield Overgrant(
             branch.name, branch.limit.kind, branch.limit.rating_w, int(level.counts[0]), branch.dead_count, branch.other_w,
-            _total_w(level, 0.0), _total_w(level, 1.0), grants_w, _why(branch.limit, grants_w, share, lapse_s),
+            _total_w(level, 0.0), _total_w(level, 1.0), grants_w, _why(branch.limit, grants_w, share, lapse_s, _beside(level)),
         )
 
 
@@ -71,16 +72,20 @@ def _total_w(level: Level, share: float) -> float:
     return float(level.totals_w(_limits_w(level, share))[0])
 
 
-def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float) -> str:
-    ratio, seconds = grants_w / limit.rating_w, lapse_s + SETTLING_S  # a raise may overshoot for so long, and that comes on top
+def _beside(level: Level) -> float:
+    """Heat that is not at hand, since a controller that starts anew may have to take it for spent."""
+    return float(level.breakers.spike_heat[0] + WRITTEN_SHARE * level.breakers.unknown[0])
+
+
+def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float, beside: float) -> str:
+    ratio, seconds = grants_w / limit.rating_w, 2 * (lapse_s + SETTLING_S)  # a raise may overshoot for so long, on top; and once more, for a restart
     if share == 1.0:
         return "carries every default"
     if limit.kind == "hard":
         return "hard"
     if ratio > limit.ceiling - 0.001:
         return f"its ceiling is {limit.ceiling:.2f}"
-    if limit.kind == "thermal":
-        return f"({ratio:.3f}^2 - 1) x {seconds:g} s = {(ratio * ratio - 1) * seconds:.1f} of {limit.trip_heat:.1f} s"
-    if limit.kind == "contract":
-        return f"({ratio:.3f} - 1) x {seconds:g} s = {(ratio - 1) * seconds:.1f} of {limit.trip_heat:.1f} s"
+    if limit.kind in ("thermal", "contract"):
+        power, rate = ("^2", ratio * ratio - 1) if limit.kind == "thermal" else ("", ratio - 1)
+        return f"({ratio:.3f}{power} - 1) x {seconds:g} s + {beside:.1f} = {rate * seconds + beside:.1f} of {limit.trip_heat:.1f} s"
     return f"its table bears no more for {seconds:g} s"

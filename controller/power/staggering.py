@@ -33,7 +33,7 @@ def staggered(tree: Tree, ratings_w: Sequence[Watts], granted_w: Watts, fresh: F
 def _fitting_w(level: Level, ratings_w: Watts, granted_w: Watts, fresh: Flags, wishes_w: Watts, order: Watts) -> Watts:
     """How far each node may be raised: with what those before it take, and its own overshoot, the ceiling is not passed."""
     gain, over, raised = level.members.gain, SPIKE_RATIO - 1, wishes_w > granted_w
-    now_w = level.totals_w(granted_w) + over * level.sums(np.where(fresh, gain * granted_w, 0.0))
+    now_w = level.totals_w(granted_w) + level.dead_spike_w + over * level.sums(np.where(fresh, gain * granted_w, 0.0))
     more_w = np.where(fresh, 0.0, over * granted_w)  # by which a node overshoots as soon as it is raised at all
     costs_w = np.where(raised, gain * (more_w + (1.0 + over) * (wishes_w - granted_w)), 0.0)
     before_w = level.sums_before(costs_w, np.where(raised, order, np.inf))

@@ -330,6 +330,22 @@ def test_a_raise_that_a_cut_has_overtaken_may_still_overshoot_until_the_cut_is_i
     assert node.overshoots_until_s == made.now_s + SETTLING_S
 
 
+def test_a_raise_of_cards_that_press_against_their_limits_is_counted_once_as_heat() -> None:
+    made = row(budget_w=50e3)
+    for limiter in made.limiters:
+        limiter.demand_w = 5600.0 if limiter in made.limiters[:4] else 800.0
+    made.run(20.0)
+    keeper = made.controller.keepers["row-a"]
+    assert [node.pressing for node in keeper.nodes] == [1.0] * 4 + [0.0] * 4
+    raised = keeper.nodes[0]
+    raised.unpaid_s = SETTLING_S
+    paid = []
+    for _ in range(8):
+        made.run(0.2)
+        paid.append(raised.unpaid_s)
+    assert paid[0] < SETTLING_S and paid[-1] == 0.0
+
+
 class _Lowered(Limiter):
     enforced_w = 4000.0  # type: ignore[assignment]  # a plain number in place of a property
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,21 @@ def lose_the_heat(patch: pytest.MonkeyPatch) -> None:
         return [np.zeros(len(level.names)) for level in tree.levels]
 
     patch.setattr(keeper, "begin", cold)
+
+
+def keep_no_heat_for_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """What is granted is what the heat of this moment carries, and not what it carries for all that is durable of it."""
+    question = allocator._question
+
+    def now_only(*of: Any) -> Any:
+        return replace(question(*of), kept=None)
+
+    patch.setattr(allocator, "_question", now_only)
+
+
+def forget_overshoots(patch: pytest.MonkeyPatch) -> None:
+    """Heat is what readings show, and the overshoot of a raise is over before the next."""
+    patch.setattr(Keeper, "_overshot_w", lambda self, now_s, drawn_w, counted_w: np.zeros(len(drawn_w)))
 
 
 def renew_by_keep_alive(patch: pytest.MonkeyPatch) -> None:

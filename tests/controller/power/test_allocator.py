@@ -1,6 +1,7 @@
 """The allocator: whatever the wishes and the past, what it grants trips nothing, neither now nor after any listed contingency."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from fakes.trees import LEASE_S, bound_names, flat, situation, tripped, two_feed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuwarden.controller.power.allocator import NOBODY, allocate
+from gpuwarden.controller.power.allocator import NOBODY, STEP_W, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.limit import LimitConfig
+from gpuwarden.controller.power.limit_heat import HeatKept, begin
 
 NODES = 12
 FLAT = flat(NODES, 90e3)
@@ -112,3 +114,29 @@ def test_limits_are_whole_steps_a_gpu() -> None:
     given_ = allocate(ROW, situation(ROW, 90e3), ROW.default_w)
     assert np.allclose(given_.limits_w / (8 * 5.0), np.round(given_.limits_w / (8 * 5.0)))
     assert given_.limits_w.min() > ROW.floor_w.max() and (given_.bound_by != NOBODY).all()
+
+
+@settings(max_examples=60)
+@given(domain=unlike, wish=limits, granted=limits, share=st.floats(0.0, 1.0))
+def test_who_starts_anew_and_knows_only_the_heat_that_is_durable_can_give_the_same_again(
+    domain: DomainConfig, wish: list[float], granted: list[float], share: float
+) -> None:
+    tree = domain.tree()
+    span_w = tree.default_w - tree.floor_w
+    counted_w = tree.floor_w + np.floor(np.array(granted) * 20.0) * STEP_W * tree.gpus
+    at = situation(tree, domain.rating_w, share, granted_w=counted_w, counted_w=counted_w, held_s=np.full(NODES, LEASE_S))
+    given_w = allocate(tree, at, tree.floor_w + np.array(wish) * span_w).limits_w
+    kept = HeatKept("row", tree).changes(tree, at.heats, at.ratings_w, np.maximum(counted_w, given_w), tree.floor_w, LEASE_S)
+    again = replace(at, heats=begin(tree, at.ratings_w, kept), counted_w=given_w, granted_w=given_w, resuming=True)
+    assert (allocate(tree, again, given_w).limits_w == given_w).all()
+
+
+def test_under_a_hard_limit_there_is_room_for_a_dead_node_that_comes_up_and_overshoots_its_default() -> None:
+    domain = DomainConfig("row", 200e3, FLAT.classes, limits=(LimitConfig("hard", 45e3, kind="hard", nodes=("n[1-6]",)),))
+    level = domain.tree().levels[0]
+    fits_w = (45e3 - 6 * 2300.0 - 1.155 * 1.5 * 5600.0) / 5 / 1.155
+    for limit_w, holds in ((fits_w - 1.0, True), (fits_w + 1.0, False)):
+        at_w = np.full(6, limit_w)
+        assert level.carries(level.ratings_w, np.zeros(1), at_w, np.full(6, LEASE_S), np.zeros(6, bool)).tolist() == [holds]
+    floors_w = 5 * (2300.0 + 1.155 * 1600.0) + 2300.0 + 1.155 * 1.5 * 5600.0
+    assert level.least_w(level.members.floor_w).tolist() == pytest.approx([floors_w])

@@ -67,6 +67,6 @@ def test_what_is_granted_beside_foreign_load_trips_nothing_by_brute_force(found_
 
 def test_without_it_the_same_grants_trip() -> None:
     """So that the one above can fail."""
-    found_w = dict.fromkeys(("a", "b", "a0", "a1"), 6e3)
+    found_w = dict.fromkeys(("a", "b", "a0", "a1"), 9e3)
     at = situation(TREE, FEEDS.rating_w)
     assert tripped(truly_carrying(found_w, moved=True), TREE, at, allocate(TREE, at, TREE.default_w).limits_w) == "b after a lost"

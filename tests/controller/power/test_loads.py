@@ -5,7 +5,7 @@ import pytest
 from fakes.trees import two_feeds
 
 from gpuwarden.controller.power.limit_heat import HeatKept
-from gpuwarden.controller.power.loads import Loads
+from gpuwarden.controller.power.loads import Loads, Unseen
 
 DOMAIN = two_feeds()
 TREE = DOMAIN.tree()
@@ -50,8 +50,26 @@ def test_silent_nodes_that_may_be_dead_ones_warm_their_limits_by_the_drivers_def
     for one, who in zip(loads, (None, silent), strict=True):
         one.carry(nearly_full_w, TREE.members.gain)
         for now_s in (0.0, 1.0):
-            one.measure(now_s, TREE.floor_w, silent=who)
+            one.measure(now_s, TREE.floor_w, unseen=None if who is None else Unseen(np.zeros(len(who)), who, bounded=False))
     assert heat_of(loads[0], "row") == 0.0
     ratio = 0.99 + float(TREE.members.gain[0] * (TREE.default_w - TREE.floor_w)[0] / TREE.root.ratings_w[0])
     assert heat_of(loads[1], "row") == pytest.approx(ratio * ratio - 1.0), "one dead node, of the two that say nothing"
     assert loads[0].drawn_w == loads[1].drawn_w, "what is shown is what is known"
+
+
+def test_an_overshoot_that_no_reading_shows_warms_and_is_not_taken_for_a_load() -> None:
+    loads, raised_w = cold(), np.where(np.arange(len(TREE.names)) < 4, 2800.0, 0.0)
+    for now_s in (0.0, 1.0):
+        loads.measure(now_s, TREE.default_w, unseen=Unseen(raised_w, np.zeros(len(raised_w), bool), bounded=False))
+    plain = cold()
+    for now_s in (0.0, 1.0):
+        plain.measure(now_s, TREE.default_w)
+    assert heat_of(loads, "row") > 0.1 and heat_of(plain, "row") == 0.0
+    assert loads.drawn_w == plain.drawn_w == loads.likely_w[-1][0]
+
+
+def test_as_long_as_nothing_has_been_granted_no_limit_is_warmer_than_what_was_remembered_of_it() -> None:
+    loads, nothing = cold(), np.zeros(len(TREE.names))
+    for now_s in (0.0, 2.0):
+        loads.measure(now_s, TREE.default_w, unseen=Unseen(nothing, nothing > 0, bounded=True))
+    assert all((heats == 0.0).all() for heats in loads.heats)

@@ -42,6 +42,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), policy="greedy"),
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
+    "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (56,), seconds=90.0),
     "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (47,)),
 })
 
