@@ -43,4 +43,5 @@ def _terms(domain: DomainConfig) -> Iterator[str]:
             f"{c.floor_w:g} W a GPU, {default_w:,.0f} W at the driver's default of {c.default_w:g} W"
         )
     yield "FLOORS, DEFAULTS, GRANTS: base + share x nodes, the dead ones at the driver's default"
-    yield "GRANTS: how far they may add up under this limit alone, from cold, all nodes alike"
+    yield "GRANTS: how far they may add up under this limit alone, from cold, all nodes alike; seconds are twice those of a lease, of settling and of an"
+    yield "overshoot: once until silence has brought all to the floor, once before, for a controller that starts anew and knows a bound on the heat alone"

@@ -30,16 +30,16 @@ class Trial:
 
 LATE: Final = ("messages late",)
 TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
-    "raise before cut": Trial(mutations.raise_before_cut, LATE),
-    "forget old leases": Trial(mutations.forget_old_leases, LATE),
-    "trust stale samples": Trial(mutations.trust_stale_samples, LATE),
-    "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE),
-    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (51,), seconds=30.0),
+    "raise before cut": Trial(mutations.raise_before_cut, LATE, (43,)),
+    "forget old leases": Trial(mutations.forget_old_leases, LATE, (43,)),
+    "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,)),
+    "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,)),
+    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (58,), seconds=30.0),
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
     "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (48,)),
-    "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), policy="greedy"),
+    "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), (44,), policy="greedy"),
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
     "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (56,), seconds=90.0),
