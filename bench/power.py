@@ -5,8 +5,9 @@
 The planner: the controller's own machine for a site of 10,000 nodes in a tree of five levels, real messages built. Site, 5 halls, 25 rows, 125
 distribution units, 1,250 racks of 8 nodes. Racks carry 85 % of what their nodes may draw, and each limit above 97 % of what hangs on it, so that
 limits of every level bind. Every node reports once a second; a tenth of all demands jumps at every tick. A tick is: decide (once more alone
-beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers. Aim: under 50 ms a tick on one core. The shares are the
-machine's own, and in the end the five functions in which it spent most.
+beforehand, for `decide_ms`), then ledger lines and sealed grants for whom it answers, and a tenth of the picture. Aim: under 50 ms a tick on one core.
+Ticks at which the site is not due, and the allowance for deciding early is spent, count apart: they draw the picture alone. The shares are the machine's
+own, and in the end the five functions in which it spent most.
 
 The live path: 64 nodes, eight of them whole (power_path.py), under a controller of its own process, from a sample and from a step to the last of
 eight limits set: by the controller (sensor, poll, stream, decide, set; settle on top), and by a node's own guard (sensor, poll, wait, set). Asked: p99
@@ -83,13 +84,14 @@ def _measured(site: DomainConfig, ticks: int) -> dict[str, object]:
     profile.enable()
     list(_ticks(row, 5))
     profile.disable()
-    tick_ms, decide_ms, grants, lines = zip(*samples, strict=True)
+    idle_ms = tuple(tick_ms for tick_ms, _, grants, _ in samples if not grants)
+    tick_ms, decide_ms, grants, lines = zip(*(sample for sample in samples if sample[2]), strict=True)
     keeper = row.controller.keepers["site"]
     assert keeper.decision is not None
     bound = {keeper.tree.limit_names[number].rstrip("0123456789") for number in set(keeper.decision.bound_by.tolist()) if number >= 0}
     return {
         "nodes": len(keeper.nodes), "limits": len(keeper.tree.limit_names), "levels": len(keeper.tree.levels), "warm_up_s": round(built_s, 1),
-        "tick_ms": _spread(tick_ms), "decide_ms": _spread(decide_ms), "grants_a_tick": round(statistics.mean(grants)),
+        "tick_ms": _spread(tick_ms), "decide_ms": _spread(decide_ms), "idle_tick_ms": _spread(idle_ms), "ticks": len(tick_ms), "grants_a_tick": round(statistics.mean(grants)),
         "ledger_lines_a_tick": round(statistics.mean(lines)), "binding": sorted(bound), "holds": keeper.decision.holds, "top_five": _top_five(profile),
     }
 
@@ -133,7 +135,7 @@ def _ticks(row: Row, count: int) -> Iterator[tuple[float, float, int, int]]:
 
 
 def _spread(values_ms: tuple[float, ...]) -> dict[str, float]:
-    return {"p50": round(statistics.median(values_ms), 1), "max": round(max(values_ms), 1)}
+    return {"p50": round(statistics.median(values_ms), 1), "max": round(max(values_ms), 1)} if values_ms else {}
 
 
 def _top_five(profile: cProfile.Profile) -> list[str]:

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
 from gpuwarden.controller.events import Action, SendGrant, WriteLedger
-from gpuwarden.controller.lines import Lines
+from gpuwarden.controller.lines import Alike, Lines
 from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
-from gpuwarden.controller.power.level import SETTLING_S
+from gpuwarden.controller.power.level import SETTLING_S, Places
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, seal
-from gpuwarden.proto.lease_pb2 import MODE_AUTO, Grant
+from gpuwarden.proto.lease_pb2 import MODE_AUTO, Grant, PowerReport
 
 GRANT_VERSION = 1
 
@@ -28,13 +30,13 @@ class Authority:
         self.epoch = self.past
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """Of one node, by its place in the domain: sums over its GPUs."""
+class _Change(NamedTuple):
+    """Of one node, by its place in the domain: sums over its GPUs. A tuple, since thousands are made in a decision."""
 
-    index: int
+    place: int
     node: NodeRecord
     before_w: float
+    granted_w: float
     limit_w: float
     clock_before_hz: float
     clock_hz: float
@@ -47,68 +49,98 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     """
     if decision.learning:
         return
-    pending = [
-        _Change(index, node, node.standing_w(now_s), float(decision.limits_w[index]), node.clock_hz, float(decision.clocks_hz[index]))
-        for index, node in keeper.awaiting(decision)
-        if node.live(now_s, keeper.timing.stale_s)
-    ]
-    changed = [_line(keeper, decision, change, authority, lines) for change in pending if change.limit_w != change.before_w]
-    changed += [_clock_line(keeper, change, authority, lines) for change in pending if change.clock_hz != change.clock_before_hz]
+    places = keeper.awaiting(now_s, decision)
+    pending, said = _pending(now_s, keeper, decision, places), _Said(keeper, decision, authority, lines)
+    changed = [_line(said, change) for change in pending if change.limit_w != change.before_w]
+    changed += [_clock_line(said, change, authority, lines) for change in pending if change.clock_hz != change.clock_before_hz]
     if changed:
         yield WriteLedger(tuple(changed))
+    sealer = _Sealer(keeper, authority)
+    keeper.grants(places, decision.limits_w[places], decision.clocks_hz[places])
     for change in pending:
-        yield _grant(now_s, keeper, change, authority)
+        yield _grant(now_s, keeper, change, sealer)
 
 
-def _grant(now_s: float, keeper: Keeper, change: _Change, authority: Authority) -> SendGrant:
-    node, limit_w = change.node, change.limit_w
+def _pending(now_s: float, keeper: Keeper, decision: Decision, places: Places) -> list[_Change]:
+    rows = keeper.rows
+    before_w, granted_w, clock_before_hz = keeper.standing_w(now_s), NodeRecord.granted_w.of(rows), NodeRecord.clock_hz.of(rows)
+    columns = (before_w, granted_w, decision.limits_w, clock_before_hz, decision.clocks_hz)
+    nodes = [keeper.nodes[place] for place in places.tolist()]
+    return list(map(_Change, places.tolist(), nodes, *(column[places].tolist() for column in columns)))
+
+
+def _grant(now_s: float, keeper: Keeper, change: _Change, sealer: "_Sealer") -> SendGrant:
+    node, limit_w, exposure = change.node, change.limit_w, change.node.exposure
     report, session, lease_s = node.report, node.session, keeper.timing.lease_s
     assert report is not None and session is not None, "only a live node is granted anything"
-    assert node.exposure.floor_w <= limit_w <= node.exposure.default_w, (node.name, limit_w)
+    assert exposure.floor_w <= limit_w <= exposure.default_w, (node.name, limit_w)
     node.sequence += 1
-    if limit_w > node.standing_w(now_s):
+    if limit_w > change.before_w:
         node.overshoots_until_s, node.raised, node.unpaid_s = math.inf, node.sequence, SETTLING_S
-    if limit_w != node.granted_w:
+    if limit_w != change.granted_w:
         node.asks(now_s)
     if keeper.mode == MODE_AUTO:
-        node.exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
+        exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
     else:
-        node.exposure.released(node.sequence, report.stamp_s, lease_s)
-    node.granted_w, node.clock_hz, node.unanswered = limit_w, change.clock_hz, 0.0
-    grant = Grant(
-        version=GRANT_VERSION, node=node.name, epoch=authority.epoch, controller_id=authority.controller_id,
-        sequence=node.sequence, echo_limiter_start=report.limiter_start, echo_stamp_s=report.stamp_s, lease_s=lease_s,
-        limits_w=[limit_w / node.made.gpus] * len(report.cards), mode=keeper.mode,
-        clocks_hz=[change.clock_hz] * len(report.cards) if change.clock_hz else (),
-    )
-    return SendGrant(session, seal(node.key, Way.DOWN, node.name, grant.SerializeToString()))
+        exposure.released(node.sequence, report.stamp_s, lease_s)
+    return SendGrant(session, sealer.sealed(change, report))
 
 
-def _line(keeper: Keeper, decision: Decision, change: _Change, authority: Authority, lines: Lines) -> bytes:
+class _Sealer:
+    """Grants of one decision. A message's bytes are those of its fields, one after another: what comes first is one message, filled in again for
+    each node, what comes last is made once for each limit."""
+
+    def __init__(self, keeper: Keeper, authority: Authority) -> None:
+        self._first = Grant(
+            version=GRANT_VERSION, epoch=authority.epoch, controller_id=authority.controller_id, lease_s=keeper.timing.lease_s
+        )
+        self._mode = keeper.mode
+        self._last = dict[tuple[float, float, int], bytes]()
+
+    def sealed(self, change: _Change, report: PowerReport) -> bytes:
+        node, first = change.node, self._first
+        first.node, first.sequence = node.name, node.sequence
+        first.echo_limiter_start, first.echo_stamp_s = report.limiter_start, report.stamp_s
+        each = change.limit_w / node.made.gpus, change.clock_hz, len(report.cards)
+        if (last := self._last.get(each)) is None:
+            last = self._last[each] = self._limits(*each)
+        return seal(node.key, Way.DOWN, node.name, first.SerializeToString() + last)
+
+    def _limits(self, limit_w: float, clock_hz: float, cards: int) -> bytes:
+        return Grant(limits_w=[limit_w] * cards, mode=self._mode, clocks_hz=[clock_hz] * cards if clock_hz else ()).SerializeToString()
+
+
+class _Said:
+    """What ledger lines of one decision have in common."""
+
+    def __init__(self, keeper: Keeper, decision: Decision, authority: Authority, lines: Lines) -> None:
+        self.keeper, self.decision = keeper, decision
+        self.shown = cache(keeper.loads.shown)
+        self.bound_by = decision.bound_by.tolist()
+        name = keeper.config.name
+        own = (("limit before", "W"), ("limit", "W"), ("GPU power", "W"))
+        shared = (
+            (f"{name} draws at most", keeper.loads.drawn_w, "W"),
+            (f"{name} worst case before", decision.counted_w, "W"),
+            (f"{name} budget", keeper.budget_w, "W"),
+        )
+        self.lines = Alike(lines, authority.epoch, keeper.mode == MODE_AUTO, own, shared)
+        self.held = (decision.unaccounted | (decision.braked_under != NOBODY) | (decision.crowded_under != NOBODY)).tolist()
+
+
+def _line(said: _Said, change: _Change) -> bytes:
     node = change.node
-    node.reason = _reason(keeper, decision, change)
-    return lines.line(
-        "floor" if change.limit_w <= node.exposure.floor_w else "cap",
-        node.name,
-        node.reason,
-        epoch=authority.epoch,
-        performed=keeper.mode == MODE_AUTO,
-        evidence=(
-            ("limit before", change.before_w, "W"),
-            ("limit", change.limit_w, "W"),
-            ("GPU power", node.power_w, "W"),
-            (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
-            (f"{keeper.config.name} worst case before", decision.counted_w, "W"),
-            (f"{keeper.config.name} budget", keeper.budget_w, "W"),
-        ),
-    )
+    node.reason = _reason(said, change)
+    kind = "floor" if change.limit_w <= node.exposure.floor_w else "cap"
+    return said.lines.line(kind, node.name, node.reason, (change.before_w, change.limit_w, node.power_w))
 
 
-def _clock_line(keeper: Keeper, change: _Change, authority: Authority, lines: Lines) -> bytes:
+def _clock_line(said: _Said, change: _Change, authority: Authority, lines: Lines) -> bytes:
     """0 MHz: not locked."""
     did = f"clocks locked to {change.clock_hz / 1e6:.0f} MHz" if change.clock_hz else "clocks unlocked"
-    bound = int(keeper.wishing.locked_by[change.index])
-    change.node.clock_reason = f"{did}: {keeper.loads.shown(bound)}, {keeper.wishing.why(keeper.loads, bound)}"
+    keeper = said.keeper
+    bound = int(keeper.wishing.locked_by[change.place])
+    change.node.clock_reason = f"{did}: {said.shown(bound)}, {keeper.words(bound)}"
     return lines.line(
         "clock", change.node.name, change.node.clock_reason, epoch=authority.epoch,
         performed=keeper.mode == MODE_AUTO,
@@ -121,28 +153,33 @@ def _clock_line(keeper: Keeper, change: _Change, authority: Authority, lines: Li
     )
 
 
-def _reason(keeper: Keeper, decision: Decision, change: _Change) -> str:
-    name, each_w = keeper.config.name, change.limit_w / change.node.made.gpus
-    if why_not := _why_not(keeper, decision, change.index):
+def _reason(said: _Said, change: _Change) -> str:
+    keeper, each_w, bound = said.keeper, change.limit_w / change.node.made.gpus, said.bound_by[change.place]
+    if why_not := _why_not(said, change.place, bound):
         return f"to the floor of {each_w:.0f} W a GPU: {why_not}"
     verb = "capped" if change.limit_w < change.before_w else "raised"
     if change.limit_w >= change.node.exposure.default_w:
-        return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {name} can carry it, budget {keeper.budget_w / 1e3:,.1f} kW"
-    bound = int(decision.bound_by[change.index])
-    return f"{verb} to {each_w:.0f} W a GPU: {keeper.loads.shown(bound)}, {keeper.why(change.index)}"
+        budget_kw = keeper.budget_w / 1e3
+        return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {keeper.config.name} can carry it, budget {budget_kw:,.1f} kW"
+    return f"{verb} to {each_w:.0f} W a GPU: {said.shown(bound)}, {keeper.why(change.place)}"
 
 
-def _why_not(keeper: Keeper, decision: Decision, index: int) -> str:
+def _why_not(said: _Said, index: int, bound: int) -> str:
     """Why this node is at the floor; empty if it need not be."""
+    if said.held[index]:
+        return _held(said, index)
+    return f"{said.shown(bound)} and may draw more than it carries until its leases have ended" if bound in said.decision.failing else ""
+
+
+def _held(said: _Said, index: int) -> str:
+    decision, tree = said.decision, said.keeper.tree
     if decision.unaccounted[index]:
         return "nobody vouches for this node: its limiter has confirmed no limit since it, its driver or we came up"
     if (braked := int(decision.braked_under[index])) != NOBODY:
-        return f"the brake: {keeper.loads.shown(braked)} by what is measured, with little left before it trips"
-    tree, crowd, bound = keeper.tree, int(decision.crowded_under[index]), int(decision.bound_by[index])
-    if crowd != NOBODY:
-        number, place = tree.places[crowd]
-        return (
-            f"nobody vouches for {decision.unaccounted[tree.under(crowd)].sum()} nodes of {tree.limit_names[crowd]}, "
-            f"more than the {tree.levels[number].dead_counts[place]} that are always counted at the driver's default"
-        )
-    return f"{keeper.loads.shown(bound)} and may draw more than it carries until its leases have ended" if bound in decision.failing else ""
+        return f"the brake: {said.shown(braked)} by what is measured, with little left before it trips"
+    crowd = int(decision.crowded_under[index])
+    number, place = tree.places[crowd]
+    return (
+        f"nobody vouches for {decision.unaccounted[tree.under(crowd)].sum()} nodes of {tree.limit_names[crowd]}, "
+        f"more than the {tree.levels[number].dead_counts[place]} that are always counted at the driver's default"
+    )

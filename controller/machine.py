@@ -213,7 +213,7 @@ class Controller:
         node = self._nodes[event.node][1]
         if node.session is not None:
             del self._sessions[node.session]
-        node.session, node.agent_version = event.session, event.agent_version
+        node.opened(event.session, event.agent_version)
         self._sessions[event.session] = node
         return [Say(f"{event.node}: session opened by agent {event.agent_version}")]
 
@@ -221,7 +221,7 @@ class Controller:
         node = self._sessions.pop(event.session, None)
         if node is None:
             return []
-        node.session = None
+        node.closed()
         return [Say(f"{node.name}: session closed: {event.reason}", Level.WARNING)]
 
     def _cluster(self) -> GetClusterResponse:

@@ -69,14 +69,16 @@ class NodeRecord:
     unanswered = Column(11, 0.0)  # 1 until the newest report has had its grant
     pressing = Column(12, 0.0)  # share of its limit that cards have which press against theirs; the highest since a raise, as long as that is unpaid
     unpaid_s = Column(13, 0.0)  # of the overshoot of its newest raise, what has yet to be counted as heat
+    heard_s = Column(14, -math.inf)  # when the newest report came, in a session that still stands
+
+    def opened(self, session: int, agent_version: str) -> None:
+        self.session, self.agent_version, self.heard_s = session, agent_version, self.received_s
+
+    def closed(self) -> None:
+        self.session, self.heard_s = None, -math.inf
 
     def live(self, now_s: float, stale_s: float) -> bool:
         return now_s - self.heard_s <= stale_s
-
-    @property
-    def heard_s(self) -> float:
-        """When the newest report came in a session that still stands."""
-        return self.received_s if self.session is not None else -math.inf
 
     def standing_w(self, now_s: float) -> float:
         """The limit that it has by our word: the granted one, unless its lease has ended."""
@@ -85,7 +87,8 @@ class NodeRecord:
     def take(self, now_s: float, sealed: bytes, epoch: int) -> bool:
         """Takes a sealed report in; Refused if it may not count. True if it should not wait for the next tick."""
         report = self._opened(now_s, sealed)
-        power_w = math.fsum(card.power_w for card in report.cards)
+        cards = list(report.cards)
+        power_w = math.fsum([card.power_w for card in cards])
         urgent = self._urgent(now_s, power_w)
         if self.report is not None and report.limiter_start != self.report.limiter_start:
             self.retired = [*self.retired, self.report.limiter_start][-RETIRED_STARTS:]
@@ -93,13 +96,14 @@ class NodeRecord:
         self._follow_rise(now_s, power_w)
         self._follow_lag(now_s, report)
         self.clock_max_hz = report.clock_max_hz
-        self.limit_w = math.fsum(card.enforced_w for card in report.cards)
-        requested_w = math.fsum(card.requested_w for card in report.cards)
+        self.limit_w = math.fsum([card.enforced_w for card in cards])
+        requested_w = math.fsum([card.requested_w for card in cards])
         self._follow_raise(now_s, report, requested_w, epoch)
         self._follow_pressing(now_s, report)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.unanswered = report, now_s, 1.0
+        self.heard_s = now_s if self.session is not None else -math.inf
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
         if unknown and self.exposure.known and report.HasField("grant"):
@@ -193,7 +197,8 @@ def _check(report: PowerReport, made: NodeClass) -> None:
     if not 0 <= report.clock_max_hz <= HIGHEST_HZ or not all(0 <= clock_hz <= HIGHEST_HZ for clock_hz in report.clocks_hz):
         raise Refused(f"clock_max_hz, clocks_hz: each should be 0 to {HIGHEST_HZ:g} Hz")
     for card in report.cards:
-        if card.power_w < 0 or card.enforced_w < 0 or math.isinf(card.power_w) or math.isinf(card.enforced_w):
-            raise Refused(f"cards: {card.uuid} reports {card.power_w:g} W under a limit of {card.enforced_w:g} W")
+        power_w, enforced_w = card.power_w, card.enforced_w
+        if power_w < 0 or enforced_w < 0 or math.isinf(power_w) or math.isinf(enforced_w):
+            raise Refused(f"cards: {card.uuid} reports {power_w:g} W under a limit of {enforced_w:g} W")
         if card.default_w > made.default_w:
             raise Refused(f"cards: {card.uuid} has a default of {card.default_w:g} W, class {made.name!r} says {made.default_w:g} W")

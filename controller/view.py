@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.job_floors import floor_shown
 from gpuwarden.controller.lines import Lines
@@ -45,12 +47,12 @@ def complete(
 
 def power_domain(now_s: float, keeper: Keeper) -> PowerDomain:
     """`power_w` is the best estimate; a silent node counts at the worst that it may draw."""
-    live = sum(node.live(now_s, keeper.timing.stale_s) for node in keeper.nodes)
-    capped = sum(node.granted_w < node.exposure.default_w for node in keeper.nodes)
+    live = int(keeper.live(now_s).sum())
+    capped = int((NodeRecord.granted_w.of(keeper.rows) < keeper.tree.default_w).sum())
     counted_w = keeper.decision.counted_w if keeper.decision else math.nan
     return PowerDomain(
         name=keeper.config.name, rating_w=keeper.config.rating_w, budget_w=keeper.budget_w, mode=keeper.mode,
-        power_w=float(keeper.tree.root.other_w[0]) + sum(_power_w(now_s, keeper, node, i) for i, node in enumerate(keeper.nodes)), counted_w=counted_w,
+        power_w=float(keeper.tree.root.other_w[0]) + _power_w(now_s, keeper), counted_w=counted_w,
         floors_w=keeper.tree.total_w(keeper.tree.floor_w), heat_ratio=keeper.loads.heat_ratio,
         node_count=len(keeper.nodes), live_count=live,
         decided_age_s=now_s - keeper.decided_s if keeper.decision else None,
@@ -87,9 +89,18 @@ def _meter(now_s: float, keeper: Keeper, limit: str) -> Meter | None:
     )
 
 
-def _power_w(now_s: float, keeper: Keeper, node: NodeRecord, index: int) -> float:
+def _power_w(now_s: float, keeper: Keeper) -> float:
+    """Of all nodes together, at their supplies."""
+    told_w = NodeRecord.power_w.of(keeper.rows)
+    worst_w = keeper.decision.counted_limits_w if keeper.decision else keeper.tree.default_w
+    gpus_w: list[float] = np.where(np.isnan(told_w) | ~keeper.live(now_s), worst_w, told_w).tolist()
+    return sum(node.made.base_w + node.made.slope * of_node_w for node, of_node_w in zip(keeper.nodes, gpus_w, strict=True))
+
+
+def _node_w(keeper: Keeper, node: NodeRecord, index: int, live: bool) -> float:
+    """At its supply."""
     gpus_w = node.power_w
-    if math.isnan(gpus_w) or not node.live(now_s, keeper.timing.stale_s):
+    if math.isnan(gpus_w) or not live:
         gpus_w = float(keeper.decision.counted_limits_w[index]) if keeper.decision else node.exposure.default_w
     return node.made.base_w + node.made.slope * gpus_w
 
@@ -98,17 +109,18 @@ def show_node(picture: WatchResponse, now_s: float, keeper: Keeper, index: int, 
     """One more: the node at this place in its domain."""
     node = keeper.nodes[index]
     counted_w, held_s = node.exposure.counted(now_s)
-    report = node.report
-    picture.nodes.add(
-        name=node.name, state=_state(now_s, keeper, node), domain=keeper.config.name, gpu_count=node.made.gpus,
-        gpu_power_w=node.power_w, power_w=_power_w(now_s, keeper, node, index), granted_w=node.granted_w,
+    report, live = node.report, node.live(now_s, keeper.timing.stale_s)
+    shown = picture.nodes.add(
+        name=node.name, state=_state(node, live), domain=keeper.config.name, gpu_count=node.made.gpus,
+        gpu_power_w=node.power_w, power_w=_node_w(keeper, node, index, live), granted_w=node.granted_w,
         enforced_w=node.limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=counted_w,
         report_age_s=now_s - node.received_s, lease_ends_in_s=held_s, firing=firing, reason=node.reason,
         mode=report.mode if report else MODE_UNSPECIFIED, cards=report.cards if report else (),
         agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
-        counts=_counts(node), refusal=report.refusal if report else "",
+        refusal=report.refusal if report else "",
         bound_by=_bound_by(keeper, index), clock_hz=node.clock_hz, clock_reason=node.clock_reason,
     )
+    _show_counts(shown.counts, node)
 
 
 def _bound_by(keeper: Keeper, index: int) -> str:
@@ -116,17 +128,18 @@ def _bound_by(keeper: Keeper, index: int) -> str:
     return "" if bound == NOBODY else keeper.tree.limit_names[bound]
 
 
-def _counts(node: NodeRecord) -> LimiterCounts:
-    counts = LimiterCounts(reports_refused=node.refused)
+def _show_counts(counts: LimiterCounts, node: NodeRecord) -> None:
+    """In place: a message made apart is copied field by field."""
+    counts.SetInParent()
+    counts.reports_refused = node.refused
     if (report := node.report) is not None:
         counts.guard_trips, counts.foreign_changes = report.guard_trips, report.foreign_changes
         counts.refusals, counts.driver_loads = report.refusals, report.driver_loads
-    return counts
 
 
-def _state(now_s: float, keeper: Keeper, node: NodeRecord) -> "NodeState.ValueType":
+def _state(node: NodeRecord, live: bool) -> "NodeState.ValueType":
     if node.report is None:
         return NODE_STATE_UNKNOWN
-    if not node.live(now_s, keeper.timing.stale_s):
+    if not live:
         return NODE_STATE_STALE
     return NODE_STATE_HUNG if node.report.driver_hung else NODE_STATE_LIVE

@@ -51,9 +51,10 @@ class Guard:
         if any(map(operator.gt, wanted_w, self._wanted_w)):
             self._raised_s = now_s
         self._wanted_w = wanted_w
-        held_w = tuple(map(max, zip(*self._until_s, strict=True)))
-        far, above = _above(power_w, held_w, SPIKE_RATIO), _above(power_w, wanted_w, ABOVE_RATIO)
-        beyond = self._settled(now_s) and _above(power_w, held_w, ABOVE_RATIO)
+        far = beyond = False
+        if above := _above(power_w, wanted_w, ABOVE_RATIO):  # as all are that are above what they may be obeying yet, which is at least that
+            held_w = tuple(map(max, zip(*self._until_s, strict=True)))
+            far, beyond = _above(power_w, held_w, SPIKE_RATIO), self._settled(now_s) and _above(power_w, held_w, ABOVE_RATIO)
         if above and self.holds(now_s):
             self._holds_until_s = max(self._holds_until_s, now_s + QUIET_S)
         silent = now_s - self._raised_s < RAISED_S + SPIKE_S and not far  # a raise may be overshot: no such reading counts against a card

@@ -10,6 +10,7 @@ Only the limiter's sealed word counts. Times are the controller's monotonic cloc
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gpuwarden.controller.power.columns import Column, Numbers, beginnings
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport
@@ -17,9 +18,8 @@ from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport
 DRIFT = 1.001  # the limiter's clock may run this much slower than ours
 
 
-@dataclass(frozen=True, slots=True)
-class Outstanding:
-    """A grant that the limiter may be obeying now, or may yet receive."""
+class Outstanding(NamedTuple):
+    """A grant that the limiter may be obeying now, or may yet receive. A tuple, since thousands are made in a decision."""
 
     sequence: int
     limit_w: float
@@ -62,18 +62,21 @@ class Exposure:
 
     def look(self, now_s: float) -> None:
         """Finds the worst limit, and when it ends. Whoever asks for thousands at once looks where `look_s` says so, and reads."""
-        self.worst_w, self.worst_ends_s = self._worst_at(now_s)
-        self.look_s = min((g.ends_s for g in self.grants), default=math.inf)
+        self.worst_w, self.worst_ends_s, self.look_s = self.found(now_s)
 
-    def _worst_at(self, now_s: float) -> tuple[float, float]:
-        if not self.known:
-            return self.default_w, math.inf
-        if not self.stuck:
+    def found(self, now_s: float) -> tuple[float, float, float]:
+        """What the three columns are to be now, in their order."""
+        if self.known and not self.stuck:
             self.grants = [g for g in self.grants if g.ends_s > now_s]
-        limit_w = max([self.floor_w, self.excess_w, *(g.limit_w for g in self.grants)])
-        if self.stuck or self.excess_w > 0:
-            return limit_w, math.inf
-        return limit_w, max((g.ends_s for g in self.grants), default=-math.inf)
+        limit_w, first_s, last_s = max(self.floor_w, self.excess_w), math.inf, -math.inf
+        for grant in self.grants:
+            limit_w = max(limit_w, grant.limit_w)
+            first_s, last_s = min(first_s, grant.ends_s), max(last_s, grant.ends_s)
+        if not self.known:
+            limit_w = self.default_w
+        if not self.known or self.stuck or self.excess_w > 0:
+            last_s = math.inf
+        return limit_w, last_s, first_s
 
     def granted(self, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
         """A grant is about to leave. Its lease starts at the echoed stamp, which is before we received that report."""

@@ -1,7 +1,7 @@
 """One power domain as it lives: its nodes' records, its limits' heat, and what is granted at each decision."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,15 +86,17 @@ class Keeper:
     learnt_s: float = math.inf
     """When what the policy has learnt was last kept."""
     powers_w: Watts = field(default_factory=lambda: np.zeros(0))
+    _words: dict[int, str] = field(default_factory=dict)
+    """Of the newest decision, as far as somebody has asked."""
 
     def decide(self, now_s: float) -> Decision:
         """Policy's wishes through the allocator, on the readings of this moment."""
         self.started_s = now_s if self.started_s is None else self.started_s
-        live = self._live(now_s)
+        live = self.live(now_s)
         granted_w = NodeRecord.granted_w.of(self.rows)
         counted_w, held_s = self._counted(now_s, granted_w)
         self.powers_w = NodeRecord.power_w.of(self.rows)
-        self.foreign_changes = ()
+        self.foreign_changes, self._words = (), {}
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
@@ -125,12 +127,27 @@ class Keeper:
         )
         return self.decision
 
-    def awaiting(self, decision: Decision) -> Iterator[tuple[int, NodeRecord]]:
-        """Nodes, and their places, whose newest report has had no answer, or to whom something else was granted before."""
+    def awaiting(self, now_s: float, decision: Decision) -> Places:
+        """Nodes that can be reached whose newest report has had no answer, or to whom something else was granted before."""
         of = NodeRecord
         other = (decision.limits_w != of.granted_w.of(self.rows)) | (decision.clocks_hz != of.clock_hz.of(self.rows))
-        for index in np.flatnonzero(other | (of.unanswered.of(self.rows) > 0.0)).tolist():
-            yield index, self.nodes[index]
+        return np.flatnonzero((other | (of.unanswered.of(self.rows) > 0.0)) & self.live(now_s))
+
+    def grants(self, places: Places, limits_w: Watts, clocks_hz: Numbers) -> None:
+        """These are about to leave; one entry for each of these nodes."""
+        of = NodeRecord
+        for column, values in ((of.granted_w, limits_w), (of.clock_hz, clocks_hz), (of.unanswered, 0.0)):
+            self.rows[column.place, places] = values
+
+    def standing_w(self, now_s: float) -> Watts:
+        """See `NodeRecord.standing_w`: of every node."""
+        self._look(now_s)
+        return np.minimum(NodeRecord.granted_w.of(self.rows), Exposure.worst_w.of(self.exposures))
+
+    def live(self, now_s: float) -> Flags:
+        """See `NodeRecord.live`: of every node."""
+        flags: Flags = now_s - NodeRecord.heard_s.of(self.rows) <= self.timing.stale_s
+        return flags
 
     def counted_w(self, limit: int) -> float:
         """Worst draw of everything that was outstanding before the newest decision."""
@@ -158,12 +175,18 @@ class Keeper:
     def why(self, node: int) -> str:
         """What the policy did with a node in the newest decision, by its place; ends a sentence."""
         assert self.decision is not None
-        wish_w, limit_w, gpus = (float(of[node]) for of in (self.decision.wishes_w, self.decision.limits_w, self.tree.gpus))
+        wish_w, limit_w, gpus = self.decision.wishes_w.item(node), self.decision.limits_w.item(node), self.tree.gpus.item(node)
         if self.wishing.policy.stateful and wish_w - limit_w > RAISE_STEPS * STEP_W * gpus:
             return f"{self.config.policy} would give {wish_w / gpus:.0f} W, which is not certain to hold yet"
-        words, least = self.wishing.why(self.loads, int(self.decision.bound_by[node])), self.wishing.least
+        words, least = self.words(self.decision.bound_by.item(node)), self.wishing.least
         kept = least.jobs[node] and limit_w <= least.watts[node] + STEP_W * gpus
         return f"{words}; job {least.jobs[node]} keeps {least.watts[node] / gpus:.0f} W" if kept else words
+
+    def words(self, limit: int) -> str:
+        """What the policy did under a limit: the same for all nodes that it holds back."""
+        if limit not in self._words:
+            self._words[limit] = self.wishing.why(self.loads, limit)
+        return self._words[limit]
 
     @property
     def tree(self) -> Tree:
@@ -206,13 +229,13 @@ class Keeper:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
         if self.mode != MODE_AUTO:
             return granted_w, np.full(len(self.nodes), self.timing.lease_s)
-        for index in np.flatnonzero(now_s >= Exposure.look_s.of(self.exposures)).tolist():
-            self.nodes[index].exposure.look(now_s)
+        self._look(now_s)
         return Exposure.worst_w.of(self.exposures), np.maximum(Exposure.worst_ends_s.of(self.exposures) - now_s, 0.0)
 
-    def _live(self, now_s: float) -> Flags:
-        in_session = np.fromiter((node.session is not None for node in self.nodes), bool, len(self.nodes))
-        return in_session & (now_s - NodeRecord.received_s.of(self.rows) <= self.timing.stale_s)
+    def _look(self, now_s: float) -> None:
+        due = np.flatnonzero(now_s >= Exposure.look_s.of(self.exposures))
+        if len(due):
+            self.exposures[:, due] = np.array([self.nodes[index].exposure.found(now_s) for index in due.tolist()]).T
 
     def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs have drawn since the last decision, at most, by their own readings; a silent node the worst that it may.

@@ -6,7 +6,7 @@ Arrays have one entry a node that hangs on them, limit after limit ("member"), o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, compress, pairwise
+from itertools import chain, compress, groupby, pairwise
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -139,10 +139,10 @@ class Level:
             dead_w = np.zeros((*extra_w.shape[:-1], len(self.names)))
         else:
             dead_w = np.maximum.reduceat(extra_w, self.starts, axis=-1) * self._lone_dead
-        for limit, first, last, dead in self._many_dead:
-            own_w = extra_w[..., first:last]
+        for limits, members, count, dead in self._many_dead:
+            own_w = extra_w[..., members].reshape(*extra_w.shape[:-1], -1, count)
             own_w.partition(-dead, axis=-1)
-            dead_w[..., limit] = np.add.reduce(own_w[..., -dead:], axis=-1)
+            dead_w[..., limits] = np.add.reduce(own_w[..., -dead:], axis=-1)
         return dead_w
 
     @cached_property
@@ -152,10 +152,17 @@ class Level:
         return lone if lone.any() else None
 
     @cached_property
-    def _many_dead(self) -> list[tuple[int, int, int, int]]:
-        """(limit, its first member, the one after its last, its dead)."""
-        many = zip(self.starts.tolist(), self.counts.tolist(), self.dead_counts.tolist(), strict=True)
-        return [(limit, first, first + count, dead) for limit, (first, count, dead) in enumerate(many) if dead > 1]
+    def _many_dead(self) -> list[tuple[slice, slice, int, int]]:
+        """(limits, their members, members of each, dead of each) where more than one is dead: neighbours of one size are reckoned at once."""
+        runs, first = list[tuple[slice, slice, int, int]](), 0
+        sizes = zip(self.counts.tolist(), self.dead_counts.tolist(), strict=True)
+        for (count, dead), alike in groupby(sizes):
+            limits = len(list(alike))
+            if dead > 1:
+                start = int(self.starts[first])
+                runs.append((slice(first, first + limits), slice(start, start + limits * count), count, dead))
+            first += limits
+        return runs
 
     def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags, kept: "Kept | None" = None) -> Flags:
         """Whether each limit holds if every message is lost from now on; with `kept`, also from the heat that is durable then.

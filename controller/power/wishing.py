@@ -49,7 +49,7 @@ class Wishing:
     least: Least
     remembered: Mapping[str, LimitLearnt] = field(default_factory=dict)  # by limit
     states: dict[int, Any] = field(default_factory=dict)
-    hot: dict[int, Flags] = field(default_factory=dict)  # of each level, limits that are too warm for more than their rating
+    hot: Flags | None = None  # limits that are too warm for more than their rating, in the order of `Tree.limit_names`
     turn: int = 0
     clocks: Watts = field(default_factory=lambda: np.ones(0))  # share of its highest clock that each node may run at
     locked_by: Places = field(default_factory=lambda: np.zeros(0, np.intp))  # the limit for whose sake
@@ -68,7 +68,7 @@ class Wishing:
         nodes = len(loads.tree.names)
         self.clocks, self.locked_by = np.ones(nodes), np.full(nodes, NOBODY)
         most_w, first, whole, ratings_w = loads.tree.default_w.copy(), 0, loads.tree.whole, loads.ratings_w
-        bound_by, bears = np.full(len(most_w), NOBODY), self._bears(loads)
+        bound_by, bears_w = np.full(len(most_w), NOBODY), self._bears_w(loads)
         could_be_tight = loads.tree.apart(whole.totals_w(most_w[whole.nodes]) > np.concatenate(ratings_w) * ROUNDING)
         for number, level in enumerate(loads.tree.levels):
             tight = could_be_tight[number]
@@ -77,7 +77,7 @@ class Wishing:
             elif tight.any():
                 tight = level.totals_w(most_w[level.nodes]) > ratings_w[number] * ROUNDING
             if tight.any():
-                view = self._view(loads, number, ratings_w[number], tight, most_w, seen, bears[number])
+                view = self._view(loads, number, ratings_w[number], tight, most_w, seen, bears_w[number])
                 of, limits = view.level.nodes, view.level.spread(first + np.flatnonzero(tight))
                 wished_w = self._wished(now_s, number, view)
                 bound_by[of] = np.where(wished_w < most_w[of], limits, bound_by[of])
@@ -117,32 +117,25 @@ class Wishing:
             if (rows := self.policy.learnt(state)) is not None:
                 yield from kept(self.domain, self.name, loads.tree.levels[number].names, loads.ratings_w[number], rows)
 
-    def _view(self, loads: Loads, number: int, ratings_w: Watts, chosen: Flags, most_w: Watts, seen: Seen, bears: Watts) -> RowView:
+    def _view(self, loads: Loads, number: int, ratings_w: Watts, chosen: Flags, most_w: Watts, seen: Seen, bears_w: Watts) -> RowView:
         level = loads.tree.levels[number].only(chosen)
         of = level.nodes
         return RowView(
             level, ratings_w[chosen], most_w[of], seen.drawn_w[of], seen.power_w[of], seen.limit_w[of], seen.rise_w[of],
-            load_w=loads.likely_w[number][chosen], bears_w=self._bears_w(loads, number, ratings_w, bears)[chosen],
+            load_w=loads.likely_w[number][chosen], bears_w=bears_w[chosen],
             least_w=self.least.watts[of], priority=self.ranks.priority[of], training=self.ranks.training[of], lockable=seen.lockable[of], lag_s=seen.lag_s, obeyed=seen.obeyed,
             ramp_w_per_s=self.ramp_w_per_s,
         )
 
-    def _bears(self, loads: Loads) -> list[Watts]:
-        """The load ratio that each limit stands for one lease, where the policy goes as far as that; one array a level."""
-        whole = loads.tree.whole
-        if not self.policy.dense:
-            return loads.tree.apart(np.ones(len(whole.names)))
-        return loads.tree.apart(whole.breakers.bears(np.concatenate(loads.heats), self.lapse_s + SETTLING_S + LAPSE_STEP_S))
-
-    def _bears_w(self, loads: Loads, number: int, ratings_w: Watts, bears: Watts) -> Watts:
-        """What each limit of a level stands for one lease.
+    def _bears_w(self, loads: Loads) -> list[Watts]:
+        """What each limit stands for one lease, one array a level; its rating where the policy goes no further than that.
 
         Once half way to its trip, the rating until it is cool: a bound that cools along would move all its nodes at every decision.
         """
         if not self.policy.dense:
-            return ratings_w
-        level, heat = loads.tree.levels[number], loads.heats[number]
-        warmth = np.nan_to_num(heat / level.breakers.trip_heat)
-        hot = (warmth > HOT) | (self.hot.get(number, warmth > COOL) & (warmth > COOL))
-        self.hot[number] = hot
-        return ratings_w * np.where(hot, np.minimum(bears, 1.0), bears)
+            return loads.ratings_w
+        breakers, heat = loads.tree.whole.breakers, np.concatenate(loads.heats)
+        warmth, bears = np.nan_to_num(heat / breakers.trip_heat), breakers.bears(heat, self.lapse_s + SETTLING_S + LAPSE_STEP_S)
+        warm = warmth > COOL
+        self.hot = (warmth > HOT) | (warm & (warm if self.hot is None else self.hot))
+        return loads.tree.apart(np.concatenate(loads.ratings_w) * np.where(self.hot, np.minimum(bears, 1.0), bears))

@@ -5,6 +5,7 @@ only once it has settled; one above it is overshot: by half for less than 250 ms
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ class Cards:
         self._chance, self.settle_s = chance, settle_s
         gpus = np.array([made.gpus for made in classes])
         self.at = np.concatenate(([0], np.cumsum(gpus)))
+        self._parts = [slice(begin, end) for begin, end in pairwise(self.at.tolist())]
         self.node_of = np.repeat(np.arange(len(classes)), gpus)
         self.default_w = np.array([made.default_w for made in classes])[self.node_of]
         self.floor_w = np.array([made.floor_w for made in classes])[self.node_of]
@@ -47,10 +49,12 @@ class Cards:
         self._spike_until_s, self._tail_until_s = np.zeros(cards), np.zeros(cards)
         self._changing_until_s = 0.0
         self.power_w = self.demand_w.copy()
+        self._sensed_w: list[float] | None = None  # of what is drawn now, as soon as anybody reads it
+        self.sets = [0] * len(classes)  # how often each node's limits were set
 
     def part(self, node: int) -> slice:
         """Where its cards are."""
-        return slice(int(self.at[node]), int(self.at[node + 1]))
+        return self._parts[node]
 
     def set_limits(self, node: int, limits_w: Sequence[float] | Values, now_s: float) -> None:
         """The driver has them; the cards follow in their own time."""
@@ -66,6 +70,7 @@ class Cards:
             lasts_s = longest_s if slow else self._chance.uniform(0.0, longest_s, size)
             until_s[part] = np.where(raised, now_s + lasts_s, until_s[part])
         self.limit_w[part] = new_w
+        self.sets[node] += 1
         self._changing_until_s = now_s + max(TAIL[1], self.settle_s)
 
     def advance(self, now_s: float) -> None:
@@ -79,6 +84,7 @@ class Cards:
         self.power_w = np.minimum(wanted_w, held_w / self.gain)
         if self.off.any():
             self.power_w = np.where(self.off[self.node_of], 0.0, self.power_w)
+        self._sensed_w = None
 
     def held_w(self, now_s: float) -> Values:
         """The limit that each card may yet be obeying."""
@@ -91,8 +97,11 @@ class Cards:
         flags: NDArray[np.bool_] = np.logical_or.reduceat(now_s < self._tail_until_s, self.at[:-1])
         return flags
 
-    def sensors_w(self) -> Values:
-        return self.power_w * self.gain
+    def sensed_w(self, node: int) -> tuple[float, ...]:
+        """What its sensors show, one a card."""
+        if self._sensed_w is None:
+            self._sensed_w = (self.power_w * self.gain).tolist()
+        return tuple(self._sensed_w[self._parts[node]])
 
     def sums(self, of_cards: Values) -> Values:
         """Of each node."""

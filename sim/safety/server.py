@@ -61,7 +61,7 @@ class Server:
         self.setting: Limits | None = None  # by a call that is under way
         self.waiting: Limits | None = None
         self._read_w = np.full(made.gpus, np.inf)  # limits as last read
-        self._set_from_s = 0.0
+        self._looked = -1  # so often limits had been set when they were last looked at
         self._set_number = 0
         self._loads = 1
 
@@ -106,10 +106,17 @@ class Server:
         if self.hung_since_s is not None:
             self._tell(PowerRead((NAN,) * len(self._cards)))
             return
-        cards, part = self._place.cards, self._place.cards.part(self.number)
-        if self.setting is None and (cards.limit_w[part] > self._read_w + SAME_W).any():
+        if self.setting is None and self._raised_by_others():
             self._read_back(ordered=False)
-        self._tell(PowerRead(tuple((cards.power_w[part] * cards.gain[part]).tolist())))
+        self._tell(PowerRead(self._place.cards.sensed_w(self.number)))
+
+    def _raised_by_others(self) -> bool:
+        """Whether a limit is above what was last read."""
+        cards = self._place.cards
+        if self._looked == (looked := cards.sets[self.number]):
+            return False
+        self._looked = looked
+        return bool((cards.limit_w[cards.part(self.number)] > self._read_w + SAME_W).any())
 
     def hear(self, sealed: bytes) -> None:
         self._tell(Directive(sealed))

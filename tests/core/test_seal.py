@@ -1,5 +1,8 @@
 """A sealed message was made with the node's key, for that node and in that direction, or it is Forged."""
 
+import hmac
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +17,12 @@ OTHER_KEY = bytes(KEY_BYTES)
 @given(st.binary(), st.sampled_from(Way), st.text(st.characters(codec="utf-8"), max_size=40))
 def test_what_was_sealed_is_unsealed(payload: bytes, way: Way, node: str) -> None:
     assert unseal(KEY, way, node, seal(KEY, way, node, payload)) == payload
+
+
+@given(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), st.binary(max_size=300))
+def test_the_seal_is_the_hmac_of_everybody_else(key: bytes, payload: bytes) -> None:
+    sealed = Sealed.FromString(seal(key, Way.UP, "n1", payload))
+    assert sealed.seal == hmac.digest(key, b"report 2 n1 " + payload, sha256)
 
 
 def test_a_report_cannot_come_back_as_a_grant() -> None:

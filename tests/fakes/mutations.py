@@ -58,21 +58,21 @@ def forget_old_leases(patch: pytest.MonkeyPatch) -> None:
 
 def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
     """A node is at the limit, and draws what it drew, when it was last heard, however long ago that is."""
-    heard_w, reported, worst_at = dict[int, float](), exposure.Exposure.reported, exposure.Exposure._worst_at
+    heard_w, reported, found = dict[int, float](), exposure.Exposure.reported, exposure.Exposure.found
 
     def hear(self: exposure.Exposure, now_s: float, report: PowerReport, epoch: int) -> None:
         reported(self, now_s, report, epoch)
         heard_w[id(self)] = math.fsum(card.enforced_w for card in report.cards)
 
-    def as_heard(self: exposure.Exposure, now_s: float) -> tuple[float, float]:
-        limit_w, ends_s = worst_at(self, now_s)
-        return min(limit_w, heard_w.get(id(self), limit_w)), ends_s
+    def as_heard(self: exposure.Exposure, now_s: float) -> tuple[float, float, float]:
+        limit_w, ends_s, look_s = found(self, now_s)
+        return min(limit_w, heard_w.get(id(self), limit_w)), ends_s, look_s
 
     def last_heard_w(self: Keeper, now_s: float, live: "np.ndarray[tuple[int], np.dtype[np.bool_]]", counted_w: Watts) -> Watts:
         return np.where(np.isnan(self.powers_w), counted_w, self.powers_w)
 
     patch.setattr(exposure.Exposure, "reported", hear)
-    patch.setattr(exposure.Exposure, "_worst_at", as_heard)
+    patch.setattr(exposure.Exposure, "found", as_heard)
     patch.setattr(Keeper, "_drawn_w", last_heard_w)
 
 
