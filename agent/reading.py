@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from gpuwarden.core.nccl.ras import Answer
 from gpuwarden.proto.catalogue import Device
 
 
@@ -122,6 +123,44 @@ class RankReading:
 
 
 @dataclass(frozen=True, slots=True)
+class TimesRow:
+    """Operations of one kind and second as a process of `communicator` saw them. `offsets` of their numbers from `first`, none where one follows the other, and
+    `took_us`: little-endian uint32 each. `dumped_us`: by the node's wall clock. `peer`: of a message."""
+
+    communicator: str
+    rank: int
+    ranks: int
+    name: str
+    peer: int | None
+    size_bucket_bytes: int
+    dumped_us: int
+    first: int
+    offsets: bytes
+    took_us: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TimedReading:
+    """What NCCL Inspector wrote of a process of a job since the last pass."""
+
+    job: str
+    pid: int
+    rows: tuple[TimesRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RasReading:
+    """What NCCL's RAS port said of a job; `pid` is one of its processes on this node."""
+
+    job: str
+    pid: int
+    answer: Answer
+
+
+CommReading: TypeAlias = RankReading | TimedReading | RasReading
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One collector's pass. `lacks` names what this node's library or kernel cannot tell, each with the reason."""
 
@@ -129,7 +168,7 @@ class Reading:
     processes: tuple[GpuProcess, ...] = ()
     events: tuple[DeviceEvent, ...] = ()
     lacks: tuple[str, ...] = ()
-    ranks: tuple[RankReading, ...] = ()
+    comm: tuple[CommReading, ...] = ()
 
 
 class Collector(Protocol):

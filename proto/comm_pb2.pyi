@@ -49,8 +49,8 @@ Global___CommEnd: _TypeAlias = CommEnd  # noqa: Y015
 
 @_typing.final
 class CommSummary(_message.Message):
-    """What one rank tells once a second: how far its process groups are and what operations took. Topic gpuwarden.comm.v1, key job: whoever
-    judges a job has to see all of it.
+    """What one rank tells once a second: how far its process groups are and what operations took; or, with `source`, what is known of the job in
+    another way. Topic gpuwarden.comm.v1, key job: whoever judges a job has to see all of it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -72,6 +72,8 @@ class CommSummary(_message.Message):
     END_REASON_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
     LAUNCHER_FIELD_NUMBER: _builtins.int
+    TIMED_FIELD_NUMBER: _builtins.int
+    RAS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     agent_start: _builtins.str
@@ -96,6 +98,10 @@ class CommSummary(_message.Message):
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommOperations]: ...
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommGroup]: ...
+    @_builtins.property
+    def timed(self) -> Global___CommTimed: ...
+    @_builtins.property
+    def ras(self) -> Global___CommRas: ...
     def __init__(
         self,
         *,
@@ -116,14 +122,98 @@ class CommSummary(_message.Message):
         end_reason: _builtins.str = ...,
         age_s: _builtins.float = ...,
         launcher: _builtins.bool = ...,
+        timed: Global___CommTimed | None = ...,
+        ras: Global___CommRas | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ras", b"ras", "source", b"source", "timed", b"timed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "rank", b"rank", "rank_count", b"rank_count", "ras", b"ras", "sequence", b"sequence", "source", b"source", "timed", b"timed", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["timed", "ras"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___CommSummary: _TypeAlias = CommSummary  # noqa: Y015
+
+@_typing.final
+class CommTimed(_message.Message):
+    """What NCCL Inspector wrote of the process `pid`: a row for each communicator, operation, size and second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def times(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommTimes]: ...
+    def __init__(
+        self,
+        *,
+        times: _abc.Iterable[Global___CommTimes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "rank", b"rank", "rank_count", b"rank_count", "sequence", b"sequence", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CommSummary: _TypeAlias = CommSummary  # noqa: Y015
+Global___CommTimed: _TypeAlias = CommTimed  # noqa: Y015
+
+@_typing.final
+class CommTimes(_message.Message):
+    """Operations of one kind. Each one's time is kept, in four bytes: it stands beside the times of the same operation at the other ranks, and a sum would not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMUNICATOR_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    RANK_COUNT_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    SIZE_BUCKET_BYTES_FIELD_NUMBER: _builtins.int
+    DUMPED_US_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    TOOK_US_FIELD_NUMBER: _builtins.int
+    communicator: _builtins.str
+    """As Inspector has it: 14 of 16 hex digits."""
+    rank: _builtins.int
+    """Within the communicator."""
+    rank_count: _builtins.int
+    operation: _builtins.str
+    """AllReduce, AllGather, ReduceScatter, Broadcast, Send, Recv, ..."""
+    peer: _builtins.int
+    """The other rank of a Send or Recv."""
+    size_bucket_bytes: _builtins.int
+    """Largest power of two not above the message size."""
+    dumped_us: _builtins.int
+    """When the process wrote them, by its node's wall clock."""
+    first_sequence: _builtins.int
+    """The number of the first: of a collective alike at all ranks."""
+    offsets: _builtins.bytes
+    """Little-endian uint32 each: how much further each number is than the first; empty where one follows the other. And what each took."""
+    took_us: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        communicator: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        rank_count: _builtins.int = ...,
+        operation: _builtins.str = ...,
+        peer: _builtins.int | None = ...,
+        size_bucket_bytes: _builtins.int = ...,
+        dumped_us: _builtins.int = ...,
+        first_sequence: _builtins.int = ...,
+        offsets: _builtins.bytes = ...,
+        took_us: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_peer", b"_peer", "peer", b"peer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peer", b"_peer", "communicator", b"communicator", "dumped_us", b"dumped_us", "first_sequence", b"first_sequence", "offsets", b"offsets", "operation", b"operation", "peer", b"peer", "rank", b"rank", "rank_count", b"rank_count", "size_bucket_bytes", b"size_bucket_bytes", "took_us", b"took_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__peer: _TypeAlias = _typing.Literal["peer"]  # noqa: Y015
+    _WhichOneofArgType__peer: _TypeAlias = _typing.Literal["_peer", b"_peer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peer) -> _WhichOneofReturnType__peer | None: ...
+
+Global___CommTimes: _TypeAlias = CommTimes  # noqa: Y015
 
 @_typing.final
 class CommGroup(_message.Message):
@@ -266,3 +356,126 @@ class CommOperations(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__peer) -> _WhichOneofReturnType__peer | None: ...
 
 Global___CommOperations: _TypeAlias = CommOperations  # noqa: Y015
+
+@_typing.final
+class CommRas(_message.Message):
+    """What NCCL's RAS port answered of the whole job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NCCL_VERSION_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    COMMUNICATORS_FIELD_NUMBER: _builtins.int
+    nccl_version: _builtins.str
+    at: _builtins.str
+    """As the server writes it: year to second."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each process the place of its host in `hosts`, and its number."""
+
+    @_builtins.property
+    def pid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def communicators(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommRasCommunicator]: ...
+    def __init__(
+        self,
+        *,
+        nccl_version: _builtins.str = ...,
+        at: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        host: _abc.Iterable[_builtins.int] | None = ...,
+        pid: _abc.Iterable[_builtins.int] | None = ...,
+        communicators: _abc.Iterable[Global___CommRasCommunicator] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "communicators", b"communicators", "host", b"host", "hosts", b"hosts", "nccl_version", b"nccl_version", "pid", b"pid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommRas: _TypeAlias = CommRas  # noqa: Y015
+
+@_typing.final
+class CommRasCommunicator(_message.Message):
+    """Of each rank that answered its process's place in `pid`, whether it is neither being set up nor taken down and well, and what it has launched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    LAUNCHED_FIELD_NUMBER: _builtins.int
+    ABSENT_RANK_FIELD_NUMBER: _builtins.int
+    ABSENT_PROCESS_FIELD_NUMBER: _builtins.int
+    ABSENT_DEAD_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The same in every answer."""
+    size: _builtins.int
+    @_builtins.property
+    def rank(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def process(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def running(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    @_builtins.property
+    def launched(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommLaunched]: ...
+    @_builtins.property
+    def absent_rank(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of those that did not answer, and whether they are taken for dead for good."""
+
+    @_builtins.property
+    def absent_process(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def absent_dead(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        size: _builtins.int = ...,
+        rank: _abc.Iterable[_builtins.int] | None = ...,
+        process: _abc.Iterable[_builtins.int] | None = ...,
+        running: _abc.Iterable[_builtins.bool] | None = ...,
+        launched: _abc.Iterable[Global___CommLaunched] | None = ...,
+        absent_rank: _abc.Iterable[_builtins.int] | None = ...,
+        absent_process: _abc.Iterable[_builtins.int] | None = ...,
+        absent_dead: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_dead", b"absent_dead", "absent_process", b"absent_process", "absent_rank", b"absent_rank", "key", b"key", "launched", b"launched", "process", b"process", "rank", b"rank", "running", b"running", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommRasCommunicator: _TypeAlias = CommRasCommunicator  # noqa: Y015
+
+@_typing.final
+class CommLaunched(_message.Message):
+    """How many of one collective each rank has launched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    @_builtins.property
+    def count(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        count: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommLaunched: _TypeAlias = CommLaunched  # noqa: Y015

@@ -20,7 +20,7 @@ class Ranks:
 
     def collect(self) -> Reading:
         now_s = time.monotonic()
-        return Reading(ranks=tuple(self._told(heard, now_s) for heard in self._listening.take()))
+        return Reading(comm=tuple(self._told(heard, now_s) for heard in self._listening.take()))
 
     def _told(self, heard: Heard, now_s: float) -> RankReading:
         word, known = heard.word, self._jobs.of(heard.pid).id

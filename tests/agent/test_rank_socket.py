@@ -92,7 +92,7 @@ def test_the_collector_names_job_and_process_or_says_why_it_is_left_out(tmp_path
     with caller(tmp_path) as rank:
         rank.send(json.dumps(word(number=1)).encode())
         until_s = time.monotonic() + 10
-        while not (told := ranks.collect().ranks) and time.monotonic() < until_s:
+        while not (told := ranks.collect().comm) and time.monotonic() < until_s:
             time.sleep(0.01)
     ranks.close()
     assert [(one.job, one.rank, one.pid) for one in told] == [("42", 1, os.getpid())]
