@@ -5,6 +5,8 @@ from typing import assert_never
 
 from gpuwarden.agent.reading import (
     CommReading,
+    Progress,
+    ProgressReading,
     RankGroup,
     RankReading,
     RankTimed,
@@ -20,6 +22,8 @@ from gpuwarden.proto.comm_pb2 import (
     CommLaunched,
     CommOperations,
     CommPending,
+    CommPhase,
+    CommProgress,
     CommRas,
     CommRasCommunicator,
     CommSummary,
@@ -47,6 +51,8 @@ def _said(reading: CommReading) -> CommSummary:
             return CommSummary(job_id=reading.job, pid=reading.pid, timed=CommTimed(times=map(_times, reading.rows)))
         case RasReading():
             return CommSummary(job_id=reading.job, pid=reading.pid, ras=_ras(reading.answer))
+        case ProgressReading():
+            return CommSummary(job_id=reading.job, pid=reading.pid, progress=_progress(reading.progress, reading.age_s, reading.ended))
         case _:
             assert_never(reading)
 
@@ -56,6 +62,10 @@ def _times(row: TimesRow) -> CommTimes:
         communicator=row.communicator, rank=row.rank, rank_count=row.ranks, operation=row.name, peer=row.peer, size_bucket_bytes=row.size_bucket_bytes,
         dumped_us=row.dumped_us, first_sequence=row.first, offsets=row.offsets, took_us=row.took_us,
     )  # fmt: skip
+
+
+def _progress(of: Progress, age_s: float, ended: bool) -> CommProgress:
+    return CommProgress(rank=of.rank, step=of.step, loss=of.loss, grad_norm=of.grad_norm, phase=CommPhase.ValueType(of.phase.value), age_s=age_s, ended=ended)
 
 
 def _ras(answer: Answer) -> CommRas:

@@ -1,6 +1,7 @@
 """What the agent's TOML file says. Without a file an agent collects what there is and sends nothing."""
 
 import math
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -69,11 +70,31 @@ class RasConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class JobLogConfig:
+    """Logs of training scripts, for the collector job. Regular expressions, looked for in each line."""
+
+    dir: Path = option("folder of jobs' logs, a folder each: DIR/JOB/*.log")
+    step: str = option("a line that tells of a step, with the group (?P<step>), and (?P<loss>) and (?P<grad_norm>) where it tells of them")
+    checkpoint: str = option("a line that tells that a checkpoint begins; it lasts until the next step", default="")
+    evaluation: str = option("a line that tells that an evaluation begins; it lasts until the next step", default="")
+
+    def problems(self) -> Iterator[str]:
+        for name, pattern in (("step", self.step), ("checkpoint", self.checkpoint), ("evaluation", self.evaluation)):
+            try:
+                groups = re.compile(pattern).groupindex
+            except re.error as why:
+                yield f"{name}: is no regular expression: {why}"
+            else:
+                if name == "step" and "step" not in groups:
+                    yield "step: has no group (?P<step>)"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     node: str = option("this node's name in the controller's file; empty: the host's name", default="")
     period_s: float = option("from one pass over the node to the next", default=1.0)
     collectors: tuple[str, ...] = option(
-        "what to read: nvml, host, infiniband, bmc, ranks, inspector, ras, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
+        "what to read: nvml, host, infiniband, bmc, ranks, inspector, ras, job, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
@@ -85,11 +106,13 @@ class AgentConfig:
     job_map: Path | None = option("TOML that names jobs of users whose processes do not; see agent/jobs.py", default=None)
     rank_socket: Path | None = option("where ranks of jobs say how far they are, for the collector ranks; none: nowhere", default=None)
     inspector_dir: Path | None = option("where jobs of this node have NCCL Inspector write, a folder each, for the collector inspector; on its own disk", default=None)
+    inspector_plugin: Path | None = option("libnccl-profiler-inspector.so as jobs see it, for `agent env`; none: it does not ask for Inspector", default=None)
     inspector_ring: Path | None = option("where Inspector's newest raw lines are kept, 16 MiB a process at most; none: nowhere", default=None)
     proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
     sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
     bmc: BmcConfig | None = option("the collector bmc; none: the BMC is not read", default=None)
     ras: RasConfig | None = option("the collector ras; none: NCCL's RAS ports are not asked", default=None)
+    job_log: JobLogConfig | None = option("the collector job; none: no logs of training scripts are followed", default=None)
     fake: FakeConfig = option("the collector fake", default=FakeConfig())
 
     def problems(self) -> Iterator[str]:
@@ -115,10 +138,12 @@ class AgentConfig:
             yield "rank_socket: is of no use without ranks among the collectors"
         if self.inspector_dir is not None and "inspector" not in self.collectors:
             yield "inspector_dir: is of no use without inspector among the collectors"
-        if self.inspector_ring is not None and self.inspector_dir is None:
-            yield "inspector_ring: is of no use without inspector_dir"
+        if self.inspector_dir is None and (self.inspector_ring is not None or self.inspector_plugin is not None):
+            yield "inspector_ring, inspector_plugin: are of no use without inspector_dir"
         if self.ras is not None and "ras" not in self.collectors:
             yield "ras: is of no use without ras among the collectors"
+        if self.job_log is not None and "job" not in self.collectors:
+            yield "job_log: is of no use without job among the collectors"
         if self.bmc is not None and "bmc" not in self.collectors:
             yield "bmc: is of no use without bmc among the collectors"
 

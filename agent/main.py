@@ -43,7 +43,7 @@ from gpuwarden.proto import topics
 
 INBOX_EVENTS: Final = 1000
 COLLECTORS_STOP_S: Final = 1.0
-OF_JOBS: Final = {"ranks", "inspector", "ras"}  # collectors whose readings go to `comm.v1`
+OF_JOBS: Final = {"ranks", "inspector", "ras", "job"}  # collectors whose readings go to `comm.v1`
 
 _log = logging.getLogger("gpuwarden.agent")
 

@@ -157,7 +157,37 @@ class RasReading:
     answer: Answer
 
 
-CommReading: TypeAlias = RankReading | TimedReading | RasReading
+class JobPhase(Enum):
+    """What a job does: it trains, or stands still without being ill. Numbers are those of `CommPhase`."""
+
+    TRAINING = 0
+    CHECKPOINT = 1
+    EVALUATION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a rank's training is. `loss` and `grad_norm` may be infinite or NaN; None where they are not told."""
+
+    rank: int
+    step: int
+    loss: float | None
+    grad_norm: float | None
+    phase: JobPhase
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressReading:
+    """What a training script, or its log, said `age_s` ago. `ended`: it says nothing more."""
+
+    job: str
+    pid: int
+    progress: Progress
+    age_s: float
+    ended: bool
+
+
+CommReading: TypeAlias = RankReading | TimedReading | RasReading | ProgressReading
 
 
 @dataclass(frozen=True, slots=True)

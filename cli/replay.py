@@ -66,7 +66,7 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
     from gpuwarden.core.nccl.process import Process
     from gpuwarden.proto.catalogue import Device
 
-    ranks = (reading.RankReading, reading.RankGroup, reading.RankPending, reading.RankTimed, reading.RankEnd, reading.TimedReading, reading.TimesRow, reading.RasReading)
+    ranks = (reading.RankReading, reading.RankGroup, reading.RankPending, reading.RankTimed, reading.RankEnd, reading.TimedReading, reading.TimesRow, reading.RasReading, reading.ProgressReading, reading.Progress, reading.JobPhase)
     answers = (ras.Answer, ras.Communicator, ras.Member, ras.Absent, Process)
     nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, *answers, Device)
     reader = Reader((AgentSetup, *get_args(events.Event), *nested))

@@ -47,6 +47,26 @@ COMM_END_SILENT: CommEnd.ValueType  # 3
 """Its connection ended without a word."""
 Global___CommEnd: _TypeAlias = CommEnd  # noqa: Y015
 
+class _CommPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CommPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CommPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMM_PHASE_UNSPECIFIED: _CommPhase.ValueType  # 0
+    """It trains."""
+    COMM_PHASE_CHECKPOINT: _CommPhase.ValueType  # 1
+    COMM_PHASE_EVALUATION: _CommPhase.ValueType  # 2
+
+class CommPhase(_CommPhase, metaclass=_CommPhaseEnumTypeWrapper):
+    """What a job does; but for training it stands still without being ill."""
+
+COMM_PHASE_UNSPECIFIED: CommPhase.ValueType  # 0
+"""It trains."""
+COMM_PHASE_CHECKPOINT: CommPhase.ValueType  # 1
+COMM_PHASE_EVALUATION: CommPhase.ValueType  # 2
+Global___CommPhase: _TypeAlias = CommPhase  # noqa: Y015
+
 @_typing.final
 class CommSummary(_message.Message):
     """What one rank tells once a second: how far its process groups are and what operations took; or, with `source`, what is known of the job in
@@ -74,6 +94,7 @@ class CommSummary(_message.Message):
     LAUNCHER_FIELD_NUMBER: _builtins.int
     TIMED_FIELD_NUMBER: _builtins.int
     RAS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     agent_start: _builtins.str
@@ -102,6 +123,8 @@ class CommSummary(_message.Message):
     def timed(self) -> Global___CommTimed: ...
     @_builtins.property
     def ras(self) -> Global___CommRas: ...
+    @_builtins.property
+    def progress(self) -> Global___CommProgress: ...
     def __init__(
         self,
         *,
@@ -124,12 +147,13 @@ class CommSummary(_message.Message):
         launcher: _builtins.bool = ...,
         timed: Global___CommTimed | None = ...,
         ras: Global___CommRas | None = ...,
+        progress: Global___CommProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ras", b"ras", "source", b"source", "timed", b"timed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ras", b"ras", "source", b"source", "timed", b"timed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "rank", b"rank", "rank_count", b"rank_count", "ras", b"ras", "sequence", b"sequence", "source", b"source", "timed", b"timed", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "progress", b"progress", "rank", b"rank", "rank_count", b"rank_count", "ras", b"ras", "sequence", b"sequence", "source", b"source", "timed", b"timed", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["timed", "ras"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["timed", "ras", "progress"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
@@ -479,3 +503,53 @@ class CommLaunched(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommLaunched: _TypeAlias = CommLaunched  # noqa: Y015
+
+@_typing.final
+class CommProgress(_message.Message):
+    """How far a job's training is, as its script or its log says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    GRAD_NORM_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Of the rank that says so; 0 of a log."""
+    step: _builtins.int
+    loss: _builtins.float
+    """Not finite where the training says so."""
+    grad_norm: _builtins.float
+    phase: Global___CommPhase.ValueType
+    age_s: _builtins.float
+    """By the node's clock: how long ago it was said."""
+    ended: _builtins.bool
+    """Who said so has gone."""
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int = ...,
+        step: _builtins.int = ...,
+        loss: _builtins.float | None = ...,
+        grad_norm: _builtins.float | None = ...,
+        phase: Global___CommPhase.ValueType = ...,
+        age_s: _builtins.float = ...,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm", "_loss", b"_loss", "grad_norm", b"grad_norm", "loss", b"loss"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm", "_loss", b"_loss", "age_s", b"age_s", "ended", b"ended", "grad_norm", b"grad_norm", "loss", b"loss", "phase", b"phase", "rank", b"rank", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__grad_norm: _TypeAlias = _typing.Literal["grad_norm"]  # noqa: Y015
+    _WhichOneofArgType__grad_norm: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm"]  # noqa: Y015
+    _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
+    _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grad_norm) -> _WhichOneofReturnType__grad_norm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+
+Global___CommProgress: _TypeAlias = CommProgress  # noqa: Y015

@@ -5,12 +5,21 @@ from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
 
-from gpuwarden.proto.comm_pb2 import CommEnd, CommGroup, CommOperations, CommRas, CommSummary, CommTimes
+from gpuwarden.proto.comm_pb2 import (
+    CommEnd,
+    CommGroup,
+    CommOperations,
+    CommProgress,
+    CommRas,
+    CommSummary,
+    CommTimes,
+)
 from gpuwarden.proto.decode import MAX_NAME_CHARS, MAX_PAYLOAD_BYTES, Refused
 from gpuwarden.proto.decode_comm_parts import (
     MAX_ITEMS,
     MAX_RANKS,
     MAX_TEXT_CHARS,
+    check_progress,
     check_ras,
     check_s,
     check_text,
@@ -62,7 +71,14 @@ class Asked(Head):
     ras: CommRas
 
 
-Record = Said | Timed | Asked
+@dataclass(frozen=True, slots=True)
+class Progressed(Head):
+    """How far the training is, as its script or log says."""
+
+    progress: CommProgress
+
+
+Record = Said | Timed | Asked | Progressed
 
 
 def decode_comm(payload: bytes) -> Record:
@@ -84,6 +100,9 @@ def decode_comm(payload: bytes) -> Record:
         case "ras":
             check_ras(message.ras)
             return Asked(*head, message.ras)
+        case "progress":
+            check_progress(message.progress)
+            return Progressed(*head, message.progress)
         case unknown:
             assert_never(unknown)
 

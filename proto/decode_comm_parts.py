@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gpuwarden.proto.comm_pb2 import CommRas, CommRasCommunicator, CommTimes
+from gpuwarden.proto.comm_pb2 import CommPhase, CommProgress, CommRas, CommRasCommunicator, CommTimes
 from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused
 
 MAX_TEXT_CHARS: Final = 300
@@ -52,6 +52,15 @@ def _check_communicator(of: CommRasCommunicator, processes: int) -> None:
         check_text("ras.communicators.launched.operation", launched.operation, MAX_NAME_CHARS)
         if len(launched.count) != len(of.rank):
             raise Refused("ras.communicators.launched.count", f"are {len(launched.count)} of {len(of.rank)} ranks")
+
+
+def check_progress(progress: CommProgress) -> None:
+    """Loss and gradients may be anything: that is what is looked at."""
+    if progress.rank >= MAX_RANKS or progress.step >= MAX_COUNT:
+        raise Refused("progress.rank", f"is {progress.rank}, step {progress.step}: at most {MAX_RANKS} and {MAX_COUNT} may come")
+    if progress.phase not in CommPhase.values():
+        raise Refused("progress.phase", f"{progress.phase} is not known")
+    check_s("progress.age_s", progress.age_s)
 
 
 def check_text(field: str, text: str, most: int) -> None:

@@ -14,7 +14,7 @@ from prometheus_client import Counter as Counted
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.inspector_ring import Ring
 from gpuwarden.agent.inspector_rows import MOST_REASONS, Process
-from gpuwarden.agent.jobs import Jobs
+from gpuwarden.agent.jobs import UNNAMED, Jobs
 from gpuwarden.agent.reading import Reading, TimedReading, TimesRow, Unsupported
 from gpuwarden.agent.tail import Grown, Tail
 from gpuwarden.core.nccl.inspector import MOST_BYTES
@@ -22,7 +22,6 @@ from gpuwarden.core.nccl.inspector import MOST_BYTES
 MOST_JOBS: Final = 64
 MOST_PROCESSES: Final = 256
 MOST_ROWS: Final = 500  # of a record
-UNNAMED: Final = ("", "none")  # torchrun's run id, where none is given
 _NAME: Final = re.compile(r".+-pid(\d{1,9})\.log")
 
 OPERATIONS: Final = Counted("gpuwarden_agent_inspector_operations_total", "Operations that NCCL Inspector told of")

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gpuwarden.agent.collectors.inspector import UNNAMED
 from gpuwarden.agent.config import AgentConfig
-from gpuwarden.agent.jobs import Jobs
+from gpuwarden.agent.jobs import UNNAMED, Jobs
 from gpuwarden.agent.ras_client import RasAway, RasFailed, ask
 from gpuwarden.agent.reading import RasReading, Reading, Unsupported
 from gpuwarden.core.address import Address

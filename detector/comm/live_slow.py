@@ -19,6 +19,7 @@ from gpuwarden.proto.comm_pb2 import CommTimes
 from gpuwarden.proto.finding_pb2 import Evidence, Subject, SubjectKind
 
 EVERY_S: Final = 10.0
+STALE_S: Final = 120.0
 SHORT_US: Final = 60_000_000
 RANK, HOST, NETWORK, JOB = "rank_slow", "host_slow", "network_slow", "job_slow"
 DETECTOR: Final = "comm/slow"
@@ -39,13 +40,18 @@ class LiveSlow:
     _again: Again[Key] = field(default_factory=Again)
     _fresh: bool = False
     _due_s: float = 0.0
+    _heard_s: float = 0.0
 
-    def take(self, now_s: float, process: Process, times: tuple[CommTimes, ...]) -> None:
-        self.table.take(now_s, process, times)
-        self._fresh = True
+    def take(self, now_s: float, process: Process, times: tuple[CommTimes, ...], most: int) -> None:
+        """`most` operations are kept."""
+        self.table.take(now_s, process, times, most)
+        self._fresh, self._heard_s = True, now_s
 
     def judged(self, now_s: float, job: str) -> bool:
-        """Whether `claims` are new."""
+        """Whether `claims` are new. Where nothing comes any more there are none."""
+        if self.claims and now_s - self._heard_s > STALE_S:
+            self.claims, self._again = {}, Again()
+            return True
         if not self._fresh or now_s < self._due_s:
             return False
         self._due_s, self._fresh = now_s + EVERY_S, False

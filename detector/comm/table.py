@@ -33,12 +33,19 @@ Integers = NDArray[np.int64]
 
 
 class Row(NamedTuple):
+    """`offsets` of numbers from `first`; None where one follows the other."""
+
     kind: Kind
     rank: int
     ranks: int
     dumped_us: int
-    numbers: Integers
+    first: int
+    offsets: NDArray[np.uint32] | None
     took_us: NDArray[np.uint32]
+
+    @property
+    def numbers(self) -> Integers:
+        return self.first + (np.arange(len(self.took_us)) if self.offsets is None else self.offsets.astype(np.int64))
 
 
 @dataclass(slots=True)
@@ -58,30 +65,30 @@ class Table:
     operations: int = 0
     _logs: dict[Process, _Log] = field(default_factory=dict)
 
-    def take(self, now_s: float, process: Process, times: Iterable[CommTimes]) -> None:
-        """Rows that are checked."""
+    def take(self, now_s: float, process: Process, times: Iterable[CommTimes], most: int = MOST_OPERATIONS) -> None:
+        """Rows that are checked. `most` operations are kept."""
         log = self._logs.setdefault(process, _Log(now_s))
         log.heard_s = now_s
         for row in map(_row, times):
             log.rows.append(row)
             log.place = max(log.place, (row.ranks, row.rank))
-            self.operations += len(row.numbers)
-        self._forget(now_s, log)
+            self.operations += len(row.took_us)
+        self._forget(now_s, log, most)
 
-    def _forget(self, now_s: float, log: _Log) -> None:
+    def _forget(self, now_s: float, log: _Log, most: int) -> None:
         self._drop(log)
-        while self.operations > MOST_OPERATIONS:
+        while self.operations > most:
             self.window_us = int(SHORTER * self.window_us)
             for other in self._logs.values():
                 self._drop(other)
         for process in [process for process, other in self._logs.items() if now_s - other.heard_s > SILENT_S]:
-            self.operations -= sum(len(row.numbers) for row in self._logs.pop(process).rows)
+            self.operations -= sum(len(row.took_us) for row in self._logs.pop(process).rows)
 
     def _drop(self, log: _Log) -> None:
         """Rows that are older, and those of a clock that was set back since."""
         newest_us = log.rows[-1].dumped_us if log.rows else 0
         while log.rows and not 0 <= newest_us - log.rows[0].dumped_us <= self.window_us:
-            self.operations -= len(log.rows.popleft().numbers)
+            self.operations -= len(log.rows.popleft().took_us)
 
     def newest(self, window_us: int) -> "Newest":
         """So much of each process."""
@@ -91,10 +98,9 @@ class Table:
 
 
 def _row(times: CommTimes) -> Row:
-    took_us = np.frombuffer(times.took_us, "<u4")
-    offsets = np.frombuffer(times.offsets, "<u4") if times.offsets else np.arange(len(took_us))
+    offsets = np.frombuffer(times.offsets, "<u4") if times.offsets else None
     kind = Kind(times.communicator, times.operation, times.size_bucket_bytes, times.peer if times.HasField("peer") else None)
-    return Row(kind, times.rank, times.rank_count, times.dumped_us, times.first_sequence + offsets.astype(np.int64), took_us)
+    return Row(kind, times.rank, times.rank_count, times.dumped_us, times.first_sequence, offsets, np.frombuffer(times.took_us, "<u4"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,8 @@ class Newest:
             numbers = dict[str, Numbers]()
             for row in rows:
                 if row.kind.sent_to is not None:
-                    numbers.setdefault(row.kind.communicator, Numbers(int(row.numbers[0]), int(row.numbers[0]))).take(row.numbers.tolist())
+                    of = numbers.setdefault(row.kind.communicator, Numbers(row.first, row.first))
+                    of.take(row.numbers.tolist())
             for kind, took_us in _messages(rows).items():
                 more = numbers[kind.communicator].of_seen if kind.name == RECEIVED else 0.0
                 spent[process] = spent.get(process, 0.0) + more * float(took_us.sum())
@@ -169,7 +176,7 @@ def _together(kind: Kind, by_rank: Mapping[int, Sequence[Row]], members: Mapping
 def _period_us(numbers: Integers, rows: Sequence[Row]) -> float:
     """From one operation to the next, by one process's clock: all that comes after its first dump. Where that clock was set, the time and operations in between are left out."""
     places = np.concatenate([np.searchsorted(numbers, row.numbers) for row in rows])
-    dumped_us = np.concatenate([np.full(len(row.numbers), row.dumped_us) for row in rows])
+    dumped_us = np.concatenate([np.full(len(row.took_us), row.dumped_us) for row in rows])
     order = np.argsort(places, kind="stable")
     steps_us, operations = np.diff(dumped_us[order]), np.diff(places[order])
     first = int(np.argmax(steps_us != 0)) if steps_us.any() else len(steps_us)

@@ -5,25 +5,28 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm import live_claims, slow
+from gpuwarden.detector.comm import live_claims, live_training, slow
 from gpuwarden.detector.comm.again import Again
 from gpuwarden.detector.comm.live_dead import Death, death_in
 from gpuwarden.detector.comm.live_hang import ENDED, STALLED, class_of, hang_of
 from gpuwarden.detector.comm.live_job import RUNS, LiveJob
 from gpuwarden.detector.comm.live_ras import LiveRas
 from gpuwarden.detector.comm.live_slow import LiveSlow
+from gpuwarden.detector.comm.table import MOST_OPERATIONS
+from gpuwarden.detector.comm.training import Training
 from gpuwarden.detector.comm.verdict import Finding
 from gpuwarden.detector.events import Action, Raw
 from gpuwarden.detector.findings import Claim, Findings, Key
 from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused
-from gpuwarden.proto.decode_comm import Asked, Said, Timed, decode_comm
+from gpuwarden.proto.decode_comm import Asked, Progressed, Said, Timed, decode_comm
 
 MOST_JOBS: Final = 2000
+ALL_OPERATIONS: Final = 20_000_000  # of all jobs that NCCL Inspector tells of: 80 to 160 MB
 FORGET_S: Final = 600.0  # after a job's last word
 SLOW_EVERY_S: Final = 5.0
 SLOW_COST: Final = 0.15  # of the time between two operations: a job's ranks differ by some of it in sound running
-TIMES, RAS_DEAD, RAS_HANG = "times", "ras dead", "ras hang"
-SOURCES: Final = (live_claims.HANG, live_claims.DEAD, live_claims.SLOW, TIMES, RAS_DEAD, RAS_HANG)
+TIMES, RAS_DEAD, RAS_HANG, TRAINING = "times", "ras dead", "ras hang", "training"
+SOURCES: Final = (live_claims.HANG, live_claims.DEAD, live_claims.SLOW, TIMES, RAS_DEAD, RAS_HANG, TRAINING)
 HANG_TICKS: Final = 3  # in a row: as a job goes on, some ranks have said so and others not yet
 
 
@@ -34,6 +37,8 @@ class _Watched:
     job: LiveJob
     slow: LiveSlow = field(default_factory=LiveSlow)
     ras: LiveRas = field(default_factory=LiveRas)
+    training: Training = field(default_factory=Training)
+    score_due_s: float = 0.0
     firing: dict[str, set[Key]] = field(default_factory=lambda: {source: set() for source in SOURCES})
     slow_due_s: float = 0.0
     late: Again[int] = field(default_factory=Again)
@@ -71,12 +76,17 @@ class CommWatch:
             return
         self.taken += 1
         self.lost += lost
+        if said.node == watched.training.node:
+            watched.training.alive_s = now_s
         match said:
+            case Progressed():
+                watched.job.heard_s = now_s
+                watched.training.take(now_s, said.node, said.progress)
             case Said():
                 watched.job.take(now_s, said)
             case Timed():
                 watched.job.heard_s = now_s
-                watched.slow.take(now_s, Process(said.node, said.pid), said.times)
+                watched.slow.take(now_s, Process(said.node, said.pid), said.times, min(MOST_OPERATIONS, ALL_OPERATIONS // len(self._jobs)))
             case Asked():
                 watched.job.heard_s = now_s
                 watched.ras.take(now_s, said.ras)
@@ -85,7 +95,8 @@ class CommWatch:
 
     def tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
         for name, watched in list(self._jobs.items()):
-            dead, hung = watched.ras.claims(now_s, watched.job, paused=False)
+            yield from self._training(watched, now_s, unix_ns)
+            dead, hung = watched.ras.claims(now_s, watched.job, watched.training.pause(now_s) is not None)
             yield from self._set(watched, live_claims.DEAD, self._dead(watched, now_s), unix_ns)
             yield from self._set(watched, RAS_DEAD, dead, unix_ns)
             yield from self._set(watched, live_claims.HANG, self._hung(watched, now_s), unix_ns)
@@ -99,6 +110,15 @@ class CommWatch:
                 for source in watched.firing:
                     yield from self._set(watched, source, {}, unix_ns)
                 del self._jobs[name]
+
+    def _training(self, watched: _Watched, now_s: float, unix_ns: int) -> Iterator[Action]:
+        training, name = watched.training, watched.job.name
+        if training.step is None:
+            return
+        yield from self._set(watched, TRAINING, live_training.claims(name, training, now_s), unix_ns)
+        if now_s >= watched.score_due_s:
+            watched.score_due_s = now_s + live_training.SCORE_S
+            yield live_training.score(name, training, now_s, unix_ns)
 
     def _set(self, watched: _Watched, source: str, claims: dict[Key, Claim], unix_ns: int) -> Iterator[Action]:
         """Fires what is new; ends what is no longer so. What another source tells as well is told with both words, and goes on with either."""
@@ -122,7 +142,7 @@ class CommWatch:
     def _hung(self, watched: _Watched, now_s: float) -> dict[Key, Claim]:
         job = watched.job
         hang = hang_of(job, now_s, job.patience.patience_s)
-        if hang is None:
+        if hang is None or watched.training.pause(now_s) is not None:
             watched.hung = {}
             return {}
         named = [one for finding in hang.verdict.findings for one in _blamed(job, finding, now_s)]

@@ -8,7 +8,6 @@ import pytest
 from fakes.inspected_job import Inspected
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm import table as tables
 from gpuwarden.detector.comm.again import MOST, Again
 from gpuwarden.detector.comm.slow import verdict_on
 from gpuwarden.detector.comm.table import WINDOW_US, Table
@@ -17,7 +16,7 @@ from gpuwarden.detector.events import DeadLetter, Polled, PublishFinding, Raw, T
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.comm_pb2 import CommTimes
 from gpuwarden.proto.decode_comm import Timed, decode_comm
-from gpuwarden.proto.finding_pb2 import Finding
+from gpuwarden.proto.finding_pb2 import Finding, FindingState
 from gpuwarden.sim.comm.job import Job
 from gpuwarden.sim.comm.shape import Fault, Shape
 
@@ -88,12 +87,11 @@ def times(second: int, count: int = 10) -> CommTimes:
     )  # fmt: skip
 
 
-def test_a_table_keeps_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MOST_OPERATIONS", 1000)
+def test_a_table_keeps_no_more_than_it_may() -> None:
     table, processes = Table(), [Process("n1", pid) for pid in range(4)]
     for second in range(1000):
         for process in processes:
-            table.take(float(second), process, [times(second)])
+            table.take(float(second), process, [times(second)], most=1000)
             assert table.operations <= 1000
     assert 10_000_000 < table.window_us < 30_000_000
     table.take(2000.0, processes[0], [times(1000)])  # the others have ended
@@ -105,6 +103,14 @@ def test_a_clock_that_is_set_back_makes_the_table_begin_anew() -> None:
     for second in (1000, 1001, 500, 501):
         table.take(1.0, Process("n1", 1), [times(second)])
     assert [row.dumped_us // 1_000_000 for row in table.newest(WINDOW_US).rows[Process("n1", 1)]] == [500, 501]
+
+
+def test_where_nothing_comes_any_more_nothing_fires(tmp_path: Path) -> None:
+    job = Inspected(tmp_path)
+    seconds = [*job.seconds(Job(Shape(4, 1, 4), (Fault("slow_gpu", 9, 0.15),), 1, True, PACE).run(24))]
+    job.close()
+    told = [(finding.kind, finding.state) for _, finding in found([*seconds, *[list[Raw]()] * 130])]
+    assert told == [("rank_slow", FindingState.FINDING_STATE_FIRING), ("rank_slow", FindingState.FINDING_STATE_RESOLVED)]
 
 
 def test_again_and_again_is_more_often_than_not() -> None:
