@@ -17,7 +17,7 @@ def run(script: str, tmp_path: Path, **more: str) -> str:
     command.chmod(0o755)
     slurm = {"SLURM_JOB_ID": "4711", "SLURM_JOB_UID": str(os.getuid()), "GPUWARDEN_INSPECTOR_DIR": str(tmp_path / "logs"), "GPUWARDEN": str(command)}
     ran = subprocess.run(
-        ["/bin/sh", str(SCRIPTS / script)], env={"PATH": os.environ["PATH"], "GPUWARDEN_AGENT_TOML": str(tmp_path / "agent.toml"), **slurm, **more},
+        [str(SCRIPTS / script)], env={"PATH": os.environ["PATH"], "GPUWARDEN_AGENT_TOML": str(tmp_path / "agent.toml"), **slurm, **more},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return ran.stdout

@@ -66,6 +66,8 @@ def test_what_ranks_say_is_confirmed_in_one_finding() -> None:
     assert judged.findings[0].id == judged.findings[1].id
     assert "stalled" in judged.findings[1].summary and "And NCCL's RAS port" in judged.findings[1].summary
     assert len(judged.findings[1].evidence) == len(judged.findings[0].evidence) + 2
+    judged.run(160)  # the answers are old by now, and the ranks still say so
+    assert judged.firing == {("rank_hang", "j1/5")} and len(judged.findings) == 2
 
 
 @pytest.mark.parametrize(("ras", "why"), [
