@@ -146,7 +146,7 @@ def _sent(bus: Bus, took_s: float, seconds: Sequence[Lines]) -> dict[str, Any]:
 def same() -> dict[str, Any]:
     """Steps of 3 to 4 s."""
     job, timings, table = Job(Shape(8, 2, 4), (Fault("slow_gpu", 13, 0.1), Fault("slow_nic", 5, 0.5)), 1, True, 50.0), Timings(), Table()
-    done = [one for one in job.run(170) if one.dumped_us <= 600_000_000]
+    done = [one for one in job.run(190) if one.dumped_us <= 600_000_000]
     timings.take(done)
     by_process = defaultdict[Process, list[bytes]](list)
     for one in done:

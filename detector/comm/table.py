@@ -25,6 +25,7 @@ from gpuwarden.detector.comm.timings import (
 from gpuwarden.proto.comm_pb2 import CommTimes
 
 MOST_OPERATIONS: Final = 4_000_000  # of a job, counted at each rank
+ROW_COSTS: Final = 64  # operations that a row counts as at least: it takes as long to lay out
 WINDOW_US: Final = 600_000_000
 APART_US: Final = 600_000_000  # two dumps of a job at work are not
 SHORTER: Final = 0.8  # the window, where that is too many
@@ -72,7 +73,7 @@ class Table:
         for row in map(_row, times):
             log.rows.append(row)
             log.place = max(log.place, (row.ranks, row.rank))
-            self.operations += len(row.took_us)
+            self.operations += _cost(row)
         self._forget(now_s, log, most)
 
     def _forget(self, now_s: float, log: _Log, most: int) -> None:
@@ -82,19 +83,23 @@ class Table:
             for other in self._logs.values():
                 self._drop(other)
         for process in [process for process, other in self._logs.items() if now_s - other.heard_s > SILENT_S]:
-            self.operations -= sum(len(row.took_us) for row in self._logs.pop(process).rows)
+            self.operations -= sum(_cost(row) for row in self._logs.pop(process).rows)
 
     def _drop(self, log: _Log) -> None:
         """Rows that are older, and those of a clock that was set back since."""
         newest_us = log.rows[-1].dumped_us if log.rows else 0
         while log.rows and not 0 <= newest_us - log.rows[0].dumped_us <= self.window_us:
-            self.operations -= len(log.rows.popleft().took_us)
+            self.operations -= _cost(log.rows.popleft())
 
     def newest(self, window_us: int) -> "Newest":
         """So much of each process."""
         logs = {process: log for process, log in sorted(self._logs.items(), key=lambda one: (one[1].place[1], one[0].host, one[0].pid)) if log.rows}
         rows = {process: [row for row in log.rows if 0 <= log.rows[-1].dumped_us - row.dumped_us <= window_us] for process, log in logs.items()}
         return Newest(rows, {process: log.place[1] for process, log in logs.items()})
+
+
+def _cost(row: Row) -> int:
+    return max(ROW_COSTS, len(row.took_us))
 
 
 def _row(times: CommTimes) -> Row:

@@ -10,7 +10,7 @@ from fakes.inspected_job import Inspected
 from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.again import MOST, Again
 from gpuwarden.detector.comm.slow import verdict_on
-from gpuwarden.detector.comm.table import WINDOW_US, Table
+from gpuwarden.detector.comm.table import ROW_COSTS, WINDOW_US, Table
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.events import DeadLetter, Polled, PublishFinding, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
@@ -91,11 +91,11 @@ def test_a_table_keeps_no_more_than_it_may() -> None:
     table, processes = Table(), [Process("n1", pid) for pid in range(4)]
     for second in range(1000):
         for process in processes:
-            table.take(float(second), process, [times(second)], most=1000)
-            assert table.operations <= 1000
+            table.take(float(second), process, [times(second)], most=100 * ROW_COSTS)
+            assert table.operations <= 100 * ROW_COSTS
     assert 10_000_000 < table.window_us < 30_000_000
     table.take(2000.0, processes[0], [times(1000)])  # the others have ended
-    assert table.operations < 300
+    assert table.operations < 30 * ROW_COSTS
 
 
 def test_a_clock_that_is_set_back_makes_the_table_begin_anew() -> None:
