@@ -1,6 +1,7 @@
 """What the agent's TOML file says. Without a file an agent collects what there is and sends nothing."""
 
 import math
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -53,11 +54,47 @@ class BmcConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RasConfig:
+    """NCCL's RAS ports on this node, for the collector ras."""
+
+    ports: tuple[Address, ...] = option("where jobs' RAS servers listen, each job's NCCL_RAS_ADDR", default=(Address("127.0.0.1", 28028),))
+    period_s: float = option("from one question to the next, by the one node of a job that asks", default=30.0)
+
+    def problems(self) -> Iterator[str]:
+        if not self.ports:
+            yield "ports: are none"
+        if any(not port.loopback for port in self.ports):
+            yield "ports: one is no loopback address; RAS has no login, and listens on loopback only"
+        if not (math.isfinite(self.period_s) and self.period_s >= 10):
+            yield f"period_s: is {self.period_s:g}, should be 10 or more: each question goes to all processes of the job"
+
+
+@dataclass(frozen=True, slots=True)
+class JobLogConfig:
+    """Logs of training scripts, for the collector job. Regular expressions, looked for in each line."""
+
+    dir: Path = option("folder of jobs' logs, a folder each: DIR/JOB/*.log")
+    step: str = option("a line that tells of a step, with the group (?P<step>), and (?P<loss>) and (?P<grad_norm>) where it tells of them")
+    checkpoint: str = option("a line that tells that a checkpoint begins; it lasts until the next step", default="")
+    evaluation: str = option("a line that tells that an evaluation begins; it lasts until the next step", default="")
+
+    def problems(self) -> Iterator[str]:
+        for name, pattern in (("step", self.step), ("checkpoint", self.checkpoint), ("evaluation", self.evaluation)):
+            try:
+                groups = re.compile(pattern).groupindex
+            except re.error as why:
+                yield f"{name}: is no regular expression: {why}"
+            else:
+                if name == "step" and "step" not in groups:
+                    yield "step: has no group (?P<step>)"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     node: str = option("this node's name in the controller's file; empty: the host's name", default="")
     period_s: float = option("from one pass over the node to the next", default=1.0)
     collectors: tuple[str, ...] = option(
-        "what to read: nvml, host, infiniband, bmc, ranks, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
+        "what to read: nvml, host, infiniband, bmc, ranks, inspector, ras, job, or fake; one whose hardware is not there is left out", default=DEFAULT_COLLECTORS
     )
     bus: BusConfig | None = option("where telemetry goes; none: only to the metrics page", default=None)
     spool_file: Path | None = option("where telemetry is kept until the brokers have it; none: in memory, 16 MiB at most", default=None)
@@ -68,9 +105,14 @@ class AgentConfig:
     metrics_listen: Address | None = option("where /metrics is served; none: nowhere", default=None)
     job_map: Path | None = option("TOML that names jobs of users whose processes do not; see agent/jobs.py", default=None)
     rank_socket: Path | None = option("where ranks of jobs say how far they are, for the collector ranks; none: nowhere", default=None)
+    inspector_dir: Path | None = option("where jobs of this node have NCCL Inspector write, a folder each, for the collector inspector; on its own disk", default=None)
+    inspector_plugin: Path | None = option("libnccl-profiler-inspector.so as jobs see it, for `agent env`; none: it does not ask for Inspector", default=None)
+    inspector_ring: Path | None = option("where Inspector's newest raw lines are kept, 16 MiB a process at most; none: nowhere", default=None)
     proc: Path = option("where the kernel's process file system is mounted", default=Path("/proc"))
     sys: Path = option("where the kernel's device file system is mounted", default=Path("/sys"))
     bmc: BmcConfig | None = option("the collector bmc; none: the BMC is not read", default=None)
+    ras: RasConfig | None = option("the collector ras; none: NCCL's RAS ports are not asked", default=None)
+    job_log: JobLogConfig | None = option("the collector job; none: no logs of training scripts are followed", default=None)
     fake: FakeConfig = option("the collector fake", default=FakeConfig())
 
     def problems(self) -> Iterator[str]:
@@ -94,6 +136,14 @@ class AgentConfig:
             yield "limiter_socket: is of no use without controller"
         if self.rank_socket is not None and "ranks" not in self.collectors:
             yield "rank_socket: is of no use without ranks among the collectors"
+        if self.inspector_dir is not None and "inspector" not in self.collectors:
+            yield "inspector_dir: is of no use without inspector among the collectors"
+        if self.inspector_dir is None and (self.inspector_ring is not None or self.inspector_plugin is not None):
+            yield "inspector_ring, inspector_plugin: are of no use without inspector_dir"
+        if self.ras is not None and "ras" not in self.collectors:
+            yield "ras: is of no use without ras among the collectors"
+        if self.job_log is not None and "job" not in self.collectors:
+            yield "job_log: is of no use without job among the collectors"
         if self.bmc is not None and "bmc" not in self.collectors:
             yield "bmc: is of no use without bmc among the collectors"
 

@@ -16,6 +16,7 @@ from typing import Final
 from gpuwarden.core.config import ConfigError
 
 KEPT: Final = 4096
+UNNAMED: Final = ("", "none")  # torchrun's run id, where none is given
 CLASS_VARIABLE: Final = "GPUWARDEN_JOB_CLASS"
 _SLURM: Final = re.compile(r"/job_(\d+)(?:/|$)")
 _POD: Final = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")

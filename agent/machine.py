@@ -23,7 +23,7 @@ from gpuwarden.agent.events import (
     ToController,
     ToLimiter,
 )
-from gpuwarden.agent.reading import DeviceEvent, DeviceReading, GpuProcess, RankReading, Reading
+from gpuwarden.agent.reading import CommReading, DeviceEvent, DeviceReading, GpuProcess, Reading
 from gpuwarden.agent.telemetry import Increases, blocks
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto import telemetry_pb2
@@ -113,10 +113,10 @@ class Agent:
         if self._lacks.get(event.collector, ()) != event.reading.lacks:
             self._lacks[event.collector] = event.reading.lacks
             yield Say(f"collector {event.collector} cannot read: {'; '.join(event.reading.lacks) or 'nothing, all is there now'}")
-        yield from map(self._comm, event.reading.ranks)
+        yield from map(self._comm, event.reading.comm)
         yield from self._answered(now_s, event.collector, event.reading)
 
-    def _comm(self, reading: RankReading) -> SendComm:
+    def _comm(self, reading: CommReading) -> SendComm:
         """Counted for each job: its records share a key, those of two jobs may go to two readers."""
         sequence = self._comm_sequences.pop(reading.job, 0) + 1
         if len(self._comm_sequences) >= MAX_JOBS:

@@ -43,6 +43,7 @@ from gpuwarden.proto import topics
 
 INBOX_EVENTS: Final = 1000
 COLLECTORS_STOP_S: Final = 1.0
+OF_JOBS: Final = {"ranks", "inspector", "ras", "job"}  # collectors whose readings go to `comm.v1`
 
 _log = logging.getLogger("gpuwarden.agent")
 
@@ -126,7 +127,7 @@ class _Performer:
         self._sender = self._comm_sender = None
         if connect_bus is not None:
             self._sender = Sender(connect_bus, topics.TELEMETRY, lambda payload: config.node, Spool(config.spool_file, config.spool_bytes))
-        if connect_bus is not None and config.rank_socket is not None:  # worth nothing after a restart: in memory
+        if connect_bus is not None and not OF_JOBS.isdisjoint(config.collectors):  # worth nothing after a restart: in memory
             self._comm_sender = Sender(connect_bus, topics.COMM, job_of, Spool(None, MEMORY_BYTES, COMM_WAITING, COMM_DROPPED))
         self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put) if config.controller is not None else None
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
-from gpuwarden.agent.rank_words import MOST_BYTES, BadWord, Word, read
+from gpuwarden.agent.rank_words import MOST_BYTES, BadWord, ProgressWord, Word, read
 from gpuwarden.agent.reading import RankEnd
 
 MOST_CONNECTIONS: Final = 512
@@ -34,18 +34,19 @@ _log = logging.getLogger("gpuwarden.agent")
 
 
 class Heard(NamedTuple):
-    """A rank's word and when it came, by this process's monotonic clock."""
+    """A rank's word and when it came, by this process's monotonic clock. `gone`: it was its last."""
 
     pid: int
-    word: Word
+    word: Word | ProgressWord
     at_s: float
+    gone: bool = False
 
 
 @dataclass(slots=True)
 class _Caller:
     connection: socket.socket
     pid: int
-    newest: Word | None = None
+    newest: Word | ProgressWord | None = None
     ended: bool = False
     refused: int = 0
     second_s: float = 0.0  # since when these are counted
@@ -130,7 +131,7 @@ class RankSocket:
             self._refuse(caller, why)
             return
         LOST.inc(max(0, word.number - 1 - (caller.newest.number if caller.newest is not None else 0)))
-        caller.newest, caller.ended = word, word.end is not RankEnd.RUNS
+        caller.newest, caller.ended = word, isinstance(word, Word) and word.end is not RankEnd.RUNS
         self._keep(Heard(caller.pid, word, self._clock()))
 
     def _gone(self, caller: _Caller) -> None:
@@ -138,7 +139,9 @@ class RankSocket:
         self._selector.unregister(caller.connection)
         caller.connection.close()
         self._callers -= 1
-        if caller.newest is not None and not caller.ended:
+        if isinstance(caller.newest, ProgressWord):
+            self._keep(Heard(caller.pid, caller.newest, now_s, gone=True))
+        elif caller.newest is not None and not caller.ended:
             self._keep(Heard(caller.pid, replace(caller.newest, groups=(), timed=(), end=RankEnd.SILENT, why=""), now_s))
 
     def _refuse(self, caller: _Caller, why: BadWord) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpuwarden.agent.reading import RankEnd, RankGroup, RankPending, RankTimed
+from gpuwarden.agent.reading import JobPhase, Progress, RankEnd, RankGroup, RankPending, RankTimed
 
 VERSION: Final = 1
 MOST_BYTES: Final = 128 << 10
@@ -18,6 +18,7 @@ MOST_COUNT: Final = 2**53
 MOST_S: Final = 1e9
 MOST_CHARS: Final = 300
 
+_PHASES: Final = {"": JobPhase.TRAINING, "checkpoint": JobPhase.CHECKPOINT, "evaluation": JobPhase.EVALUATION}
 _ENDS: Final = {"": RankEnd.RUNS, "left": RankEnd.LEFT, "raised": RankEnd.RAISED}
 
 
@@ -41,7 +42,16 @@ class Word:
     launcher: bool
 
 
-def read(message: bytes) -> Word:
+@dataclass(frozen=True, slots=True)
+class ProgressWord:
+    """A training script's own message, checked."""
+
+    number: int
+    job: str
+    progress: Progress
+
+
+def read(message: bytes) -> Word | ProgressWord:
     """Raises BadWord."""
     if len(message) > MOST_BYTES:
         raise BadWord(f"message: has more than {MOST_BYTES} bytes")
@@ -54,16 +64,41 @@ def read(message: bytes) -> Word:
     rank, ranks = _count(said, "rank", MOST_RANKS), _count(said, "ranks", MOST_RANKS)
     if rank >= ranks:
         raise BadWord(f"rank: is {rank} of {ranks}")
+    if "progress" in said:
+        return ProgressWord(_count(said, "number", MOST_COUNT), _named(said), _progress(_mapping(said["progress"], "progress"), rank))
     groups = {str(group.get("number")): _group(group) for group in _mappings(said, "groups", MOST_GROUPS)}
     timed = tuple(_timed(row, groups) for row in _rows(said, "timed", MOST_TIMED, 6))
     end = said.get("end", "")
     if not isinstance(end, str) or end not in _ENDS:
         raise BadWord(f"end: is {str(end)[:20]!r}, should be one of {', '.join(_ENDS)}")
+    job = _named(said)
+    reason = _text(said, "why") if "why" in said else ""
+    return Word(_count(said, "number", MOST_COUNT), job, rank, ranks, _count(said, "attempt", MOST_RANKS), tuple(groups.values()), timed, _ENDS[end], reason, said.get("launcher") is True)
+
+
+def _named(said: Mapping[str, Any]) -> str:
     job = _text(said, "job")
     if not job:
         raise BadWord("job: is empty")
-    reason = _text(said, "why") if "why" in said else ""
-    return Word(_count(said, "number", MOST_COUNT), job, rank, ranks, _count(said, "attempt", MOST_RANKS), tuple(groups.values()), timed, _ENDS[end], reason, said.get("launcher") is True)
+    return job
+
+
+def _progress(of: Mapping[str, Any], rank: int) -> Progress:
+    phase = of.get("phase", "")
+    if not isinstance(phase, str) or phase not in _PHASES:
+        raise BadWord(f"progress.phase: is {str(phase)[:20]!r}, should be one of {', '.join(filter(None, _PHASES))}, or empty")
+    return Progress(rank, _count(of, "step", MOST_COUNT), _measured(of, "loss"), _measured(of, "grad_norm"), _PHASES[phase])
+
+
+def _measured(of: Mapping[str, Any], name: str) -> float | None:
+    """NaN and infinity are what somebody wants to know of."""
+    value = of.get(name)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise BadWord(f"progress.{name}: is a {type(value).__name__}, should be a number")
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _group(group: Mapping[str, Any]) -> RankGroup:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from gpuwarden.core.nccl.ras import Answer
 from gpuwarden.proto.catalogue import Device
 
 
@@ -122,6 +123,74 @@ class RankReading:
 
 
 @dataclass(frozen=True, slots=True)
+class TimesRow:
+    """Operations of one kind and second as a process of `communicator` saw them. `offsets` of their numbers from `first`, none where one follows the other, and
+    `took_us`: little-endian uint32 each. `dumped_us`: by the node's wall clock. `peer`: of a message."""
+
+    communicator: str
+    rank: int
+    ranks: int
+    name: str
+    peer: int | None
+    size_bucket_bytes: int
+    dumped_us: int
+    first: int
+    offsets: bytes
+    took_us: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TimedReading:
+    """What NCCL Inspector wrote of a process of a job since the last pass."""
+
+    job: str
+    pid: int
+    rows: tuple[TimesRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RasReading:
+    """What NCCL's RAS port said of a job; `pid` is one of its processes on this node."""
+
+    job: str
+    pid: int
+    answer: Answer
+
+
+class JobPhase(Enum):
+    """What a job does: it trains, or stands still without being ill. Numbers are those of `CommPhase`."""
+
+    TRAINING = 0
+    CHECKPOINT = 1
+    EVALUATION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a rank's training is. `loss` and `grad_norm` may be infinite or NaN; None where they are not told."""
+
+    rank: int
+    step: int
+    loss: float | None
+    grad_norm: float | None
+    phase: JobPhase
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressReading:
+    """What a training script, or its log, said `age_s` ago. `ended`: it says nothing more."""
+
+    job: str
+    pid: int
+    progress: Progress
+    age_s: float
+    ended: bool
+
+
+CommReading: TypeAlias = RankReading | TimedReading | RasReading | ProgressReading
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One collector's pass. `lacks` names what this node's library or kernel cannot tell, each with the reason."""
 
@@ -129,7 +198,7 @@ class Reading:
     processes: tuple[GpuProcess, ...] = ()
     events: tuple[DeviceEvent, ...] = ()
     lacks: tuple[str, ...] = ()
-    ranks: tuple[RankReading, ...] = ()
+    comm: tuple[CommReading, ...] = ()
 
 
 class Collector(Protocol):

@@ -12,10 +12,10 @@ from comm_judge import judged
 from comm_slow_cases import SHAPES
 from comm_truth import Part
 
+from gpuwarden.core.nccl.ras import read as answered
 from gpuwarden.detector.comm import hang, ras_hang
 from gpuwarden.detector.comm.flight_dump import read
 from gpuwarden.detector.comm.flight_folder import Dumps
-from gpuwarden.detector.comm.ras import read as answered
 from gpuwarden.detector.comm.verdict import DEAD, DEVICE, NO_LAUNCH, OUTSIDE, UNKNOWN, Finding, Verdict
 from gpuwarden.sim.comm.flight import dumps
 from gpuwarden.sim.comm.hung import AHEAD, DEAD_PROCESS, HANGS, STUCK_DEVICE, STUCK_OUTSIDE, Hang, HungJob

@@ -13,7 +13,7 @@ CONFIG: Final = Path("/etc/gpuwarden/agent.toml")
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     agent = verbs.add_parser("agent", help="collect and relay on this node; --once shows what there is to collect")
-    agent.add_argument("what", nargs="?", choices=("env",), help="env: print the environment that a job needs so that its ranks tell this agent how far they are")
+    agent.add_argument("what", nargs="?", choices=("env",), help="env: print the environment that a job needs so that this agent hears of it")
     agent.add_argument("--config", type=Path, metavar="FILE", help="default: /etc/gpuwarden/agent.toml; with --once, none is needed")
     agent.add_argument("--events", type=Path, metavar="DIR", help="write every event to a log that `replay` reads")
     agent.add_argument("--once", action="store_true", help="show what this node has and what would be sent, and send nothing")
@@ -38,12 +38,12 @@ def run(args: argparse.Namespace) -> int:
 def _env(config: "AgentConfig") -> int:
     import os
 
-    from gpuwarden.cli.torchrun import exports
+    from gpuwarden.cli.job_environment import exports
     from gpuwarden.core.config import ConfigError
 
-    if config.rank_socket is None:
-        raise ConfigError("rank_socket: is not set in the agent's configuration, so no rank can tell it anything")
-    print("\n".join(exports(config.rank_socket, os.environ)))
+    if config.rank_socket is None and config.inspector_dir is None and config.ras is None:
+        raise ConfigError("rank_socket: is not set in the agent's configuration, nor inspector_dir nor ras, so no job can tell it anything")
+    print("\n".join(exports(config, os.environ)))
     return 0
 
 

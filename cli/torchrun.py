@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -31,12 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def environment(socket: Path, before: Mapping[str, str]) -> dict[str, str]:
-    """What a job needs beside what it has."""
+    """What a job needs beside what it has, so that its ranks are heard."""
     path = [str(HOOK), *filter(None, [before.get("PYTHONPATH")])]
     buffer = {} if {"TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"} & before.keys() else {"TORCH_FR_BUFFER_SIZE": BUFFER}
     return {"GPUWARDEN_RANK_SOCKET": str(socket), "PYTHONPATH": os.pathsep.join(path), **buffer}
-
-
-def exports(socket: Path, before: Mapping[str, str]) -> list[str]:
-    """For a shell's `eval`."""
-    return [f"export {name}={shlex.quote(value)}" for name, value in environment(socket, before).items()]

@@ -54,6 +54,14 @@ class PublishFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishScore:
+    """A serialised `JobScore`, for the topic of scores."""
+
+    job: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record refused at the door, as it came, with the field and the reason."""
 
@@ -68,4 +76,4 @@ class Commit:
     next_offsets: Mapping[tuple[str, int], int]
 
 
-Action: TypeAlias = PublishFinding | DeadLetter | Commit | Say
+Action: TypeAlias = PublishFinding | PublishScore | DeadLetter | Commit | Say

@@ -12,6 +12,8 @@ from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severit
 
 PAYLOAD_VERSION: Final = 1
 ID_CHARS: Final = 16
+MOST_CHARS: Final = 2000  # of a summary by several
+MOST_EVIDENCE: Final = 12
 
 _KINDS: Final = {
     Device.GPU: SubjectKind.SUBJECT_KIND_GPU,
@@ -72,6 +74,14 @@ class Findings:
         )
         self._firing[claim.key] = finding
         return _record(finding)
+
+    def confirm(self, claim: Claim, unix_ns: int) -> PublishFinding:
+        """What fires already is told by somebody else too: with both words and both evidence."""
+        known = self._firing[claim.key]
+        summary = f"{known.summary}. And {claim.summary}"[:MOST_CHARS]
+        evidence = (*known.evidence, *claim.evidence)[:MOST_EVIDENCE]
+        both = Claim(claim.kind, known.subject, max(known.severity, claim.severity), max(known.score, claim.score), summary, known.suggested_action, known.detector, evidence)
+        return self.fire(both, unix_ns)
 
     def adopt(self, finding: Finding) -> None:
         """Fired by the detector before this one: goes on under its id if it fires again."""

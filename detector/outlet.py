@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from gpuwarden.core.bus import BusError, Consumer, NotYet, Producer
 from gpuwarden.core.machine import Say
-from gpuwarden.detector.events import Action, Commit, DeadLetter, PublishFinding
+from gpuwarden.detector.events import Action, Commit, DeadLetter, PublishFinding, PublishScore
 from gpuwarden.proto import topics
 
 FLUSH_S: Final = 15.0
@@ -33,6 +33,8 @@ class Outlet:
         match action:
             case PublishFinding(key, payload):
                 self._send(topics.FINDINGS, key, payload)
+            case PublishScore(job, payload):
+                self._send(topics.SCORES, job, payload)
             case DeadLetter():
                 self._send(topics.DEAD_LETTER, action.record.topic, _letter(action))
             case Commit(next_offsets):

@@ -47,10 +47,30 @@ COMM_END_SILENT: CommEnd.ValueType  # 3
 """Its connection ended without a word."""
 Global___CommEnd: _TypeAlias = CommEnd  # noqa: Y015
 
+class _CommPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CommPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CommPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMM_PHASE_UNSPECIFIED: _CommPhase.ValueType  # 0
+    """It trains."""
+    COMM_PHASE_CHECKPOINT: _CommPhase.ValueType  # 1
+    COMM_PHASE_EVALUATION: _CommPhase.ValueType  # 2
+
+class CommPhase(_CommPhase, metaclass=_CommPhaseEnumTypeWrapper):
+    """What a job does; but for training it stands still without being ill."""
+
+COMM_PHASE_UNSPECIFIED: CommPhase.ValueType  # 0
+"""It trains."""
+COMM_PHASE_CHECKPOINT: CommPhase.ValueType  # 1
+COMM_PHASE_EVALUATION: CommPhase.ValueType  # 2
+Global___CommPhase: _TypeAlias = CommPhase  # noqa: Y015
+
 @_typing.final
 class CommSummary(_message.Message):
-    """What one rank tells once a second: how far its process groups are and what operations took. Topic gpuwarden.comm.v1, key job: whoever
-    judges a job has to see all of it.
+    """What one rank tells once a second: how far its process groups are and what operations took; or, with `source`, what is known of the job in
+    another way. Topic gpuwarden.comm.v1, key job: whoever judges a job has to see all of it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -72,6 +92,9 @@ class CommSummary(_message.Message):
     END_REASON_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
     LAUNCHER_FIELD_NUMBER: _builtins.int
+    TIMED_FIELD_NUMBER: _builtins.int
+    RAS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     node: _builtins.str
     agent_start: _builtins.str
@@ -96,6 +119,12 @@ class CommSummary(_message.Message):
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommOperations]: ...
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommGroup]: ...
+    @_builtins.property
+    def timed(self) -> Global___CommTimed: ...
+    @_builtins.property
+    def ras(self) -> Global___CommRas: ...
+    @_builtins.property
+    def progress(self) -> Global___CommProgress: ...
     def __init__(
         self,
         *,
@@ -116,14 +145,99 @@ class CommSummary(_message.Message):
         end_reason: _builtins.str = ...,
         age_s: _builtins.float = ...,
         launcher: _builtins.bool = ...,
+        timed: Global___CommTimed | None = ...,
+        ras: Global___CommRas | None = ...,
+        progress: Global___CommProgress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ras", b"ras", "source", b"source", "timed", b"timed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "progress", b"progress", "rank", b"rank", "rank_count", b"rank_count", "ras", b"ras", "sequence", b"sequence", "source", b"source", "timed", b"timed", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["timed", "ras", "progress"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___CommSummary: _TypeAlias = CommSummary  # noqa: Y015
+
+@_typing.final
+class CommTimed(_message.Message):
+    """What NCCL Inspector wrote of the process `pid`: a row for each communicator, operation, size and second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def times(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommTimes]: ...
+    def __init__(
+        self,
+        *,
+        times: _abc.Iterable[Global___CommTimes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "agent_start", b"agent_start", "attempt", b"attempt", "communicator", b"communicator", "end", b"end", "end_reason", b"end_reason", "groups", b"groups", "job_id", b"job_id", "launcher", b"launcher", "node", b"node", "operations", b"operations", "pid", b"pid", "rank", b"rank", "rank_count", b"rank_count", "sequence", b"sequence", "unix_ns", b"unix_ns", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CommSummary: _TypeAlias = CommSummary  # noqa: Y015
+Global___CommTimed: _TypeAlias = CommTimed  # noqa: Y015
+
+@_typing.final
+class CommTimes(_message.Message):
+    """Operations of one kind. Each one's time is kept, in four bytes: it stands beside the times of the same operation at the other ranks, and a sum would not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMUNICATOR_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    RANK_COUNT_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    SIZE_BUCKET_BYTES_FIELD_NUMBER: _builtins.int
+    DUMPED_US_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    TOOK_US_FIELD_NUMBER: _builtins.int
+    communicator: _builtins.str
+    """As Inspector has it: 14 of 16 hex digits."""
+    rank: _builtins.int
+    """Within the communicator."""
+    rank_count: _builtins.int
+    operation: _builtins.str
+    """AllReduce, AllGather, ReduceScatter, Broadcast, Send, Recv, ..."""
+    peer: _builtins.int
+    """The other rank of a Send or Recv."""
+    size_bucket_bytes: _builtins.int
+    """Largest power of two not above the message size."""
+    dumped_us: _builtins.int
+    """When the process wrote them, by its node's wall clock."""
+    first_sequence: _builtins.int
+    """The number of the first: of a collective alike at all ranks."""
+    offsets: _builtins.bytes
+    """Little-endian uint32 each: how much further each number is than the first; empty where one follows the other. And what each took."""
+    took_us: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        communicator: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        rank_count: _builtins.int = ...,
+        operation: _builtins.str = ...,
+        peer: _builtins.int | None = ...,
+        size_bucket_bytes: _builtins.int = ...,
+        dumped_us: _builtins.int = ...,
+        first_sequence: _builtins.int = ...,
+        offsets: _builtins.bytes = ...,
+        took_us: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_peer", b"_peer", "peer", b"peer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peer", b"_peer", "communicator", b"communicator", "dumped_us", b"dumped_us", "first_sequence", b"first_sequence", "offsets", b"offsets", "operation", b"operation", "peer", b"peer", "rank", b"rank", "rank_count", b"rank_count", "size_bucket_bytes", b"size_bucket_bytes", "took_us", b"took_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__peer: _TypeAlias = _typing.Literal["peer"]  # noqa: Y015
+    _WhichOneofArgType__peer: _TypeAlias = _typing.Literal["_peer", b"_peer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peer) -> _WhichOneofReturnType__peer | None: ...
+
+Global___CommTimes: _TypeAlias = CommTimes  # noqa: Y015
 
 @_typing.final
 class CommGroup(_message.Message):
@@ -266,3 +380,176 @@ class CommOperations(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__peer) -> _WhichOneofReturnType__peer | None: ...
 
 Global___CommOperations: _TypeAlias = CommOperations  # noqa: Y015
+
+@_typing.final
+class CommRas(_message.Message):
+    """What NCCL's RAS port answered of the whole job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NCCL_VERSION_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    COMMUNICATORS_FIELD_NUMBER: _builtins.int
+    nccl_version: _builtins.str
+    at: _builtins.str
+    """As the server writes it: year to second."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each process the place of its host in `hosts`, and its number."""
+
+    @_builtins.property
+    def pid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def communicators(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommRasCommunicator]: ...
+    def __init__(
+        self,
+        *,
+        nccl_version: _builtins.str = ...,
+        at: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        host: _abc.Iterable[_builtins.int] | None = ...,
+        pid: _abc.Iterable[_builtins.int] | None = ...,
+        communicators: _abc.Iterable[Global___CommRasCommunicator] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "communicators", b"communicators", "host", b"host", "hosts", b"hosts", "nccl_version", b"nccl_version", "pid", b"pid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommRas: _TypeAlias = CommRas  # noqa: Y015
+
+@_typing.final
+class CommRasCommunicator(_message.Message):
+    """Of each rank that answered its process's place in `pid`, whether it is neither being set up nor taken down and well, and what it has launched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    LAUNCHED_FIELD_NUMBER: _builtins.int
+    ABSENT_RANK_FIELD_NUMBER: _builtins.int
+    ABSENT_PROCESS_FIELD_NUMBER: _builtins.int
+    ABSENT_DEAD_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The same in every answer."""
+    size: _builtins.int
+    @_builtins.property
+    def rank(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def process(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def running(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    @_builtins.property
+    def launched(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommLaunched]: ...
+    @_builtins.property
+    def absent_rank(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of those that did not answer, and whether they are taken for dead for good."""
+
+    @_builtins.property
+    def absent_process(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def absent_dead(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        size: _builtins.int = ...,
+        rank: _abc.Iterable[_builtins.int] | None = ...,
+        process: _abc.Iterable[_builtins.int] | None = ...,
+        running: _abc.Iterable[_builtins.bool] | None = ...,
+        launched: _abc.Iterable[Global___CommLaunched] | None = ...,
+        absent_rank: _abc.Iterable[_builtins.int] | None = ...,
+        absent_process: _abc.Iterable[_builtins.int] | None = ...,
+        absent_dead: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_dead", b"absent_dead", "absent_process", b"absent_process", "absent_rank", b"absent_rank", "key", b"key", "launched", b"launched", "process", b"process", "rank", b"rank", "running", b"running", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommRasCommunicator: _TypeAlias = CommRasCommunicator  # noqa: Y015
+
+@_typing.final
+class CommLaunched(_message.Message):
+    """How many of one collective each rank has launched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    @_builtins.property
+    def count(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        count: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommLaunched: _TypeAlias = CommLaunched  # noqa: Y015
+
+@_typing.final
+class CommProgress(_message.Message):
+    """How far a job's training is, as its script or its log says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    GRAD_NORM_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Of the rank that says so; 0 of a log."""
+    step: _builtins.int
+    loss: _builtins.float
+    """Not finite where the training says so."""
+    grad_norm: _builtins.float
+    phase: Global___CommPhase.ValueType
+    age_s: _builtins.float
+    """By the node's clock: how long ago it was said."""
+    ended: _builtins.bool
+    """Who said so has gone."""
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int = ...,
+        step: _builtins.int = ...,
+        loss: _builtins.float | None = ...,
+        grad_norm: _builtins.float | None = ...,
+        phase: Global___CommPhase.ValueType = ...,
+        age_s: _builtins.float = ...,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm", "_loss", b"_loss", "grad_norm", b"grad_norm", "loss", b"loss"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm", "_loss", b"_loss", "age_s", b"age_s", "ended", b"ended", "grad_norm", b"grad_norm", "loss", b"loss", "phase", b"phase", "rank", b"rank", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__grad_norm: _TypeAlias = _typing.Literal["grad_norm"]  # noqa: Y015
+    _WhichOneofArgType__grad_norm: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm"]  # noqa: Y015
+    _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
+    _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grad_norm) -> _WhichOneofReturnType__grad_norm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+
+Global___CommProgress: _TypeAlias = CommProgress  # noqa: Y015

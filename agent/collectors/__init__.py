@@ -8,8 +8,11 @@ from gpuwarden.agent.collectors.bmc import open as open_bmc
 from gpuwarden.agent.collectors.fake import open as open_fake
 from gpuwarden.agent.collectors.host import open as open_host
 from gpuwarden.agent.collectors.infiniband import open as open_infiniband
+from gpuwarden.agent.collectors.inspector import open as open_inspector
+from gpuwarden.agent.collectors.job import open as open_job
 from gpuwarden.agent.collectors.nvml import open as open_nvml
 from gpuwarden.agent.collectors.ranks import open as open_ranks
+from gpuwarden.agent.collectors.ras import open as open_ras
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.reading import Collector
 
@@ -19,5 +22,8 @@ COLLECTORS: Final[Mapping[str, Callable[[AgentConfig], Collector]]] = MappingPro
     "infiniband": open_infiniband,
     "bmc": open_bmc,
     "ranks": open_ranks,
+    "inspector": open_inspector,
+    "ras": open_ras,
+    "job": open_job,
     "fake": open_fake,
 })

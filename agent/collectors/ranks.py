@@ -1,13 +1,12 @@
-"""Ranks of jobs on this node: what each has said of its process groups since the last pass. See `rank_hook`."""
+"""Ranks of jobs on this node: what each has said of its process groups, and its script of its progress, since the last pass. See `rank_hook`."""
 
 import time
 
 from gpuwarden.agent.config import AgentConfig
-from gpuwarden.agent.jobs import Jobs
+from gpuwarden.agent.jobs import UNNAMED, Jobs
 from gpuwarden.agent.rank_socket import Heard, RankSocket
-from gpuwarden.agent.reading import RankReading, Reading, Unsupported
-
-_UNNAMED = ("", "none")  # torchrun's run id, where none is given
+from gpuwarden.agent.rank_words import ProgressWord
+from gpuwarden.agent.reading import ProgressReading, RankReading, Reading, Unsupported
 
 
 class Ranks:
@@ -20,12 +19,14 @@ class Ranks:
 
     def collect(self) -> Reading:
         now_s = time.monotonic()
-        return Reading(ranks=tuple(self._told(heard, now_s) for heard in self._listening.take()))
+        return Reading(comm=tuple(self._told(heard, now_s) for heard in self._listening.take()))
 
-    def _told(self, heard: Heard, now_s: float) -> RankReading:
+    def _told(self, heard: Heard, now_s: float) -> RankReading | ProgressReading:
         word, known = heard.word, self._jobs.of(heard.pid).id
-        job = word.job if known in _UNNAMED else known
+        job = word.job if known in UNNAMED else known
         age_s = max(0.0, now_s - heard.at_s)
+        if isinstance(word, ProgressWord):
+            return ProgressReading(job, heard.pid, word.progress, age_s, heard.gone)
         return RankReading(job, word.rank, word.ranks, heard.pid, word.attempt, word.groups, word.timed, word.end, word.why, age_s, word.launcher)
 
     def close(self) -> None:

@@ -234,8 +234,8 @@ def begin_launcher(environ: Mapping[str, str]) -> None:
     sys.excepthook = on_exception
 
 
-def begin(environ: Mapping[str, str]) -> None:
-    """Starts the thread, and sees to the last words."""
+def speaker(environ: Mapping[str, str]) -> Rank:
+    """Of this process."""
     run = environ.get("TORCHELASTIC_RUN_ID", "none")
     at = f"{environ.get('MASTER_ADDR', '')}:{environ.get('MASTER_PORT', '')}"
     rank = Rank(
@@ -246,7 +246,12 @@ def begin(environ: Mapping[str, str]) -> None:
         },
     )  # fmt: skip
     os.register_at_fork(after_in_child=rank.let_go)  # a child's copy would keep the connection open after its parent's end
-    before = sys.excepthook
+    return rank
+
+
+def begin(environ: Mapping[str, str]) -> None:
+    """Starts the thread, and sees to the last words."""
+    rank, before = speaker(environ), sys.excepthook
 
     def on_exception(kind: type[BaseException], value: BaseException, trace: Optional[TracebackType]) -> None:  # noqa: UP045 - a job's Python may be older than ours
         rank.end("raised", f"{kind.__name__}: {value}")

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.beside import median
 from gpuwarden.detector.comm.cover import Over, behind
-from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.timings import Together
 from gpuwarden.detector.comm.verdict import Finding, confidence_of, listed
 
@@ -86,8 +86,8 @@ def _of_messages(delays_us: Delays) -> Iterator[Way]:
         if source.host != target.host:
             cells[source.host, target.host].append(us)
     matrix = {cell: float(np.median(us)) for cell, us in cells.items()}
-    if len(matrix) >= LEAST_LIKE:
-        usual_us = float(np.quantile([*matrix.values()], USUAL))
+    usual_us = float(np.quantile([*matrix.values()], USUAL)) if len(matrix) >= LEAST_LIKE else 0.0
+    if usual_us > 0:
         for (sender, receiver), us in matrix.items():
             said = f"messages {sender} to {receiver} take {us:,.0f} us, {usual_us:,.0f} us is usual"
             yield Way(frozenset({sender, receiver}), sender, receiver, us, us / usual_us, True, said)
@@ -101,8 +101,8 @@ def _of_groups(together: Sequence[Together]) -> Iterator[Way]:
             told = ~np.isnan(one.took_us).all(axis=1)
             alike[one.kind.name, one.kind.size_bytes, len(one.members)].append((hosts, float(median(np.nanmin(one.took_us[told], axis=1)))))
     for (name, size_bytes, members), like in alike.items():
-        if len(like) >= LEAST_LIKE:
-            usual_us = float(np.quantile([us for _, us in like], USUAL))
+        usual_us = float(np.quantile([us for _, us in like], USUAL)) if len(like) >= LEAST_LIKE else 0.0
+        if usual_us > 0:
             sure = len({hosts for hosts, _ in like}) >= LEAST_LIKE
             for hosts, us in like:
                 what = f"{name} of {size_bytes:,} bytes of {members} ranks"

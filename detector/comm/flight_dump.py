@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Never
 
-from gpuwarden.detector.comm.fields import Bad, items, mapping, shown, whole
+from gpuwarden.core.nccl.fields import Bad, items, mapping, shown, whole
 
 MOST_BYTES: Final = 256 << 20
 MAJOR: Final = "2"

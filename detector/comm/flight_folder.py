@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.detector.comm.fields import Bad
+from gpuwarden.core.nccl.fields import Bad
 from gpuwarden.detector.comm.flight_dump import MOST_BYTES, Dump, read
 
 _NAME: Final = re.compile(r"^(?:_dump_|nccl_trace_rank_|comm_lib_trace_rank_)(\d{1,7})(?:\.(?:json|pickle|pkl))?$")

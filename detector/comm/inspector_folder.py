@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gpuwarden.detector.comm.fields import Bad
-from gpuwarden.detector.comm.inspector import MOST_BYTES, Done, read
+from gpuwarden.core.nccl.fields import Bad
+from gpuwarden.core.nccl.inspector import MOST_BYTES, Done, read
 from gpuwarden.detector.comm.timings import Timings
 
 PATTERN: Final = "*-pid*.log"

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.lateness import Lateness
-from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.timings import Together
 
 FEW_COST: Final = 0.025  # of the time between two operations, where too few can be compared to see how much sound ones differ

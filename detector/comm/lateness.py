@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.beside import MEDIAN_ERROR, Floats, median, of_others, spread
-from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.timings import Together
 
 ALIKE: Final = ("AllReduce", "AllGather", "ReduceScatter")  # in which all ranks do the same

@@ -7,7 +7,7 @@ from gpuwarden.detector.comm.live_dead import Death
 from gpuwarden.detector.comm.live_hang import MORE_WORDS, Hang
 from gpuwarden.detector.comm.live_job import LiveJob
 from gpuwarden.detector.comm.verdict import DEVICE, OUTSIDE, WORDS, Finding, listed
-from gpuwarden.detector.findings import Claim, Key
+from gpuwarden.detector.findings import Claim
 from gpuwarden.detector.rules.rule import CRITICAL, WARNING
 from gpuwarden.proto.finding_pb2 import Evidence, Subject, SubjectKind
 
@@ -55,10 +55,6 @@ def dead(job: LiveJob, death: Death, number: int) -> Claim:
         DEAD, subject_of(job, number), CRITICAL, 1.0 / len(death.ranks), said,
         "Look at the job's log, the kernel's log (out of memory, segmentation fault, XID) and the node.", DETECTOR, evidence,
     )  # fmt: skip
-
-
-def slow_key(job: LiveJob, number: int) -> Key:
-    return job.ranks[number].node, f"{job.name}/{number}", SLOW
 
 
 def slow(job: LiveJob, finding: Finding | None, number: int) -> Claim:

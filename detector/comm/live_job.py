@@ -11,7 +11,7 @@ from gpuwarden.detector.comm.flight_dump import Group
 from gpuwarden.detector.comm.pace import Pace
 from gpuwarden.detector.comm.patience import Patience
 from gpuwarden.proto.comm_pb2 import COMM_END_UNSPECIFIED, CommEnd, CommGroup
-from gpuwarden.proto.decode_comm import Said
+from gpuwarden.proto.decode_comm import Record, Said
 
 RUNS: Final = COMM_END_UNSPECIFIED
 SILENT_S: Final = 5.0  # a rank speaks once a second
@@ -61,7 +61,7 @@ class LiveJob:
     patience: Patience = field(default_factory=Patience)
     pace: Pace = field(default_factory=Pace)
 
-    def lost(self, said: Said) -> int | None:
+    def lost(self, said: Record) -> int | None:
         """How many records of this agent never came; None for one that has come before."""
         sender = self.senders.get(said.node)
         if sender is None:

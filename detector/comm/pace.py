@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gpuwarden.detector.comm.inspector import Done
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.inspector import Done
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.timings import Kind, Timings
 from gpuwarden.proto.comm_pb2 import CommOperations
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpuwarden.detector.comm.fields import Bad
-from gpuwarden.detector.comm.ras import MOST_BYTES, Answer, read
+from gpuwarden.core.nccl.fields import Bad
+from gpuwarden.core.nccl.ras import MOST_BYTES, Answer, read
 
 _ENDINGS: Final = (".json", ".txt")
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gpuwarden.detector.comm.process import Process
-from gpuwarden.detector.comm.ras import Absent, Answer, Communicator
+from gpuwarden.core.nccl.process import Process
+from gpuwarden.core.nccl.ras import Absent, Answer, Communicator
 from gpuwarden.detector.comm.strongly import components
 from gpuwarden.detector.comm.verdict import (
     DEAD,

@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.beside import Floats, spread
 from gpuwarden.detector.comm.delays import slow_paths
 from gpuwarden.detector.comm.late import ELSEWHERE, FEW_COST, SURE, Late, late_at
 from gpuwarden.detector.comm.lateness import lateness_of
-from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.slow_hosts import slow_hosts
 from gpuwarden.detector.comm.timings import Measured
 from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.comm.inspector import Done
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.inspector import Done
+from gpuwarden.core.nccl.process import Process
 
 Times = NDArray[np.float64]
 
@@ -66,15 +66,15 @@ def of_usual_size(quick: Mapping[tuple[Process, Process, int], float]) -> Mappin
 
 
 @dataclass(slots=True)
-class _Numbers:
+class Numbers:
     """Of a process's messages in one communicator, which are counted together."""
 
     first: int
     last: int
     seen: int = 0
 
-    def take(self, number: int) -> None:
-        self.first, self.last, self.seen = min(self.first, number), max(self.last, number), self.seen + 1
+    def take(self, numbers: Sequence[int]) -> None:
+        self.first, self.last, self.seen = min(self.first, *numbers), max(self.last, *numbers), self.seen + len(numbers)
 
     @property
     def of_seen(self) -> float:
@@ -88,7 +88,7 @@ class Timings:
 
     _collectives: dict[Kind, dict[int, dict[int, float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     _messages: dict[Process, dict[Kind, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    _numbers: dict[tuple[Process, str], _Numbers] = field(default_factory=dict)
+    _numbers: dict[tuple[Process, str], Numbers] = field(default_factory=dict)
     _members: dict[str, dict[int, Process]] = field(default_factory=lambda: defaultdict(dict))
     _sizes: dict[str, int] = field(default_factory=dict)
     _dumped_us: dict[Kind, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -99,7 +99,7 @@ class Timings:
             self._members[line.communicator][line.rank], self._sizes[line.communicator] = line.process, line.ranks
             if line.peer is not None:
                 self._messages[line.process][kind].append(line.took_us)
-                self._numbers.setdefault((line.process, line.communicator), _Numbers(line.number, line.number)).take(line.number)
+                self._numbers.setdefault((line.process, line.communicator), Numbers(line.number, line.number)).take((line.number,))
                 continue
             self._collectives[kind][line.number][line.rank] = line.took_us
             dumped_us = self._dumped_us[kind]

@@ -2,36 +2,46 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
-from gpuwarden.detector.comm import live_claims, slow
+from gpuwarden.core.nccl.process import Process
+from gpuwarden.detector.comm import live_claims, live_training, slow
+from gpuwarden.detector.comm.again import Again
 from gpuwarden.detector.comm.live_dead import Death, death_in
 from gpuwarden.detector.comm.live_hang import ENDED, STALLED, class_of, hang_of
 from gpuwarden.detector.comm.live_job import RUNS, LiveJob
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.detector.comm.live_ras import LiveRas
+from gpuwarden.detector.comm.live_slow import LiveSlow
+from gpuwarden.detector.comm.table import MOST_OPERATIONS
+from gpuwarden.detector.comm.training import Training
 from gpuwarden.detector.comm.verdict import Finding
 from gpuwarden.detector.events import Action, Raw
 from gpuwarden.detector.findings import Claim, Findings, Key
 from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused
-from gpuwarden.proto.decode_comm import decode_comm
+from gpuwarden.proto.decode_comm import Asked, Progressed, Said, Timed, decode_comm
 
 MOST_JOBS: Final = 2000
+ALL_OPERATIONS: Final = 20_000_000  # of all jobs that NCCL Inspector tells of: 80 to 160 MB
 FORGET_S: Final = 600.0  # after a job's last word
 SLOW_EVERY_S: Final = 5.0
 SLOW_COST: Final = 0.15  # of the time between two operations: a job's ranks differ by some of it in sound running
-SLOW_TURNS: Final = 3  # in which a rank is named more often than not, until that fires; it is over when it was named as often as it was not
-MOST_TURNS: Final = 4
+TIMES, RAS_DEAD, RAS_HANG, TRAINING = "times", "ras dead", "ras hang", "training"
+SOURCES: Final = (live_claims.HANG, live_claims.DEAD, live_claims.SLOW, TIMES, RAS_DEAD, RAS_HANG, TRAINING)
 HANG_TICKS: Final = 3  # in a row: as a job goes on, some ranks have said so and others not yet
 
 
 @dataclass(slots=True)
 class _Watched:
-    """`firing`: its findings, by what made them. `turns`: how much oftener than not a rank was named slow. `hung`: for how many ticks in a row this has been so."""
+    """`firing`: its findings, by what made them. `late`: ranks that are named slow again. `hung`: for how many ticks in a row this has been so."""
 
     job: LiveJob
-    firing: dict[str, set[Key]] = field(default_factory=lambda: {live_claims.HANG: set(), live_claims.DEAD: set(), live_claims.SLOW: set()})
+    slow: LiveSlow = field(default_factory=LiveSlow)
+    ras: LiveRas = field(default_factory=LiveRas)
+    training: Training = field(default_factory=Training)
+    score_due_s: float = 0.0
+    firing: dict[str, set[Key]] = field(default_factory=lambda: {source: set() for source in SOURCES})
     slow_due_s: float = 0.0
-    turns: dict[int, int] = field(default_factory=dict)
+    late: Again[int] = field(default_factory=Again)
     hung: dict[Key, int] = field(default_factory=dict)
     death: Death | None = None
 
@@ -66,27 +76,60 @@ class CommWatch:
             return
         self.taken += 1
         self.lost += lost
-        watched.job.take(now_s, said)
+        if said.node == watched.training.node:
+            watched.training.alive_s = now_s
+        match said:
+            case Progressed():
+                watched.job.heard_s = now_s
+                watched.training.take(now_s, said.node, said.progress)
+            case Said():
+                watched.job.take(now_s, said)
+            case Timed():
+                watched.job.heard_s = now_s
+                watched.slow.take(now_s, Process(said.node, said.pid), said.times, min(MOST_OPERATIONS, ALL_OPERATIONS // len(self._jobs)))
+            case Asked():
+                watched.job.heard_s = now_s
+                watched.ras.take(now_s, said.ras)
+            case _:
+                assert_never(said)
 
     def tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
         for name, watched in list(self._jobs.items()):
+            yield from self._training(watched, now_s, unix_ns)
+            dead, hung = watched.ras.claims(now_s, watched.job, watched.training.pause(now_s) is not None)
             yield from self._set(watched, live_claims.DEAD, self._dead(watched, now_s), unix_ns)
+            yield from self._set(watched, RAS_DEAD, dead, unix_ns)
             yield from self._set(watched, live_claims.HANG, self._hung(watched, now_s), unix_ns)
+            yield from self._set(watched, RAS_HANG, hung, unix_ns)
             if now_s >= watched.slow_due_s and watched.job.pace.fresh:
                 watched.slow_due_s = now_s + SLOW_EVERY_S
                 yield from self._set(watched, live_claims.SLOW, self._slow(watched), unix_ns)
+            if watched.slow.judged(now_s, name):
+                yield from self._set(watched, TIMES, watched.slow.claims, unix_ns)
             if now_s - watched.job.heard_s > FORGET_S:
                 for source in watched.firing:
                     yield from self._set(watched, source, {}, unix_ns)
                 del self._jobs[name]
 
+    def _training(self, watched: _Watched, now_s: float, unix_ns: int) -> Iterator[Action]:
+        training, name = watched.training, watched.job.name
+        if training.step is None:
+            return
+        yield from self._set(watched, TRAINING, live_training.claims(name, training, now_s), unix_ns)
+        if now_s >= watched.score_due_s:
+            watched.score_due_s = now_s + live_training.SCORE_S
+            yield live_training.score(name, training, now_s, unix_ns)
+
     def _set(self, watched: _Watched, source: str, claims: dict[Key, Claim], unix_ns: int) -> Iterator[Action]:
-        """Fires what is new; ends what is no longer so."""
+        """Fires what is new; ends what is no longer so. What another source tells as well is told with both words, and goes on with either."""
         firing = watched.firing[source]
+        others = {key for other, of in watched.firing.items() if other != source for key in of}
         for key, claim in claims.items():
-            if key not in firing:
+            if key in others and key not in firing:
+                yield self._findings.confirm(claim, unix_ns)
+            elif key not in firing:
                 yield self._findings.fire(claim, unix_ns)
-        yield from self._findings.resolve_all([key for key in sorted(firing) if key not in claims], unix_ns)
+        yield from self._findings.resolve_all([key for key in sorted(firing) if key not in claims and key not in others], unix_ns)
         watched.firing[source] = set(claims)
 
     def _dead(self, watched: _Watched, now_s: float) -> dict[Key, Claim]:
@@ -99,7 +142,7 @@ class CommWatch:
     def _hung(self, watched: _Watched, now_s: float) -> dict[Key, Claim]:
         job = watched.job
         hang = hang_of(job, now_s, job.patience.patience_s)
-        if hang is None:
+        if hang is None or watched.training.pause(now_s) is not None:
             watched.hung = {}
             return {}
         named = [one for finding in hang.verdict.findings for one in _blamed(job, finding, now_s)]
@@ -115,16 +158,8 @@ class CommWatch:
         processes = {number: Process(rank.node, rank.pid) for number, rank in job.ranks.items() if rank.end == RUNS}
         verdict = slow.verdict_on(job.pace.timings(processes), SLOW_COST)
         named = {number: finding for finding in verdict.findings if finding.syndrome == slow.LATE for number in finding.ranks}
-        for number in {*named, *watched.turns}:
-            was = watched.turns.get(number, 0)
-            watched.turns[number] = min(MOST_TURNS, was + 1) if number in named else max(0, was - 1)
-        firing = {number for number in job.ranks if live_claims.slow_key(job, number) in watched.firing[live_claims.SLOW]}
-        claims = dict[Key, Claim]()
-        for number in sorted({*named, *firing}):
-            turns = watched.turns.get(number, 0)
-            if turns >= SLOW_TURNS or (number in firing and turns > 0):
-                claims[live_claims.slow_key(job, number)] = live_claims.slow(job, named.get(number), number)
-        return claims
+        firing = watched.late.turn(named)
+        return _by_key(live_claims.slow(job, named.get(number), number) for number in sorted(firing) if number in job.ranks)
 
 
 def _blamed(job: LiveJob, finding: Finding, now_s: float) -> list[tuple[Finding, int, str]]:

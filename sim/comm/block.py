@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.comm.inspector import Done
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.inspector import Done
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.sim.comm.shape import CARDS
 
 Seconds = NDArray[np.float64]

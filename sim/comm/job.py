@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.comm.inspector import Done
+from gpuwarden.core.nccl.inspector import Done
 from gpuwarden.sim.comm.block import Block, Seconds, lines
 from gpuwarden.sim.comm.shape import CARDS, Fault, Shape
 
@@ -88,7 +88,7 @@ class Job:
     def _experts(self, stage: int) -> Block:
         """Copies that are neighbours exchange, for each place of a tensor group by itself."""
         members = self._experts_of(self.shape.grid, stage)
-        came_s = self._experts_of(self._now_s, stage)
+        came_s = self._experts_of(self._now_s, stage).copy()
         ends_s = came_s.max(axis=1) + EXPERT_S * self._jitter(NETWORK_JITTER, (len(came_s),)) * self._path("e", stage, 0)
         self._now_s[:, stage] = np.repeat(ends_s.reshape(self._split()), self.shape.expert, axis=0)
         names = tuple(f"e{block}.{stage}.{tensor}" for block, tensor in np.ndindex(self._split()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.timings import (
     LEAST_MESSAGES,
     RECEIVED,

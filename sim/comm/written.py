@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gpuwarden.detector.comm.inspector import COLLECTIVE, MESSAGE, Done
+from gpuwarden.core.nccl.inspector import COLLECTIVE, MESSAGE, Done
 from gpuwarden.sim.comm.flight import dumps
 from gpuwarden.sim.comm.hung import HungJob
 from gpuwarden.sim.comm.ras_answer import answer
@@ -15,11 +15,9 @@ def line(done: Done) -> str:
     """Without the bandwidths, which follow from the rest."""
     prefix = COLLECTIVE if done.peer is None else MESSAGE
     perf: dict[str, Any] = {
-        prefix: done.name, f"{prefix}_sn": done.number, f"{prefix}_msg_size_bytes": done.size_bytes, f"{prefix}_exec_time_us": round(done.took_us),
-        f"{prefix}_timing_source": "kernel_gpu",
+        prefix: done.name, f"{prefix}_sn": done.number, **({} if done.peer is None else {"p2p_peer": done.peer}), f"{prefix}_msg_size_bytes": done.size_bytes,
+        f"{prefix}_exec_time_us": round(done.took_us), f"{prefix}_timing_source": "kernel_gpu",
     }  # fmt: skip
-    if done.peer is not None:
-        perf["p2p_peer"] = done.peer
     about = {
         "inspector_output_format_version": "v4.0", "git_rev": "", "rec_mechanism": "nccl_profiler_interface", "dump_timestamp_us": done.dumped_us,
         "hostname": done.process.host, "pid": done.process.pid,

@@ -18,7 +18,7 @@ READING = RankReading("42", 1, 2, 4711, 3, (GROUP,), (RankTimed("ab", "all_reduc
 
 def sent(agent: Agent, *readings: RankReading) -> list[SendComm]:
     agent.step(1.0, Tick(10**18))
-    return [action for action in agent.step(1.1, Collected("ranks", Reading(ranks=readings), 0.01)) if isinstance(action, SendComm)]
+    return [action for action in agent.step(1.1, Collected("ranks", Reading(comm=readings), 0.01)) if isinstance(action, SendComm)]
 
 
 def test_a_word_is_a_record_of_its_job_and_comes_out_as_it_went_in() -> None:

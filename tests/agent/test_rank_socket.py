@@ -1,8 +1,11 @@
 """The socket of ranks: words in order, the end of a connection, and callers that say nonsense."""
 
 import json
+import math
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,8 @@ from gpuwarden.agent.collectors.ranks import open as open_ranks
 from gpuwarden.agent.config import AgentConfig
 from gpuwarden.agent.rank_socket import LOST, MOST_A_SECOND, REFUSED, Heard, RankSocket
 from gpuwarden.agent.rank_words import MOST_BYTES
-from gpuwarden.agent.reading import RankEnd, Unsupported
+from gpuwarden.agent.reading import CommReading, JobPhase, Progress, ProgressReading, RankEnd, Unsupported
+from gpuwarden.cli.torchrun import HOOK
 
 
 @pytest.fixture
@@ -92,8 +96,29 @@ def test_the_collector_names_job_and_process_or_says_why_it_is_left_out(tmp_path
     with caller(tmp_path) as rank:
         rank.send(json.dumps(word(number=1)).encode())
         until_s = time.monotonic() + 10
-        while not (told := ranks.collect().ranks) and time.monotonic() < until_s:
+        while not (told := ranks.collect().comm) and time.monotonic() < until_s:
             time.sleep(0.01)
     ranks.close()
     assert [(one.job, one.rank, one.pid) for one in told] == [("42", 1, os.getpid())]
     assert not (tmp_path / "ranks.sock").exists()
+
+
+def test_a_script_that_tells_of_its_progress_is_no_rank_and_its_end_is_told(tmp_path: Path) -> None:
+    ranks = open_ranks(AgentConfig(rank_socket=tmp_path / "ranks.sock"))
+    code = "from gpuwarden_progress import tell\nfor step in range(100): tell(step, 2.5, 1.0)\ntell(99, float('nan'))\ntell(99, phase='checkpoint')"
+    environment = {**os.environ, "PYTHONPATH": str(HOOK), "GPUWARDEN_RANK_SOCKET": str(tmp_path / "ranks.sock"), "RANK": "3", "WORLD_SIZE": "8", "SLURM_JOB_ID": "77"}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    told, until_s = list[CommReading](), time.monotonic() + 10
+    while len(told) < 4 and time.monotonic() < until_s:
+        told += ranks.collect().comm
+        time.sleep(0.01)
+    ranks.close()
+    first, no_number, pause, gone = (one for one in told if isinstance(one, ProgressReading))
+    assert (first.job, first.progress, first.ended) == ("77", Progress(3, 0, 2.5, 1.0, JobPhase.TRAINING), False)
+    assert math.isnan(no_number.progress.loss or 0.0)
+    assert pause.progress == Progress(3, 99, None, None, JobPhase.CHECKPOINT)
+    assert gone.ended and len(told) == 4
+
+
+def test_what_a_training_script_has_to_have_is_short() -> None:
+    assert (HOOK / "gpuwarden_progress.py").read_text().count("\n") <= 20

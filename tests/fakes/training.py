@@ -1,10 +1,11 @@
-"""A training script as its author would write it: knows nothing of gpuwarden. `torchrun ... training.py FOLDER`.
+"""A training script as its author would write it: knows nothing of gpuwarden, unless FOLDER/tells is there: then it tells of its steps. `torchrun ... training.py FOLDER`.
 
 Arithmetic is waiting, as on a GPU, so that eight ranks fit on two cores. Its faults are asked for by files in FOLDER: `slow-RANK` makes the rank take twice as long for its own part
 of each step, `gil-RANK` makes it hold the interpreter's lock for GIL_S. It writes `pid-RANK` once it trains.
 """
 
 import ctypes
+import importlib
 import os
 import random
 import sys
@@ -28,6 +29,7 @@ def main() -> None:
     pair = pairs[rank // 2] if rank // 2 < len(pairs) else None
     loader, pause = random.Random(rank), random.Random(0)
     activations, gradients = torch.ones(2_000), [torch.ones(20_000) for _ in range(2)]
+    tell = importlib.import_module("gpuwarden_progress").tell if rank == 0 and (folder / "tells").exists() else None
     dist.barrier()
     (folder / f"pid-{rank}").write_text(str(os.getpid()))
     for step in range(1, sys.maxsize):
@@ -42,6 +44,8 @@ def main() -> None:
             ctypes.PyDLL(None).sleep(GIL_S)
         for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
             work.wait()
+        if tell is not None:
+            tell(step, 1.0 / step)
         if step % EVALUATION_EVERY == 0:
             time.sleep(EVALUATION_S)
         if step % CHECKPOINT_EVERY == 0:

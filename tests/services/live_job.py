@@ -19,6 +19,7 @@ from gpuwarden.core.connect import connect
 from gpuwarden.proto import topics
 from gpuwarden.proto.comm_pb2 import CommSummary
 from gpuwarden.proto.finding_pb2 import Finding, FindingState
+from gpuwarden.proto.score_pb2 import JobScore
 
 SCRIPT = Path(__file__).parents[1] / "fakes" / "training.py"
 COMMAND = [sys.executable, "-m", "gpuwarden.cli"]
@@ -69,11 +70,13 @@ class Watching:
     jobs: int = 0
 
     @contextmanager
-    def job(self, ranks: int) -> Iterator[Job]:
-        """Trains when this is entered."""
+    def job(self, ranks: int, tells: bool = False) -> Iterator[Job]:
+        """Trains when this is entered. `tells`: of its steps."""
         self.jobs += 1
         folder = self.folder / f"job-{self.jobs}"
         folder.mkdir()
+        if tells:
+            (folder / "tells").touch()
         words = [*COMMAND, "torchrun", "--socket", str(self.socket), "--", "--nnodes=1", f"--nproc-per-node={ranks}"]
         words += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id=job-{self.jobs}", str(SCRIPT), str(folder)]
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
@@ -111,6 +114,14 @@ class Watching:
             found = re.search(rf"^{name} ([0-9.e+]+)$", page.read().decode(), re.MULTILINE)
         assert found is not None, name
         return int(float(found[1]))
+
+    def scores(self) -> list[JobScore]:
+        """All that was ever told of jobs, in order."""
+        consumer, told = self.bus.consumer((topics.SCORES,), f"scores-{time.time_ns()}"), list[JobScore]()
+        while records := consumer.poll(6.0 if not told else 1.0, 1000):
+            told += [JobScore.FromString(record.value) for record in records]
+        consumer.close()
+        return told
 
     def counted(self) -> dict[str, int]:
         """Records of communication, counted where they come from, on the topic, and where they go."""

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.core.nccl.fields import Bad
 from gpuwarden.detector.comm import flight_dump
-from gpuwarden.detector.comm.fields import Bad
 from gpuwarden.detector.comm.flight_dump import Counts, Group, read
 from gpuwarden.detector.comm.flight_folder import dumps_in
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gpuwarden.cli.main import main
-from gpuwarden.detector.comm.fields import Bad
-from gpuwarden.detector.comm.process import Process
-from gpuwarden.detector.comm.ras import Answer, read
+from gpuwarden.core.nccl.fields import Bad
+from gpuwarden.core.nccl.process import Process
+from gpuwarden.core.nccl.ras import Answer, read
 from gpuwarden.detector.comm.ras_hang import verdict_on
 from gpuwarden.sim.comm.hung import Hang, HungJob
 from gpuwarden.sim.comm.ras_answer import answer as simulated

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gpuwarden.cli.main import main
-from gpuwarden.detector.comm.fields import Bad
-from gpuwarden.detector.comm.inspector import Done, read
+from gpuwarden.core.nccl.fields import Bad
+from gpuwarden.core.nccl.inspector import Done, read
+from gpuwarden.core.nccl.process import Process
 from gpuwarden.detector.comm.inspector_folder import logs_in
-from gpuwarden.detector.comm.process import Process
 from gpuwarden.detector.comm.slow import verdict_on
 from gpuwarden.detector.comm.timings import Timings
 from gpuwarden.detector.comm.verdict import Verdict

@@ -1,51 +1,18 @@
 """Running jobs in virtual time: who is named, when, and what is no fault."""
 
-from dataclasses import dataclass, field
-
+from fakes.judged_job import Judged
 from fakes.told_job import ToldJob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuwarden.detector.comm.pace import WINDOW, Rows
 from gpuwarden.detector.comm.patience import LEAST_S, START_S
-from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding, Raw, Tick
+from gpuwarden.detector.events import Commit, DeadLetter, Polled, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto import topics
 from gpuwarden.proto.comm_pb2 import COMM_END_LEFT, COMM_END_RAISED, COMM_END_SILENT, CommSummary
-from gpuwarden.proto.finding_pb2 import Finding, FindingState
 
 LOST = "RuntimeError: [third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:3488"
-
-
-@dataclass
-class Judged:
-    """A job and the detector that judges it. `said`: each change, as (second, kind, subject, whether it fires)."""
-
-    job: ToldJob
-    detector: Detector = field(default_factory=lambda: Detector(DetectorSetup()))
-    findings: list[Finding] = field(default_factory=list)
-    said: list[tuple[float, str, str, bool]] = field(default_factory=list)
-
-    def run(self, seconds: int, *more: Raw) -> "Judged":
-        for second in range(seconds):
-            self._step(Polled((*(more if second == 0 else ()), *self.job.second())))
-            self._step(Tick(int(self.job.now_s * 1e9)))
-        return self
-
-    def _step(self, event: Polled | Tick) -> None:
-        for action in self.detector.step(self.job.now_s, event):
-            assert not isinstance(action, DeadLetter), action
-            if isinstance(action, PublishFinding):
-                finding = Finding.FromString(action.payload)
-                self.findings.append(finding)
-                self.said.append((self.job.now_s, finding.kind, finding.subject.id, finding.state == FindingState.FINDING_STATE_FIRING))
-
-    @property
-    def firing(self) -> set[tuple[str, str]]:
-        found = dict[tuple[str, str], bool]()
-        for _, kind, subject, fires in self.said:
-            found[kind, subject] = fires
-        return {key for key, fires in found.items() if fires}
 
 
 def test_who_says_nothing_while_others_wait_for_it_is_named_and_it_is_over_when_they_go_on() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpuwarden.detector.comm.fields import Bad, count, items, mapping, text, whole
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.fields import Bad, count, items, mapping, text, whole
+from gpuwarden.core.nccl.process import Process
 
 MOST_BYTES: Final = 256 << 20
 READY: Final = 0
@@ -46,34 +46,46 @@ class Communicator:
     members: tuple[Member, ...]
     absent: tuple[Absent, ...]
 
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """In order of `members` and `absent`."""
+        return (*(member.process for member in self.members), *(absent.process for absent in self.absent))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """As `processes`."""
+        return (*(member.rank for member in self.members), *(absent.rank for absent in self.absent))
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`at` as the server writes it: year to second."""
+    """`at` as the server writes it: year to second. `mended`: it was no JSON as it came."""
 
     version: str
     at: str
     communicators: tuple[Communicator, ...]
+    mended: bool = False
 
 
 def read(payload: bytes) -> Answer:
     """With or without what the port says before. Raises Bad."""
     if len(payload) > MOST_BYTES:
         raise Bad(f"file: has {len(payload)} bytes, at most {MOST_BYTES} are read")
-    answer = _loaded(_OPENING.sub("", payload.decode("utf-8", errors="replace")))
+    answer, mended = _loaded(_OPENING.sub("", payload.decode("utf-8", errors="replace")))
     communicators = tuple(_communicator(one, f"communicators[{i}]") for i, one in enumerate(items(answer.get("communicators"), "communicators")))
-    return Answer(text(answer.get("nccl_version"), "nccl_version"), text(answer.get("timestamp"), "timestamp"), communicators)
+    return Answer(text(answer.get("nccl_version"), "nccl_version"), text(answer.get("timestamp"), "timestamp"), communicators, mended)
 
 
-def _loaded(told: str) -> Mapping[str, Any]:
+def _loaded(told: str) -> tuple[Mapping[str, Any], bool]:
+    mended = False
     try:
         try:
             answer = json.loads(told)
         except ValueError:
-            answer = json.loads(_NO_COMMA.sub(r"},\1{", told))
+            answer, mended = json.loads(_NO_COMMA.sub(r"},\1{", told)), True
     except (ValueError, RecursionError) as why:
         raise Bad(f"file: is no JSON, as VERBOSE STATUS gives after SET FORMAT json: {str(why)[:200]}") from None
-    return mapping(answer, "file")
+    return mapping(answer, "file"), mended
 
 
 def _communicator(of: object, field: str) -> Communicator:

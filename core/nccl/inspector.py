@@ -1,6 +1,6 @@
 """NCCL Inspector's logs: one JSON object a line for each operation that was done, from every process of a job.
 
-Fields are known by their names, never by the version: that says "v4.0" from NCCL 2.28 to 2.31 although fields came (`p2p_perf` with 2.30.3).
+Fields are known by their names: the version says "v4.0" from NCCL 2.28 to 2.31 although fields came (`p2p_perf` with 2.30.3). Another than 4 is none that we know.
 """
 
 import json
@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpuwarden.detector.comm.fields import Bad, count, mapping, shown, word
-from gpuwarden.detector.comm.process import Process
+from gpuwarden.core.nccl.fields import Bad, count, mapping, shown, word
+from gpuwarden.core.nccl.process import Process
 
 MOST_BYTES: Final = 1 << 20  # of a line; verbose ones with 64 channels have some 20,000
+MOST_US: Final = 2**32  # more than an hour
+KNOWN: Final = "v4."
 COLLECTIVE, MESSAGE = "coll", "p2p"
 
 
@@ -34,23 +36,30 @@ class Done:
 
 def read(line: bytes) -> Done | None:
     """None for a line that tells of no operation, such as `dump_stats`. Raises Bad."""
-    if len(line) > MOST_BYTES:
-        raise Bad(f"line: has more than {MOST_BYTES} bytes")
-    try:
-        whole = json.loads(line)
-    except (ValueError, RecursionError) as why:
-        raise Bad(f"line: is no JSON: {str(why)[:100]}") from None
-    told = mapping(whole, "line")
+    told = _loaded(line)
     for prefix, field in ((COLLECTIVE, "coll_perf"), (MESSAGE, "p2p_perf")):
         if field in told:
             return _done(told, prefix, field)
     return None
 
 
+def _loaded(line: bytes) -> Mapping[str, Any]:
+    if len(line) > MOST_BYTES:
+        raise Bad(f"line: has more than {MOST_BYTES} bytes")
+    try:
+        whole = json.loads(line)
+    except (ValueError, RecursionError) as why:
+        raise Bad(f"line: is no JSON: {str(why)[:100]}") from None
+    return mapping(whole, "line")
+
+
 def _done(told: Mapping[str, Any], prefix: str, field: str) -> Done:
     header, about, perf = (mapping(told.get(name), name) for name in ("header", "metadata", field))
     took_us = perf.get(f"{prefix}_exec_time_us")
-    if not isinstance(took_us, int | float) or isinstance(took_us, bool) or not 0 <= took_us < 1e12:
+    version = about.get("inspector_output_format_version", KNOWN)
+    if not isinstance(version, str) or not version.startswith(KNOWN):
+        raise Bad(f"metadata.inspector_output_format_version: is {shown(version)}, this reader knows {KNOWN}x")
+    if not isinstance(took_us, int | float) or isinstance(took_us, bool) or not 0 <= took_us < MOST_US:
         raise Bad(f"{field}.{prefix}_exec_time_us: is {shown(took_us)}, should be microseconds")
     rank, ranks = (count(header.get(name), f"header.{name}") for name in ("rank", "n_ranks"))
     if rank >= ranks:
