@@ -16,13 +16,18 @@ from gpuwarden.sim.safety.silence import Silence
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Each seed as long as `seconds`, with `faults` alone."""
+    """Each seed as long as `seconds`, with `faults` alone; without `reserve`, what a restart may need is not kept back: else that covers for it."""
 
     mutate: Callable[[pytest.MonkeyPatch], None]
     faults: tuple[str, ...]
     seeds: tuple[int, ...] = (40,)
     seconds: float = 60.0
     policy: str = "erratic"
+    reserve: bool = True
+
+    def prepare(self, patch: pytest.MonkeyPatch) -> None:
+        if not self.reserve:
+            mutations.keep_no_heat_for_a_restart(patch)
 
     def outcomes(self) -> list[Outcome]:
         return [undergo(seed, self.policy, ONE_HZ, self.seconds, self.faults) for seed in self.seeds]
@@ -35,7 +40,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,)),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,)),
     "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (58,), seconds=30.0),
-    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy"),
+    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy", reserve=False),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
     "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (48,)),
@@ -43,23 +48,25 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
     "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (56,), seconds=90.0),
-    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (47,)),
+    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (47,), reserve=False),
 })
 
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_each_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    TRIALS[name].prepare(monkeypatch)
     TRIALS[name].mutate(monkeypatch)
     assert any(outcome.broken for outcome in TRIALS[name].outcomes())
 
 
 def runs() -> list[Trial]:
     """Each seed with the same faults once."""
-    return list({(trial.faults, trial.seeds, trial.policy): trial for trial in TRIALS.values()}.values())
+    return list({(trial.faults, trial.seeds, trial.policy, trial.reserve): trial for trial in TRIALS.values()}.values())
 
 
 @pytest.mark.parametrize("trial", runs(), ids=lambda trial: ", ".join(trial.faults[:3]))
-def test_the_product_as_it_is_passes_the_same_seeds(trial: Trial) -> None:
+def test_the_product_as_it_is_passes_the_same_seeds(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial.prepare(monkeypatch)
     assert [outcome.broken for outcome in trial.outcomes()] == [""] * len(trial.seeds)
 
 
