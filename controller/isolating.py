@@ -8,7 +8,6 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ from gpuwarden.controller.schedulers import KINDS
 from gpuwarden.controller.schedulers.scheduler import Truth
 from gpuwarden.controller.scheduling import Scheduling
 from gpuwarden.controller.snapshot import Board
+from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import say
 from gpuwarden.core.machine import Say
 from gpuwarden.core.service import Inbox, Ticker, Unperformed, count_failures_of, serve
@@ -55,6 +55,7 @@ from gpuwarden.proto import control_pb2 as pb
 
 INBOX_LIMIT: Final = 10_000
 TICK_S: Final = 1.0
+HUNG_S: Final = 60.0
 GROUP: Final = "gpuwarden-controller-isolation"
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 0.05
@@ -76,17 +77,20 @@ class Outward:
 class Isolating:
     """From `start` to `close`. `nodes` are ours. `offer` may be called from any thread, as `show` may."""
 
-    def __init__(self, config: IsolationConfig, nodes: Sequence[str], ledger: Ledger, board: Board, outward: Outward) -> None:
+    def __init__(
+        self, config: IsolationConfig, nodes: Sequence[str], ledger: Ledger, board: Board, outward: Outward, log: EventLog | None = None
+    ) -> None:
         count_failures_of(Action)
         self._config, self._nodes, self._ledger, self._board, self._outward = config, nodes, ledger, board, outward
         self._inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
         self._through: Through[Event, Action] = Through(Desk(config))
         self._caps = Caps(self.offer)
-        self._newest: deque[pb.Action] = deque(maxlen=SHOWN)
+        self._newest: tuple[pb.Action, ...] = ()
         self._picture = pb.Isolation(scheduler=config.scheduler, scheduler_lost="it has not answered yet")
         self._truth: Truth | None = None
         self._closing, self._edges_closed = threading.Event(), threading.Event()
-        self._stopped = ""
+        self._stopped, self._hung, self._log = "", False, log
+        self._clock = _clock(ledger)
         self._opened = ExitStack()
 
     def offer(self, event: Event) -> bool:
@@ -95,7 +99,6 @@ class Isolating:
 
     def start(self, connect_bus: Connect | None) -> None:
         """Without a bus there are people's words only. Records that cannot be read stop it before it has begun: it might do twice what was done."""
-        self._clock = _clock(self._ledger)
         try:
             records = tuple(map(record_of, self._ledger.isolation_records().values()))
         except ValueError as why:
@@ -125,9 +128,13 @@ class Isolating:
         self._opened.close()
 
     def show(self, snapshot: pb.WatchResponse) -> None:
-        """To one that nobody has seen yet: how isolation stands, and its ledger lines among the others, newest first."""
+        """To one that nobody has seen yet: how isolation stands, and its ledger lines among the others, newest first. Called once a second, it also sees a hang."""
+        silent_s = self._clock() - self._picture.unix_ns / 1e9 if self._picture.unix_ns else 0.0
+        if (silent_s > HUNG_S) is not self._hung:
+            self._hung = silent_s > HUNG_S
+            self._outward.tell(ToldOfIsolation("isolation/hung", self._hung, "critical", "isolation hangs", f"it has decided nothing for {HUNG_S:.0f} s", ""))
         snapshot.isolation.CopyFrom(self._picture)
-        snapshot.isolation.stopped = self._stopped
+        snapshot.isolation.stopped = self._stopped or (f"it has decided nothing for {silent_s:.0f} s" if self._hung else "")
         lines = sorted((*snapshot.actions, *self._newest), key=lambda line: -line.unix_ns)[:SHOWN]
         del snapshot.actions[:]
         snapshot.actions.extend(lines)
@@ -144,7 +151,7 @@ class Isolating:
 
     def _run(self) -> None:
         try:
-            serve(self._through, self._inbox, self._perform, self._clock, self._edges_closed)
+            serve(self._through, self._inbox, self._perform, self._clock, self._edges_closed, self._log)
         finally:
             if not self._edges_closed.is_set():
                 self._stop("its thread has ended")
@@ -203,7 +210,7 @@ class Isolating:
             raise
         for line in lines:
             line.unix_ns = now_ns
-            self._newest.appendleft(line)
+        self._newest = (*reversed(lines), *self._newest)[:SHOWN]
 
     def _tell(self, told: ToldOfIsolation) -> None:
         while not self._outward.tell(told) and not self._closing.wait(_AGAIN_S):

@@ -139,15 +139,13 @@ class ControllerShell:
         self._heartbeat = Heartbeat(config.heartbeat) if config.heartbeat is not None else None
         if self._heartbeat is not None:
             opened.callback(self._heartbeat.close)
-        log = _event_log(events_dir, setup)
-        if log is not None:
-            opened.callback(log.close)
+        log = _event_log(events_dir, "controller", setup.controller_id, setup, opened)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT, _superseded_by)
         self._bmcs = BmcOrders(config.out_of_band, inbox.offer) if config.out_of_band is not None else None
         if self._bmcs is not None:
             opened.callback(self._bmcs.close)
         tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
-        self._isolating = self._isolation(config, inbox)
+        self._isolating = self._isolation(config, inbox, _event_log(events_dir, "isolation", setup.controller_id, config.isolation, opened))
         ask_isolation = self._isolating.offer if self._isolating is not None else None
         self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer, ask_isolation)
         opened.callback(self._rpc.close)
@@ -158,11 +156,11 @@ class ControllerShell:
         opened.callback(self._edges_closed.set)
         return inbox
 
-    def _isolation(self, config: ControllerConfig, inbox: Inbox[Event]) -> Isolating | None:
+    def _isolation(self, config: ControllerConfig, inbox: Inbox[Event], log: EventLog | None) -> Isolating | None:
         if config.isolation is None:
             return None
         outward = Outward(inbox.offer, lambda token, said: self._rpc.answer_of_isolation(token, said), self._end)
-        return Isolating(config.isolation, config.nodes(), self._ledger, self.board, outward)
+        return Isolating(config.isolation, config.nodes(), self._ledger, self.board, outward, log)
 
     def _open_rpc(self, opened: ExitStack) -> Address:
         address = self._rpc.start()
@@ -272,13 +270,16 @@ def _superseded_by(event: Event) -> int | None:
     return event.session if isinstance(event, ReportArrived) else None
 
 
-def _event_log(folder: Path | None, setup: ControllerSetup) -> EventLog | None:
-    if folder is None:
+def _event_log(folder: Path | None, part: str, name: str, setup: object, opened: ExitStack) -> EventLog | None:
+    """None where none is asked for, or there is no such part."""
+    if folder is None or setup is None:
         return None
     try:
-        return EventLog(folder, "controller", setup.controller_id, setup)
+        log = EventLog(folder, part, name, setup)
     except OSError as why:
         raise ConfigError(f"--events {folder}: {why.strerror}") from None
+    opened.callback(log.close)
+    return log
 
 
 def _listening(key: str, listen: Address, open_at: Callable[[Address], Callable[[], None]]) -> Callable[[], None]:

@@ -180,6 +180,8 @@ class Operators(ControlServiceServicer):
         """The isolating machine's answer, a sentence."""
         if self._isolation is None:
             raise Refused(NO_ISOLATION)
+        if stopped := self._newest().isolation.stopped:
+            raise Refused(Refuse("UNAVAILABLE", "STOPPED", "", f"isolation has stopped: {stopped}"))
         return (await self._isolation.ask(make_event, _patience_s(context))).decode()
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:

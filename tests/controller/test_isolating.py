@@ -1,6 +1,7 @@
 """The whole controller in this process, isolating on a dry run: from findings on the bus to drains, questions, alerts, and over restarts."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,11 +11,14 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes.limiters import KEY
+from prometheus_client import REGISTRY
 
 from gpuwarden.cli.main import main
 from gpuwarden.controller import isolating
 from gpuwarden.controller.config import ControllerConfig
+from gpuwarden.controller.events import FindingArrived
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
+from gpuwarden.controller.isolation.desk import Desk
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.schedulers.dry_run import DryRun
@@ -70,8 +74,8 @@ class Site:
     def set(self, mode: str, **more: object) -> None:
         self.config = replace(self.config, isolation=IsolationConfig((GroupConfig("all", NODES, mode, mode),), **more))
 
-    def run(self) -> ControllerShell:
-        return ControllerShell(self.config, KEYS, lambda stop: self.bus)
+    def run(self, events_dir: Path | None = None) -> ControllerShell:
+        return ControllerShell(self.config, KEYS, lambda stop: self.bus, events_dir)
 
     def say(self, kind: str, *, node: str = "n1", part: str = "GPU-0", firing: bool = True) -> None:
         state = FindingState.FINDING_STATE_FIRING if firing else FindingState.FINDING_STATE_RESOLVED
@@ -134,15 +138,18 @@ def control_of() -> Iterator[Callable[[ControllerShell], ControlServiceStub]]:
         channel.close()
 
 
-def test_two_witnesses_drain_the_node_and_requeue_its_job_without_a_word_of_anybody(site: Site) -> None:
-    with site.run() as shell:
+def test_two_witnesses_drain_the_node_and_requeue_its_job_without_a_word_of_anybody(site: Site, tmp_path: Path) -> None:
+    with site.run(tmp_path / "events") as shell:
         site.say_two()
         wait_for(lambda: site.scheduler.truth().jobs["7"].excluded == ("n1",))
         assert site.scheduler.truth().nodes["n1"].reason.startswith("gpuwarden:q1 ")
         wait_for(lambda: state(shell) == "repairing")
+        wait_for(lambda: REGISTRY.get_sample_value("gpuwarden_isolation_nodes", {"state": "repairing"}) == 1)
         wait_for(lambda: {"drain", "requeue", "exclude"} <= {line.kind for line in shell.board.newest().actions})
     assert [kind for kind in site.kinds() if kind in ("drain", "requeue", "exclude")] == ["drain", "requeue", "exclude"]
     assert site.scheduler.asked == ["drain n1", "requeue 7"]
+    (log,) = (tmp_path / "events").glob("isolation-*.jsonl")
+    assert main(["replay", str(log)]) == 0, "it decides the same again"
 
 
 def test_observe_which_is_the_default_writes_would_have_and_touches_nothing(site: Site) -> None:
@@ -260,6 +267,39 @@ def test_records_that_cannot_be_read_stop_isolation_and_not_power(site: Site) ->
         site.say_two()
         time.sleep(0.5)
         assert not shell.failed
+    assert site.scheduler.asked == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("how", ["hangs", "ends"])
+def test_power_goes_on_and_a_person_is_told_where_isolation_hangs_or_ends(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch, control_of: Callable, refusal: Callable
+) -> None:
+    release = threading.Event()
+
+    def broken(desk: Desk, now_s: float, event: object) -> list:
+        if not isinstance(event, FindingArrived):
+            return step(desk, now_s, event)
+        if how == "ends":
+            raise AssertionError("a bug")
+        release.wait(30)
+        return []
+
+    step = Desk.step
+    monkeypatch.setattr(Desk, "step", broken)
+    monkeypatch.setattr(isolating, "HUNG_S", 1.5)
+    with site.run() as shell:
+        wait_for(lambda: shell.board.newest() and shell.board.newest().isolation.unix_ns)
+        site.say("gpu_missing")
+        wait_for(lambda: shell.board.newest().isolation.stopped)
+        title = "isolation hangs" if how == "hangs" else "isolation has stopped"
+        wait_for(lambda: any(alert.title == title for alert in shell.board.newest().alerts))
+        wait_for(lambda: shell.board.newest().cluster.firing_count == 1)
+        assert refusal(lambda: control_of(shell).Cordon(pb.CordonRequest(node="n3")))[:2] == ("UNAVAILABLE", "STOPPED")
+        assert not shell.failed
+        if how == "hangs":
+            release.set()
+            wait_for(lambda: not shell.board.newest().isolation.stopped)
     assert site.scheduler.asked == []
 
 

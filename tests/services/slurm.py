@@ -68,7 +68,14 @@ class Slurm:
             time.sleep(LOOK_S)
 
     def log_end(self) -> str:
-        return (self.folder / "slurmctld.out").read_text(errors="replace")[-4000:]
+        return self.log_whole()[-4000:]
+
+    def log_whole(self) -> str:
+        """The controller's, since `forget_log`."""
+        return (self.folder / "slurmctld.out").read_text(errors="replace").replace("\0", "")
+
+    def forget_log(self) -> None:
+        os.truncate(self.folder / "slurmctld.out", 0)
 
     def start(self, name: str, *command: str) -> None:
         """In a session of its own: slurmd signals the group that it is in."""
@@ -77,9 +84,9 @@ class Slurm:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Slurm]:
-    """Four idle nodes n1 to n4 in one partition. Jobs that still run at the end are ended."""
-    (folder / "slurm.conf").write_text(_conf(folder))
+def running(folder: Path, credential_s: int = 120) -> Iterator[Slurm]:
+    """Four idle nodes n1 to n4 in one partition. Jobs that still run at the end are ended. Slurm holds a requeued job back for as long as its credential may be valid."""
+    (folder / "slurm.conf").write_text(_conf(folder, credential_s))
     for node in NODES:
         (folder / "spool" / node).mkdir(parents=True)
     (folder / "state").mkdir()
@@ -109,7 +116,7 @@ def _start(made: Slurm) -> None:
         made.start(node, "slurmd", "-D", "-N", node)
 
 
-def _conf(folder: Path) -> str:
+def _conf(folder: Path, credential_s: int) -> str:
     user = getpass.getuser()
     nodes = "".join(
         f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS} RealMemory=4000\n" for node in NODES
@@ -119,12 +126,12 @@ SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={free_port()}
 SlurmUser={user}
 SlurmdUser={user}
-AuthInfo=socket={folder}/munge.sock
+AuthInfo=socket={folder}/munge.sock,cred_expire={credential_s}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
-ProctrackType=proctrack/pgid
+ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
 SelectType=select/cons_tres
