@@ -241,9 +241,10 @@ def main() -> int:
     args = parser.parse_args()
     kills = ["", *STEPS] if args.kill == "each" else args.kill.split(",")
     done = list[dict[str, Any]]()
-    with tempfile.TemporaryDirectory() as scratch, slurm.running(_folder(scratch, "slurm"), args.hold_s) as cluster:
+    with tempfile.TemporaryDirectory() as scratch, slurm.running(_folder(scratch, "slurm"), args.hold_s, "linuxproc") as cluster:
         for number, kill_at in enumerate(kills):
             cluster.forget_log()
+            cluster.patience_s = START_S
             with site(_folder(scratch, f"case-{number}"), cluster) as made:
                 done.append(case(made, kill_at))
             print("\n".join(_lines(done[-1])), flush=True)
