@@ -1,4 +1,5 @@
-"""`gpuwarden explain cap NODE`: why this node has this limit now. `explain finding ID`: what was seen, and what was expected."""
+"""`gpuwarden explain cap NODE`: why this node has this limit now. `explain finding ID`: what was seen, and what was expected.
+`explain node NODE`: how isolation sees it."""
 
 import argparse
 import json
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToDict
 
+from gpuwarden.cli import explain_node
 from gpuwarden.cli.explain_finding import told
 from gpuwarden.cli.operator import controller_verb
 from gpuwarden.cli.plain_text import aligned, printable
@@ -25,14 +27,30 @@ _TITLE = ("LIMIT", "CARRIES", "DRAWS UP TO", "FOREIGN", "WORST CASE", "HEAT")
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    explain = controller_verb(verbs, "explain", "why a node has the power limit that it has, or why there is a finding", _explain)
-    explain.add_argument("what", choices=("cap", "finding"))
+    explain = controller_verb(verbs, "explain", "why a node has the power limit that it has, or is taken out, or why there is a finding", _explain)
+    explain.add_argument("what", choices=_WHATS)
     explain.add_argument("of", metavar="NODE|ID", help="the node, or the finding's id or its first digits")
     explain.add_argument("--json", action="store_true")
 
 
 def _explain(channel: "grpc.Channel", args: argparse.Namespace) -> int:
-    return _cap(channel, args) if args.what == "cap" else _finding(channel, args)
+    return _WHATS[args.what](channel, args)
+
+
+def _node(channel: "grpc.Channel", args: argparse.Namespace) -> int:
+    seen = ask(ControlServiceStub(channel))
+    if not seen.HasField("isolation"):
+        print("gpuwarden: this controller isolates no nodes: its configuration has no [isolation]", file=sys.stderr)
+        return 1
+    if args.of not in [node.name for node in seen.nodes]:
+        print(f"gpuwarden: no node {args.of!r}; see gpuwarden status --json", file=sys.stderr)
+        return 1
+    if args.json:
+        shown = [MessageToDict(node, preserving_proto_field_name=True) for node in seen.isolation.nodes if node.name == args.of]
+        print(json.dumps({"node": args.of, "isolation": shown[0] if shown else None}, indent=1))
+    else:
+        print("\n".join(map(printable, explain_node.told(args.of, seen.isolation))))
+    return 0
 
 
 def _finding(channel: "grpc.Channel", args: argparse.Namespace) -> int:
@@ -125,3 +143,6 @@ def _metered(limit: pb.PowerLimit) -> str:
     if meter.lacks_w > 0:
         said += f"; {words.watts(meter.lacks_w)} less than the GPUs alone: it loosens nothing"
     return f"{said}; silent: {meter.failure or 'nobody reports it'}" if meter.silent else said
+
+
+_WHATS = {"cap": _cap, "finding": _finding, "node": _node}

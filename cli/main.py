@@ -10,7 +10,7 @@ from gpuwarden.core.version import VERSION
 
 # Every verb is a module here with `add(subparsers)` and `run(args)`; what is heavy is imported in `run`.
 VERBS = (
-    "up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "floor", "alerts", "doctor", "config", "topics", "record", "train",
+    "up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "isolation", "floor", "alerts", "doctor", "config", "topics", "record", "train",
     "models", "jobs", "replay", "sim", "whatif", "profile", "diagnose", "torchrun", "checkpoint",
 )
 

@@ -19,7 +19,8 @@ from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 from gpuwarden.proto.lease_pb2 import Mode
 
 TLS_DIR: Final = Path("~/.config/gpuwarden/tls").expanduser()
-MODES: Final = {"observe": Mode.MODE_OBSERVE, "notify": Mode.MODE_NOTIFY, "auto": Mode.MODE_AUTO}
+MODES: Final = {"observe": Mode.MODE_OBSERVE, "notify": Mode.MODE_NOTIFY, "approve": Mode.MODE_APPROVE, "auto": Mode.MODE_AUTO}
+CLASSES: Final = {"isolation": pb.ACTION_CLASS_ISOLATION, "restart": pb.ACTION_CLASS_RESTART}
 
 Ask = Callable[[grpc.Channel, argparse.Namespace], int]
 
@@ -28,9 +29,10 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     budget = controller_verb(verbs, "budget", "set what a power domain may draw", _budget)
     budget.add_argument("domain", metavar="DOMAIN")
     budget.add_argument("budget_w", metavar="WATTS", type=float)
-    mode = controller_verb(verbs, "mode", "set what may be done to a power domain", _mode)
-    mode.add_argument("domain", metavar="DOMAIN")
-    mode.add_argument("mode", metavar="MODE", choices=MODES, help="observe, notify or auto")
+    mode = controller_verb(verbs, "mode", "set what may be done to a power domain, or to a group of nodes", _mode)
+    mode.add_argument("domain", metavar="DOMAIN|GROUP")
+    mode.add_argument("mode", metavar="MODE", choices=MODES, help="observe, notify, approve (not of power) or auto")
+    mode.add_argument("--class", dest="of", choices=("power", *CLASSES), default="power", help="power of a domain; isolation or restart of a group")
     mode.add_argument("--force", action="store_true", help="leave auto although the breaker may not hold without caps")
     for verb in (budget, mode):
         verb.add_argument("--dry-run", action="store_true", help="check it and change nothing")
@@ -86,6 +88,8 @@ def _budget(channel: grpc.Channel, args: argparse.Namespace) -> int:
 
 
 def _mode(channel: grpc.Channel, args: argparse.Namespace) -> int:
+    if args.of != "power":
+        return _isolation_mode(channel, args)
     request = pb.SetModeRequest(
         domain=args.domain, mode=MODES[args.mode], request_id=uuid.uuid4().hex, validate_only=args.dry_run, force=args.force
     )
@@ -93,6 +97,13 @@ def _mode(channel: grpc.Channel, args: argparse.Namespace) -> int:
     if response.warning:
         print(f"gpuwarden: warning: {response.warning}", file=sys.stderr)
     _tell(args, response.domain, f"mode {'would be' if args.dry_run else 'is'} {_word(response.domain.mode)}")
+    return 0
+
+
+def _isolation_mode(channel: grpc.Channel, args: argparse.Namespace) -> int:
+    request = pb.SetIsolationModeRequest(group=args.domain, action_class=CLASSES[args.of], mode=MODES[args.mode], validate_only=args.dry_run)
+    sentence = ControlServiceStub(channel).SetIsolationMode(request, timeout=DEADLINE_S).sentence
+    print(json.dumps({"sentence": sentence, "done": not args.dry_run}, indent=1) if args.json else f"{'would be: ' if args.dry_run else ''}{sentence}")
     return 0
 
 

@@ -56,7 +56,9 @@ def _prepared(part: str, setup: Plain, args: argparse.Namespace) -> tuple[Reader
             return _detector(setup, args)
         case "controller":
             return _controller(setup, args)
-    raise ConfigError(f"{args.file}: part: is {part!r}, should be agent, limiter, detector or controller")
+        case "isolation":
+            return _isolation(setup)
+    raise ConfigError(f"{args.file}: part: is {part!r}, should be agent, limiter, detector, controller or isolation")
 
 
 def _agent(plain: Plain) -> tuple[Reader, Build]:
@@ -142,6 +144,23 @@ def _controller(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     patterns = [made.nodes for domain in setup.domains for made in domain.classes]
     keys = {node: _node_key(node, args, only=False) for nodes in patterns for node in expand(nodes)}
     return reader, lambda: Controller(setup, keys)
+
+
+def _isolation(plain: Plain) -> tuple[Reader, Build]:
+    from gpuwarden.controller.events import FindingArrived
+    from gpuwarden.controller.isolation import config, events, lifecycle, records, signals
+    from gpuwarden.controller.isolation.desk import Desk
+    from gpuwarden.controller.schedulers import scheduler
+
+    configs = (config.IsolationConfig, config.GroupConfig, config.SharedConfig)
+    known = (*get_args(records.Record), records.Restart, signals.Signal, scheduler.Truth, scheduler.NodeTruth, scheduler.JobTruth)
+    words = (
+        records.Mode, records.ActionClass, records.WishKind, records.Activity, records.EffectState, records.Answer, lifecycle.State, signals.Scope,
+        events.Outcome, scheduler.Availability, scheduler.Phase, scheduler.Kind,
+    )
+    reader = Reader((FindingArrived, *configs, *known, *words, *get_args(events.Event)))
+    setup = _setup(reader, plain, config.IsolationConfig)
+    return reader, lambda: Desk(setup)
 
 
 def _setup(reader: Reader, plain: Plain, kind: type[Setup]) -> Setup:

@@ -43,7 +43,23 @@ def _status(channel: "grpc.Channel", args: argparse.Namespace) -> int:
 def ask(controller: ControlServiceStub) -> pb.WatchResponse:
     """Cluster, nodes and what fires, to the last page. Raises grpc.RpcError."""
     cluster = controller.GetCluster(pb.GetClusterRequest(), timeout=DEADLINE_S)
-    return pb.WatchResponse(cluster=cluster, nodes=_nodes(controller), findings=findings(controller))
+    seen = pb.WatchResponse(cluster=cluster, nodes=_nodes(controller), findings=findings(controller))
+    if (isolation := _isolation(controller)) is not None:
+        seen.isolation.CopyFrom(isolation)
+    return seen
+
+
+def _isolation(controller: ControlServiceStub) -> pb.Isolation | None:
+    """None of a controller that isolates nothing, or is too old to know of it."""
+    import grpc
+
+    try:
+        told = controller.GetIsolation(pb.GetIsolationRequest(), timeout=DEADLINE_S)
+    except grpc.RpcError as why:
+        if isinstance(why, grpc.Call) and why.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        raise
+    return told.isolation if told.HasField("isolation") else None
 
 
 def as_json(seen: pb.WatchResponse, found: list[Trouble]) -> dict[str, object]:

@@ -115,4 +115,20 @@ def _findings(seen: WatchResponse) -> Iterator[Trouble]:
         yield Trouble(True, f"{words.severity(finding.severity)}: {said}", finding.suggested_action)
 
 
-_FINDS: Final[tuple[Callable[[WatchResponse], Iterable[Trouble]], ...]] = (_nodes, _domains, _findings, _limiters, _versions)
+def _isolation(seen: WatchResponse) -> Iterator[Trouble]:
+    """What waits for a person is wrong; what is being done is told."""
+    isolation = seen.isolation
+    if isolation.stopped:
+        yield Trouble(True, f"isolation has stopped: {isolation.stopped}", "journalctl -u gpuwarden-controller -n 50")
+    if isolation.scheduler_lost:
+        yield Trouble(True, f"what the scheduler ({isolation.scheduler}) holds is not known: {isolation.scheduler_lost}", "gpuwarden doctor")
+    for question in isolation.questions:
+        if not question.would_have:
+            yield Trouble(True, f"{question.id} waits for an answer: {question.sentence}", f"gpuwarden approve {question.id}")
+    for node in isolation.nodes:
+        if node.quarantine:
+            state = f'would be {node.state} ("would have" only)' if node.would_have else node.state
+            yield Trouble(False, f"{node.name} is {state}: {node.evidence}", f"gpuwarden explain node {node.name}")
+
+
+_FINDS: Final[tuple[Callable[[WatchResponse], Iterable[Trouble]], ...]] = (_nodes, _domains, _findings, _isolation, _limiters, _versions)

@@ -48,6 +48,12 @@ LEAST: Final[Mapping[str, Role]] = {
     "SetJobFloor": Role.OPERATOR,
     "EndJobFloor": Role.OPERATOR,
     "ReportMeter": Role.OPERATOR,
+    "GetIsolation": Role.VIEWER,
+    "Approve": Role.OPERATOR,
+    "Reject": Role.OPERATOR,
+    "Cordon": Role.OPERATOR,
+    "Uncordon": Role.OPERATOR,
+    "SetIsolationMode": Role.OPERATOR,
 }
 FORCE: Final = Role.ADMIN
 """To do what the controller has just refused as unsafe."""

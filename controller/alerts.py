@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from gpuwarden.controller.events import Action, Beat, RememberMaintenance, WriteLedger
+from gpuwarden.controller.events import Action, Beat, RememberMaintenance, ToldOfIsolation, WriteLedger
+from gpuwarden.controller.finding_opened import opened
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.maintenance import Window, Windows
 from gpuwarden.controller.meter_alerts import meter_conditions, meter_text
@@ -21,7 +21,6 @@ from gpuwarden.core.machine import Level, Say
 from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject
 from gpuwarden.proto.lease_pb2 import Mode
 
-FINDING_VERSION = 1
 FIRING_LIMIT = 4096
 RESOLVED_SHOWN = 200
 JUDGED_S = 0.95  # conditions are judged this far apart
@@ -81,7 +80,7 @@ class Alerts:
     def finding(self, payload: bytes, lines: Lines) -> list[Action]:
         """One record of the findings topic. A repeat changes nothing; a bad one is said and counted."""
         try:
-            finding = _opened(payload)
+            finding = opened(payload)
         except ValueError as why:
             self._refused += 1
             return [Say(f"finding refused, {self._refused} by now: {why}", Level.WARNING)]
@@ -112,6 +111,17 @@ class Alerts:
         said = finding.summary if firing else f"resolved: {finding.summary}"
         evidence = [(one.name, one.value, one.unit) for one in finding.evidence]
         return [WriteLedger((lines.line("notify", alert.subject, f"{alert.severity}: {said}", evidence=evidence),))]
+
+    def of_isolation(self, told: ToldOfIsolation, lines: Lines) -> list[Action]:
+        """A question, or what needs a person: each is an alert of its own, since each has to be read."""
+        where, subject = self._domain_of.get(told.node, ""), told.node or "isolation"
+        alert = Alert(told.key, told.key, where, told.node, told.severity, told.title, told.text, subject, lines.unix_ns)
+        if told.firing:
+            self.telling.fires(alert)
+        else:
+            self.telling.resolved(alert.group, alert.key)
+        said = f"{told.title}: {told.text}" if told.firing else f"{told.title} is over"
+        return [WriteLedger((lines.line("notify", subject, f"{told.severity}: {said}"),))]
 
     def tick(self, now_s: float, lines: Lines) -> Iterator[Action]:
         """What is wrong with racks and domains, then who is told of what."""
@@ -227,18 +237,3 @@ def _alert(finding: Finding, domain: str) -> Alert:
 
 def _subject(subject: Subject) -> str:
     return f"{subject.node}/{subject.id}" if subject.id else subject.node
-
-
-def _opened(payload: bytes) -> Finding:
-    """A finding that may be trusted, or ValueError with the field and the reason."""
-    try:
-        finding = Finding.FromString(payload)
-    except DecodeError:
-        raise ValueError("finding: does not parse") from None
-    if finding.version != FINDING_VERSION:
-        raise ValueError(f"version: is {finding.version}, this controller knows {FINDING_VERSION}")
-    if not finding.id or not finding.kind:
-        raise ValueError("id, kind: must not be empty")
-    if finding.state not in (FindingState.FINDING_STATE_FIRING, FindingState.FINDING_STATE_RESOLVED):
-        raise ValueError(f"state: is {finding.state}, should be firing or resolved")
-    return finding

@@ -12,6 +12,7 @@ import httpx
 from gpuwarden.controller.actuators import FORMS
 from gpuwarden.controller.actuators.severity import SEVERITIES
 from gpuwarden.controller.alerts import AlertSetup
+from gpuwarden.controller.isolation.config import IsolationConfig
 from gpuwarden.controller.maintenance import Window
 from gpuwarden.controller.out_of_band_config import OutOfBandConfig
 from gpuwarden.controller.power.domain import DomainConfig
@@ -97,6 +98,7 @@ class ControllerConfig:
     bus: BusConfig | None = option("where findings come from; without it power works all the same", default=None)
     webhooks: tuple[WebhookConfig, ...] = option("who is told of alerts", default=())
     out_of_band: OutOfBandConfig | None = option("nodes' BMCs, for nodes that no limiter answers for; without it they are left alone", default=None)
+    isolation: IsolationConfig | None = option("which nodes are taken out of which jobs, and by whose word; without it none", default=None)
     heartbeat: HeartbeatConfig | None = option("who hears from us as long as decisions are made; without it nobody", default=None)
     racks: tuple[RackConfig, ...] = option("nodes that go down together: then that is one alert", default=())
     group_wait_s: float = option("alerts of one kind that begin within it are told as one", default=5.0)
@@ -124,7 +126,16 @@ class ControllerConfig:
         yield from self._racks()
         if self.out_of_band is not None:
             yield from self._strangers("out_of_band.nodes", expand(self.out_of_band.nodes))
+        if self.isolation is not None:
+            yield from self._isolated(self.isolation)
         yield from _twice("webhooks.name", "webhook", (webhook.name for webhook in self.webhooks))
+
+    def _isolated(self, isolation: IsolationConfig) -> Iterator[str]:
+        for number, group in enumerate(isolation.groups):
+            yield from self._strangers(f"isolation.groups[{number}].nodes", expand(group.nodes))
+        for number, shared in enumerate(isolation.shared):
+            yield from self._strangers(f"isolation.shared[{number}].nodes", expand(shared.nodes))
+        yield from self._strangers("isolation.opt_out", expand(isolation.opt_out))
 
     def _racks(self) -> Iterator[str]:
         yield from _twice("racks.name", "rack", (rack.name for rack in self.racks))

@@ -173,10 +173,23 @@ class OutOfBandDone:
     said: str
 
 
+@dataclass(frozen=True, slots=True)
+class ToldOfIsolation:
+    """What the isolating machine wants a person to know; the same key is one alert for its whole life. `node` is empty for what is about none."""
+
+    key: str
+    firing: bool
+    severity: str
+    title: str
+    text: str
+    node: str
+
+
 MeterEvent: TypeAlias = MeterRead | MeterFailed | ReportMeter
 Event: TypeAlias = (
     Tick | SessionOpened | SessionClosed | ReportArrived | FindingArrived | SetBudget | SetMode | SetJobFloor | EndJobFloor
     | Acknowledge | OpenMaintenance | EndMaintenance | MeterRead | MeterFailed | ReportMeter | OutOfBandDone
+    | ToldOfIsolation
 )
 
 

@@ -7,12 +7,11 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 from threading import Condition, Event, Thread
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import Counter
 
-from gpuwarden.controller import events
-from gpuwarden.controller.events import Action, FindingArrived
+from gpuwarden.controller.events import FindingArrived
 from gpuwarden.core.bus import Bus, BusError, Consumer
 from gpuwarden.core.left_firing import left_firing
 from gpuwarden.core.machine import Machine
@@ -29,18 +28,20 @@ RECORDS: Final = Counter("gpuwarden_controller_findings_total", "Findings that t
 _log = logging.getLogger("gpuwarden.findings")
 
 Connect = Callable[[Event], Bus]
+E = TypeVar("E")
+A = TypeVar("A")
 
 
-class Through:
+class Through(Generic[E, A]):
     """A machine as it was, that also tells how many findings it is through with: stepped, and their actions performed."""
 
-    def __init__(self, machine: Machine[events.Event, Action]) -> None:
+    def __init__(self, machine: Machine[E, A]) -> None:
         self._machine = machine
         self._changed = Condition()
         self._count = 0
         self._one_under_way = False
 
-    def step(self, now_s: float, event: events.Event) -> list[Action]:
+    def step(self, now_s: float, event: E) -> list[A]:
         """The loop asks for the next step when the actions of the one before are performed."""
         if self._one_under_way:
             with self._changed:
@@ -55,10 +56,14 @@ class Through:
 
 
 class Findings:
-    """Reads in a thread of its own until `stop` is set. Without the bus it waits: power does not."""
+    """Reads in a thread of its own until `stop` is set. Without the bus it waits: power does not. Each machine that reads has a `group` of its own."""
 
-    def __init__(self, connect: Connect, offer: Callable[[events.Event], bool], through: Through, stop: Event) -> None:
+    def __init__(
+        self, connect: Connect, offer: Callable[[FindingArrived], bool], through: Through[Any, Any], stop: Event,
+        group: str = GROUP, records: Counter = RECORDS,
+    ) -> None:
         self._connect, self._offer, self._through, self._stop = connect, offer, through, stop
+        self._group, self._records = group, records
         self._offered, self._caught_up = 0, False
         self._thread = Thread(target=self._run, name="findings", daemon=True)
         self._thread.start()
@@ -72,7 +77,7 @@ class Findings:
             try:
                 bus = self._connect(self._stop)
                 self._catch_up(bus)
-                with closing(bus.consumer([topics.FINDINGS], GROUP)) as consumer:
+                with closing(bus.consumer([topics.FINDINGS], self._group)) as consumer:
                     self._follow(consumer)
             except BusError as why:
                 if not self._stop.is_set():
@@ -82,7 +87,7 @@ class Findings:
     def _catch_up(self, bus: Bus) -> None:
         """Once. What the machine has heard of already changes nothing."""
         if not self._caught_up:
-            left = left_firing(bus, GROUP, self._stop)
+            left = left_firing(bus, self._group, self._stop)
             _log.info("%d findings fire since before this start", len(left))
             self._caught_up = all(map(self._put, left))
 
@@ -91,7 +96,7 @@ class Findings:
             records = consumer.poll(_POLL_S, MAX_RECORDS)
             if all(self._put(record.value) for record in records) and self._taken():
                 consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
-                RECORDS.inc(len(records))
+                self._records.inc(len(records))
 
     def _put(self, payload: bytes) -> bool:
         """Waits for room; False once `stop` is set. The payload is the machine's to check."""

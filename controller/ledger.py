@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS learnt (
     domain TEXT NOT NULL, "limit" TEXT NOT NULL, policy TEXT NOT NULL, rating_w REAL NOT NULL, learnt BLOB NOT NULL, PRIMARY KEY (domain, "limit")
 ) STRICT;
 CREATE TABLE IF NOT EXISTS foreign_load (domain TEXT NOT NULL, "limit" TEXT NOT NULL, foreign_w REAL NOT NULL, PRIMARY KEY (domain, "limit")) STRICT;
+CREATE TABLE IF NOT EXISTS isolation (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
 """
 
 
@@ -91,16 +92,29 @@ class Ledger:
 
     def append(self, payloads: Sequence[bytes], unix_ns: int) -> range:
         """The lines' ids, in order. One durable transaction; sqlite3.Error means that none of them is written."""
+        return self.append_and_remember(payloads, {}, unix_ns)
+
+    def append_and_remember(self, payloads: Sequence[bytes], records: Mapping[str, str | None], unix_ns: int) -> range:
+        """As above, and in the same transaction what isolation keeps, by key; None: it is over."""
         with WRITES.time(), self._write_lock, self._writing as transaction:
             transaction.execute("BEGIN IMMEDIATE")
-            first = _number(transaction, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'line'") + 1
-            ids = range(first, first + len(payloads))
-            transaction.executemany(
-                "INSERT INTO line VALUES (?, ?, ?)", [(id, unix_ns, payload) for id, payload in zip(ids, payloads, strict=True)]
-            )
-            transaction.execute("DELETE FROM line WHERE id < ?", (ids.stop - self._kept_lines,))
+            ids = self._appended(transaction, payloads, unix_ns)
+            transaction.executemany("INSERT OR REPLACE INTO isolation VALUES (?, ?)", [(key, text) for key, text in records.items() if text is not None])
+            transaction.executemany("DELETE FROM isolation WHERE key = ?", [(key,) for key, text in records.items() if text is None])
         LINES.inc(len(ids))
         return ids
+
+    def _appended(self, transaction: sqlite3.Connection, payloads: Sequence[bytes], unix_ns: int) -> range:
+        first = _number(transaction, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'line'") + 1
+        ids = range(first, first + len(payloads))
+        transaction.executemany("INSERT INTO line VALUES (?, ?, ?)", [(id, unix_ns, payload) for id, payload in zip(ids, payloads, strict=True)])
+        transaction.execute("DELETE FROM line WHERE id < ?", (ids.stop - self._kept_lines,))
+        return ids
+
+    def isolation_records(self) -> Mapping[str, str]:
+        """By key, as they were kept."""
+        with self._read_lock:
+            return dict(self._reading.execute("SELECT key, record FROM isolation ORDER BY key"))
 
     def remember_epoch(self, epoch: int) -> None:
         with self._write_lock, self._writing as transaction:

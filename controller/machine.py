@@ -33,6 +33,7 @@ from gpuwarden.controller.events import (
     SetJobFloor,
     SetMode,
     Tick,
+    ToldOfIsolation,
     WriteLedger,
 )
 from gpuwarden.controller.grants import Authority, give
@@ -138,6 +139,8 @@ class Controller:
                 return list(self._metered(now_s, event))
             case OutOfBandDone():
                 return self._out_of_band.done(event)
+            case ToldOfIsolation():
+                return self._alerts.of_isolation(event, self._lines)
 
     def _tick(self, now_s: float) -> Iterator[Action]:
         for domain in self.turns.due(now_s):

@@ -39,6 +39,7 @@ from gpuwarden.controller.events import (
     WriteLedger,
 )
 from gpuwarden.controller.findings import Connect, Findings, Through
+from gpuwarden.controller.isolating import Isolating, Outward
 from gpuwarden.controller.job_floors import floor_of
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.machine import Controller, ControllerSetup
@@ -138,15 +139,15 @@ class ControllerShell:
         self._heartbeat = Heartbeat(config.heartbeat) if config.heartbeat is not None else None
         if self._heartbeat is not None:
             opened.callback(self._heartbeat.close)
-        log = _event_log(events_dir, setup)
-        if log is not None:
-            opened.callback(log.close)
+        log = _event_log(events_dir, "controller", setup.controller_id, setup, opened)
         inbox: Inbox[Event] = Inbox(INBOX_LIMIT, _superseded_by)
         self._bmcs = BmcOrders(config.out_of_band, inbox.offer) if config.out_of_band is not None else None
         if self._bmcs is not None:
             opened.callback(self._bmcs.close)
         tls = Rotating(config.tls_dir) if config.tls_dir is not None else None
-        self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer)
+        self._isolating = self._isolation(config, inbox, _event_log(events_dir, "isolation", setup.controller_id, config.isolation, opened))
+        ask_isolation = self._isolating.offer if self._isolating is not None else None
+        self._rpc = Rpc(config.listen, tls, config.nodes(), self.board, self._ledger, inbox.offer, ask_isolation)
         opened.callback(self._rpc.close)
         self._through = Through(Controller(setup, keys))
         loop = threading.Thread(target=self._loop, args=(inbox, log), name="decider", daemon=True)
@@ -154,6 +155,12 @@ class ControllerShell:
         opened.callback(loop.join)
         opened.callback(self._edges_closed.set)
         return inbox
+
+    def _isolation(self, config: ControllerConfig, inbox: Inbox[Event], log: EventLog | None) -> Isolating | None:
+        if config.isolation is None:
+            return None
+        outward = Outward(inbox.offer, lambda token, said: self._rpc.answer_of_isolation(token, said), self._end)
+        return Isolating(config.isolation, config.nodes(), self._ledger, self.board, outward, log)
 
     def _open_rpc(self, opened: ExitStack) -> Address:
         address = self._rpc.start()
@@ -166,6 +173,9 @@ class ControllerShell:
     ) -> None:
         opened.callback(Polling(config.domains, inbox.offer).close)
         opened.callback(Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic).close)
+        if self._isolating is not None:
+            opened.callback(self._isolating.close)
+            self._isolating.start(connect_bus)
         if connect_bus is not None:
             opened.callback(Mirror(connect_bus, self._ledger, self.stop).join)
             opened.callback(Findings(connect_bus, inbox.offer, self._through, self.stop).join)
@@ -220,6 +230,8 @@ class ControllerShell:
             case WriteLedger():
                 self._ledger.append(action.payloads, time.time_ns())
             case Publish():
+                if self._isolating is not None:
+                    self._isolating.show(action.snapshot)
                 self.board.publish(action.snapshot)
                 metrics.show(action.snapshot)
             case Reply():
@@ -258,13 +270,16 @@ def _superseded_by(event: Event) -> int | None:
     return event.session if isinstance(event, ReportArrived) else None
 
 
-def _event_log(folder: Path | None, setup: ControllerSetup) -> EventLog | None:
-    if folder is None:
+def _event_log(folder: Path | None, part: str, name: str, setup: object, opened: ExitStack) -> EventLog | None:
+    """None where none is asked for, or there is no such part."""
+    if folder is None or setup is None:
         return None
     try:
-        return EventLog(folder, "controller", setup.controller_id, setup)
+        log = EventLog(folder, part, name, setup)
     except OSError as why:
         raise ConfigError(f"--events {folder}: {why.strerror}") from None
+    opened.callback(log.close)
+    return log
 
 
 def _listening(key: str, listen: Address, open_at: Callable[[Address], Callable[[], None]]) -> Callable[[], None]:

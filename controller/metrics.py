@@ -1,5 +1,6 @@
 """What Prometheus is told of the cluster: the newest snapshot in numbers. Nodes have their own exporters."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -7,6 +8,7 @@ from prometheus_client import REGISTRY, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gpuwarden.controller.isolation.lifecycle import State
 from gpuwarden.proto.control_pb2 import NodeState, PowerDomain, WatchResponse
 from gpuwarden.proto.lease_pb2 import Mode
 
@@ -29,6 +31,8 @@ METER_SURPLUS: Final = Gauge("gpuwarden_meter_surplus_watts", "What a meter show
 GAIN: Final = Gauge("gpuwarden_sensor_gain_ratio", "True watts for one that the sensors of a node, or class, show, where a meter has taught it", [*_LIMIT, "of"])
 NODES: Final = Gauge("gpuwarden_nodes", "Nodes by state", ["state"])
 FIRING: Final = Gauge("gpuwarden_findings_firing", "Findings that fire now")
+ISOLATED: Final = Gauge("gpuwarden_isolation_nodes", "Nodes by where isolation has them; those that are simply healthy are in none", ["state"])
+QUESTIONS: Final = Gauge("gpuwarden_isolation_questions", "Prepared acts that wait for a person")
 EPOCH: Final = Gauge("gpuwarden_controller_epoch", "Epoch of this controller's grants")
 
 
@@ -70,6 +74,11 @@ def show(snapshot: WatchResponse) -> None:
         NODES.labels(NodeState.Name(state).removeprefix("NODE_STATE_").lower()).set(states.count(state))
     FIRING.set(snapshot.cluster.firing_count)
     EPOCH.set(snapshot.cluster.epoch)
+    if snapshot.HasField("isolation"):
+        where = Counter(node.state for node in snapshot.isolation.nodes if not node.would_have)
+        for one in State:
+            ISOLATED.labels(one.value).set(where[one.value])
+        QUESTIONS.set(sum(not question.would_have for question in snapshot.isolation.questions))
 
 
 def _show_domain(domain: PowerDomain) -> None:

@@ -68,7 +68,7 @@ def keeper_named(keepers: Mapping[str, Keeper], name: str) -> Keeper:
 
 def _known_mode(mode: int) -> None:
     if mode == Mode.MODE_APPROVE:
-        raise Refusal("UNIMPLEMENTED", "NO_APPROVALS", "mode", "mode: approve is not there yet; use observe, notify or auto")
+        raise Refusal("UNIMPLEMENTED", "NO_APPROVALS", "mode", "mode: approve is of isolation and restart, a power cut never waits; use observe, notify or auto")
     if mode not in (Mode.MODE_OBSERVE, Mode.MODE_NOTIFY, Mode.MODE_AUTO):
         raise Refusal("INVALID_ARGUMENT", "BAD_MODE", "mode", f"mode: is {mode}, should be observe, notify or auto")
 

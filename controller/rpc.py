@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 
 from gpuwarden.controller.access import Access
 from gpuwarden.controller.events import Event, Refuse
+from gpuwarden.controller.isolation import events as isolation
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.rpc_agent import AgentSessions
 from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S
@@ -71,6 +72,7 @@ class Rpc:
         board: Board,
         ledger: Ledger,
         offer: Callable[[Event], bool],
+        offer_isolation: Callable[[isolation.Event], bool] | None = None,
     ) -> None:
         """Without `tls` whoever reaches `listen` may do everything."""
         assert tls is not None or listen.loopback, f"{listen} is beyond loopback"
@@ -82,6 +84,7 @@ class Rpc:
         self._thread.start()
         self._sessions = AgentSessions(self._nodes, offer, self._loop, self._access)
         self._replies = Replies(offer, self._loop)
+        self._isolation = Replies(offer_isolation, self._loop) if offer_isolation is not None else None
         self._health = health.aio.HealthServicer()
 
     def start(self) -> Address:
@@ -97,6 +100,10 @@ class Rpc:
 
     def answer(self, token: int, response: bytes | Refuse) -> None:
         self._replies.answer(token, response)
+
+    def answer_of_isolation(self, token: int, response: bytes | Refuse) -> None:
+        assert self._isolation is not None, "who was not asked does not answer"
+        self._isolation.answer(token, response)
 
     def ask(self, make_event: Callable[[int], Event]) -> Future[bytes]:
         """The page's way to the machine, which is that of every call: the serialised response, or Refused."""
@@ -118,7 +125,7 @@ class Rpc:
         server = grpc.aio.server(interceptors=seats, options=_OPTIONS, maximum_concurrent_rpcs=most)
         self._server = server
         add_AgentServiceServicer_to_server(self._sessions, server)
-        operators = Operators(self._board, self._ledger, self._replies, self._access)
+        operators = Operators(self._board, self._ledger, self._replies, self._access, self._isolation)
         add_ControlServiceServicer_to_server(operators, server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

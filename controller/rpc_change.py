@@ -33,7 +33,7 @@ def mode_event(request: pb.SetModeRequest, actor: str) -> Callable[[int], events
 
 def meter_event(request: pb.ReportMeterRequest, actor: str) -> Callable[[int], events.ReportMeter]:
     """As above."""
-    _check_lengths(domain=request.domain, limit=request.limit, request_id=request.request_id)
+    check_lengths(domain=request.domain, limit=request.limit, request_id=request.request_id)
     return partial(
         events.ReportMeter, actor=actor, request_id=request.request_id, domain=request.domain, limit=request.limit,
         power_w=request.power_w, age_s=request.age_s,
@@ -42,14 +42,14 @@ def meter_event(request: pb.ReportMeterRequest, actor: str) -> Callable[[int], e
 
 def acknowledge_event(request: pb.AcknowledgeAlertRequest, actor: str) -> Callable[[int], events.Acknowledge]:
     """As above."""
-    _check_lengths(key=request.key, request_id=request.request_id)
+    check_lengths(key=request.key, request_id=request.request_id)
     return partial(events.Acknowledge, actor=actor, request_id=request.request_id, key=request.key)
 
 
 def set_job_floor_event(request: pb.SetJobFloorRequest, actor: str) -> Callable[[int], events.SetJobFloor]:
     """As above; and Refused if there are too many patterns."""
     _check_patterns(request.nodes)
-    _check_lengths(job=request.job, request_id=request.request_id)
+    check_lengths(job=request.job, request_id=request.request_id)
     return partial(
         events.SetJobFloor, actor=actor, request_id=request.request_id, job=request.job, nodes=tuple(request.nodes),
         floor_w=request.floor_w, duration_s=request.duration_s, validate_only=request.validate_only,
@@ -58,14 +58,14 @@ def set_job_floor_event(request: pb.SetJobFloorRequest, actor: str) -> Callable[
 
 def end_job_floor_event(request: pb.EndJobFloorRequest, actor: str) -> Callable[[int], events.EndJobFloor]:
     """As above."""
-    _check_lengths(job=request.job, request_id=request.request_id)
+    check_lengths(job=request.job, request_id=request.request_id)
     return partial(events.EndJobFloor, actor=actor, request_id=request.request_id, job=request.job)
 
 
 def open_maintenance_event(request: pb.OpenMaintenanceRequest, actor: str) -> Callable[[int], events.OpenMaintenance]:
     """As above; and Refused if there are too many patterns."""
     _check_patterns(request.nodes)
-    _check_lengths(domain=request.domain, reason=request.reason, request_id=request.request_id)
+    check_lengths(domain=request.domain, reason=request.reason, request_id=request.request_id)
     return partial(
         events.OpenMaintenance, actor=actor, request_id=request.request_id, nodes=tuple(request.nodes), domain=request.domain,
         duration_s=request.duration_s, reason=request.reason, validate_only=request.validate_only,
@@ -74,22 +74,23 @@ def open_maintenance_event(request: pb.OpenMaintenanceRequest, actor: str) -> Ca
 
 def end_maintenance_event(request: pb.EndMaintenanceRequest, actor: str) -> Callable[[int], events.EndMaintenance]:
     """As above."""
-    _check_lengths(id=request.id, request_id=request.request_id)
+    check_lengths(id=request.id, request_id=request.request_id)
     return partial(events.EndMaintenance, actor=actor, request_id=request.request_id, id=request.id)
 
 
 def _check_texts(request: pb.SetBudgetRequest | pb.SetModeRequest) -> None:
-    _check_lengths(domain=request.domain, request_id=request.request_id)
+    check_lengths(domain=request.domain, request_id=request.request_id)
 
 
 def _check_patterns(nodes: Collection[str]) -> None:
     if len(nodes) > MAX_PATTERNS:
         raise invalid("nodes", "TOO_MANY", f"nodes: are {len(nodes)} patterns, at most {MAX_PATTERNS} may come")
     for pattern in nodes:
-        _check_lengths(nodes=pattern)
+        check_lengths(nodes=pattern)
 
 
-def _check_lengths(**texts: str) -> None:
+def check_lengths(**texts: str) -> None:
+    """Refused if one of these fields is too long."""
     for field, text in texts.items():
         if len(text) > MAX_TEXT_CHARS:
             raise invalid(field, "TOO_LONG", f"{field}: has {len(text)} characters, at most {MAX_TEXT_CHARS} may come")

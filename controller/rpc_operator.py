@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Final, TypeVar
 
+from gpuwarden.controller import events
 from gpuwarden.controller.access import Access, Caller, Context
 from gpuwarden.controller.events import Refuse
+from gpuwarden.controller.isolation import events as isolation
 from gpuwarden.controller.ledger import HIGHEST_ID, Ledger
 from gpuwarden.controller.rpc_change import (
     ANSWER_WITHIN_S,
@@ -20,6 +22,13 @@ from gpuwarden.controller.rpc_change import (
     open_maintenance_event,
     set_job_floor_event,
 )
+from gpuwarden.controller.rpc_isolation import (
+    approve_event,
+    choose_event,
+    cordon_event,
+    reject_event,
+    uncordon_event,
+)
 from gpuwarden.controller.rpc_paging import below_id, page_by_key, page_size
 from gpuwarden.controller.rpc_refusal import Refused, abort
 from gpuwarden.controller.rpc_replies import Replies
@@ -31,6 +40,8 @@ from gpuwarden.proto.finding_pb2 import FindingState
 WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
 MAX_WATCHES_EACH: Final = 4  # lest one certificate takes all the seats
+
+NO_ISOLATION: Final = Refuse("FAILED_PRECONDITION", "NO_ISOLATION", "", "this controller isolates no nodes: its configuration has no [isolation]")
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -54,11 +65,14 @@ def _refusing(method: Method[Request, Response]) -> Method[Request, Response]:
 class Operators(ControlServiceServicer):
     """Sizes are checked here; whether a request can be granted is the machine's to say."""
 
-    def __init__(self, board: Board, ledger: Ledger, replies: Replies, access: Access) -> None:
+    def __init__(
+        self, board: Board, ledger: Ledger, replies: Replies[events.Event], access: Access, isolation: Replies[isolation.Event] | None = None
+    ) -> None:
         self.access = access
         self._board = board
         self._ledger = ledger
         self._replies = replies
+        self._isolation = isolation
         self._watching: Counter[Caller] = Counter()
 
     @_refusing
@@ -136,6 +150,39 @@ class Operators(ControlServiceServicer):
     async def EndMaintenance(self, request: pb.EndMaintenanceRequest, context: Context) -> pb.EndMaintenanceResponse:
         event = end_maintenance_event(request, self.access.caller(context).told)
         return pb.EndMaintenanceResponse.FromString(await self._replies.ask(event, _patience_s(context)))
+
+    @_refusing
+    async def GetIsolation(self, request: pb.GetIsolationRequest, context: Context) -> pb.GetIsolationResponse:
+        newest = self._newest()
+        return pb.GetIsolationResponse(isolation=newest.isolation if newest.HasField("isolation") else None)
+
+    @_refusing
+    async def Approve(self, request: pb.ApproveRequest, context: Context) -> pb.ApproveResponse:
+        return pb.ApproveResponse(sentence=await self._said(approve_event(request, self.access.caller(context).told), context))
+
+    @_refusing
+    async def Reject(self, request: pb.RejectRequest, context: Context) -> pb.RejectResponse:
+        return pb.RejectResponse(sentence=await self._said(reject_event(request, self.access.caller(context).told), context))
+
+    @_refusing
+    async def Cordon(self, request: pb.CordonRequest, context: Context) -> pb.CordonResponse:
+        return pb.CordonResponse(sentence=await self._said(cordon_event(request, self.access.caller(context).told), context))
+
+    @_refusing
+    async def Uncordon(self, request: pb.UncordonRequest, context: Context) -> pb.UncordonResponse:
+        return pb.UncordonResponse(sentence=await self._said(uncordon_event(request, self.access.caller(context).told), context))
+
+    @_refusing
+    async def SetIsolationMode(self, request: pb.SetIsolationModeRequest, context: Context) -> pb.SetIsolationModeResponse:
+        return pb.SetIsolationModeResponse(sentence=await self._said(choose_event(request, self.access.caller(context).told), context))
+
+    async def _said(self, make_event: Callable[[int], isolation.Event], context: Context) -> str:
+        """The isolating machine's answer, a sentence."""
+        if self._isolation is None:
+            raise Refused(NO_ISOLATION)
+        if stopped := self._newest().isolation.stopped:
+            raise Refused(Refuse("UNAVAILABLE", "STOPPED", "", f"isolation has stopped: {stopped}"))
+        return (await self._isolation.ask(make_event, _patience_s(context))).decode()
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         try:

@@ -3,21 +3,24 @@
 import asyncio
 import itertools
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from gpuwarden.controller.events import Event, Refuse
+from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.rpc_refusal import Refused
 
+E = TypeVar("E")
 
-class Replies:
+
+class Replies(Generic[E]):
     """Tokens and who waits for them. `answer` may be called from any thread, the rest from the event loop."""
 
-    def __init__(self, offer: Callable[[Event], bool], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, offer: Callable[[E], bool], loop: asyncio.AbstractEventLoop) -> None:
         self._offer = offer
         self._loop = loop
         self._tokens = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
-    async def ask(self, make_event: Callable[[int], Event], timeout_s: float) -> bytes:
+    async def ask(self, make_event: Callable[[int], E], timeout_s: float) -> bytes:
         """The serialised response, or Refused."""
         token = next(self._tokens)
         future = self._waiting[token] = self._loop.create_future()

@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -14,7 +13,6 @@ from gpuwarden.controller.schedulers.scheduler import Refused, Scheduler, Unreac
 
 EVERY_S: Final = 5.0
 MOST_WAITING: Final = 256
-MOST_REMEMBERED: Final = 100_000  # orders, by key, with what came of them
 MOST_SAID_CHARS: Final = 300
 _AGAIN_S: Final = 0.1
 _CLOSE_S: Final = 1.0
@@ -35,13 +33,13 @@ class Scheduling:
     def __init__(self, scheduler: Scheduler, offer: Callable[[Event], bool], clock: Callable[[], float], every_s: float = EVERY_S) -> None:
         self._scheduler, self._offer, self._clock, self._every_s = scheduler, offer, clock, every_s
         self._waiting: queue.Queue[tuple[str, Act] | None] = queue.Queue(MOST_WAITING)
-        self._performed: OrderedDict[str, Performed] = OrderedDict()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 
     def order(self, key: str, act: Act) -> None:
-        """Returns at once, and is answered by one Performed. What has a key that was carried out before is answered as that was, and not done."""
+        """Returns at once, and is answered by one Performed. Who orders sees to it that nothing is ordered twice; the scheduler is asked on conditions, so that
+        even then twice is once."""
         try:
             self._waiting.put_nowait((key, act))
         except queue.Full:
@@ -75,7 +73,7 @@ class Scheduling:
                 continue
             if ordered is None or self._ended.is_set():
                 return
-            self._perform(*ordered)
+            self._tell(self._carried_out(*ordered))
             if self._waiting.empty():
                 due_s = time.monotonic()  # what came of them is seen at once
 
@@ -85,13 +83,6 @@ class Scheduling:
             self._offer(TruthSeen(self._scheduler.truth(), asked_s))
         except Unreachable as why:
             self._offer(SchedulerLost(str(why)[:MOST_SAID_CHARS]))
-
-    def _perform(self, key: str, act: Act) -> None:
-        if key not in self._performed:
-            self._performed[key] = self._carried_out(key, act)
-            if len(self._performed) > MOST_REMEMBERED:
-                self._performed.popitem(last=False)
-        self._tell(self._performed[key])
 
     def _carried_out(self, key: str, act: Act) -> Performed:
         try:

@@ -48,6 +48,27 @@ NODE_STATE_HUNG: NodeState.ValueType  # 4
 """Its limiter does not get an answer from the driver."""
 Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
 
+class _ActionClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActionClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActionClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTION_CLASS_UNSPECIFIED: _ActionClass.ValueType  # 0
+    ACTION_CLASS_ISOLATION: _ActionClass.ValueType  # 1
+    """Drains, tests and returns."""
+    ACTION_CLASS_RESTART: _ActionClass.ValueType  # 2
+    """Checkpoints, requeues and exclusions."""
+
+class ActionClass(_ActionClass, metaclass=_ActionClassEnumTypeWrapper): ...
+
+ACTION_CLASS_UNSPECIFIED: ActionClass.ValueType  # 0
+ACTION_CLASS_ISOLATION: ActionClass.ValueType  # 1
+"""Drains, tests and returns."""
+ACTION_CLASS_RESTART: ActionClass.ValueType  # 2
+"""Checkpoints, requeues and exclusions."""
+Global___ActionClass: _TypeAlias = ActionClass  # noqa: Y015
+
 @_typing.final
 class SessionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -571,7 +592,7 @@ class Action(_message.Message):
     epoch: _builtins.int
     unix_ns: _builtins.int
     kind: _builtins.str
-    """cap, floor, mode, budget, notify, epoch."""
+    """cap, floor, mode, budget, notify, epoch; of isolation drain, requeue, exclude, resume, hold, ask and others."""
     subject: _builtins.str
     performed: _builtins.bool
     """False: the mode forbade it, and this is what would have been done."""
@@ -1375,6 +1396,7 @@ class WatchResponse(_message.Message):
     ACTIONS_FIELD_NUMBER: _builtins.int
     ALERTS_FIELD_NUMBER: _builtins.int
     MAINTENANCE_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cluster(self) -> Global___GetClusterResponse: ...
     @_builtins.property
@@ -1387,6 +1409,10 @@ class WatchResponse(_message.Message):
     def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alert]: ...
     @_builtins.property
     def maintenance(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maintenance]: ...
+    @_builtins.property
+    def isolation(self) -> Global___Isolation:
+        """Absent: no node is isolated here."""
+
     def __init__(
         self,
         *,
@@ -1396,11 +1422,444 @@ class WatchResponse(_message.Message):
         actions: _abc.Iterable[Global___Action] | None = ...,
         alerts: _abc.Iterable[Global___Alert] | None = ...,
         maintenance: _abc.Iterable[Global___Maintenance] | None = ...,
+        isolation: Global___Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "isolation", b"isolation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "alerts", b"alerts", "cluster", b"cluster", "findings", b"findings", "maintenance", b"maintenance", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "alerts", b"alerts", "cluster", b"cluster", "findings", b"findings", "isolation", b"isolation", "maintenance", b"maintenance", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class Isolation(_message.Message):
+    """As the isolating machine sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIX_NS_FIELD_NUMBER: _builtins.int
+    SCHEDULER_FIELD_NUMBER: _builtins.int
+    SCHEDULER_LOST_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    unix_ns: _builtins.int
+    scheduler: _builtins.str
+    scheduler_lost: _builtins.str
+    """Why it is not known what the scheduler holds; empty: it is."""
+    stopped: _builtins.str
+    """Why nothing is decided any more; empty: it is."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___IsolationGroup]: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IsolatedNode]:
+        """Those that are not simply healthy."""
+
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]: ...
+    def __init__(
+        self,
+        *,
+        unix_ns: _builtins.int = ...,
+        scheduler: _builtins.str = ...,
+        scheduler_lost: _builtins.str = ...,
+        groups: _abc.Iterable[Global___IsolationGroup] | None = ...,
+        nodes: _abc.Iterable[Global___IsolatedNode] | None = ...,
+        questions: _abc.Iterable[Global___Question] | None = ...,
+        stopped: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "nodes", b"nodes", "questions", b"questions", "scheduler", b"scheduler", "scheduler_lost", b"scheduler_lost", "stopped", b"stopped", "unix_ns", b"unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Isolation: _TypeAlias = Isolation  # noqa: Y015
+
+@_typing.final
+class IsolationGroup(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
+    RESTART_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    isolation: _lease_pb2.Mode.ValueType
+    """Of drains, tests and returns."""
+    restart: _lease_pb2.Mode.ValueType
+    """Of checkpoints, requeues and exclusions."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Patterns; `gpu[01-08]` is a range."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        isolation: _lease_pb2.Mode.ValueType = ...,
+        restart: _lease_pb2.Mode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "name", b"name", "nodes", b"nodes", "restart", b"restart"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IsolationGroup: _TypeAlias = IsolationGroup  # noqa: Y015
+
+@_typing.final
+class IsolatedNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    QUARANTINE_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    SURER_FIELD_NUMBER: _builtins.int
+    WOULD_HAVE_FIELD_NUMBER: _builtins.int
+    ORDERED_BY_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    state: _builtins.str
+    """Of docs/isolation.md's table; stale while it says nothing."""
+    quarantine: _builtins.str
+    """Its id; empty while others hold the node."""
+    since_unix_ns: _builtins.int
+    cause: _builtins.str
+    """Why it is in this state."""
+    evidence: _builtins.str
+    """What accuses it, and how sure that is."""
+    surer: _builtins.str
+    """What would make it surer; empty: it is sure."""
+    would_have: _builtins.bool
+    """Only "would have" was said."""
+    ordered_by: _builtins.str
+    @_builtins.property
+    def held_back(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What should be done and is not, each with the reason."""
+
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is on it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        quarantine: _builtins.str = ...,
+        since_unix_ns: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        surer: _builtins.str = ...,
+        would_have: _builtins.bool = ...,
+        ordered_by: _builtins.str = ...,
+        held_back: _abc.Iterable[_builtins.str] | None = ...,
+        jobs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "evidence", b"evidence", "held_back", b"held_back", "jobs", b"jobs", "name", b"name", "ordered_by", b"ordered_by", "quarantine", b"quarantine", "since_unix_ns", b"since_unix_ns", "state", b"state", "surer", b"surer", "would_have", b"would_have"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IsolatedNode: _TypeAlias = IsolatedNode  # noqa: Y015
+
+@_typing.final
+class Question(_message.Message):
+    """A prepared act that waits for a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    ASKED_UNIX_NS_FIELD_NUMBER: _builtins.int
+    EXPIRES_UNIX_NS_FIELD_NUMBER: _builtins.int
+    STOPS_ALL_FIELD_NUMBER: _builtins.int
+    WOULD_HAVE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    sentence: _builtins.str
+    asked_unix_ns: _builtins.int
+    expires_unix_ns: _builtins.int
+    """0: it waits for ever."""
+    stops_all: _builtins.bool
+    """The automation has stopped until it is approved."""
+    would_have: _builtins.bool
+    """Its answer changes nothing: the mode is observe or notify."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        asked_unix_ns: _builtins.int = ...,
+        expires_unix_ns: _builtins.int = ...,
+        stops_all: _builtins.bool = ...,
+        would_have: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_unix_ns", b"asked_unix_ns", "expires_unix_ns", b"expires_unix_ns", "id", b"id", "sentence", b"sentence", "stops_all", b"stops_all", "would_have", b"would_have"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class GetIsolationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIsolationRequest: _TypeAlias = GetIsolationRequest  # noqa: Y015
+
+@_typing.final
+class GetIsolationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISOLATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def isolation(self) -> Global___Isolation:
+        """Absent: no node is isolated here."""
+
+    def __init__(
+        self,
+        *,
+        isolation: Global___Isolation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIsolationResponse: _TypeAlias = GetIsolationResponse  # noqa: Y015
+
+@_typing.final
+class ApproveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveRequest: _TypeAlias = ApproveRequest  # noqa: Y015
+
+@_typing.final
+class ApproveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    """What is, or would be, done."""
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResponse: _TypeAlias = ApproveResponse  # noqa: Y015
+
+@_typing.final
+class RejectRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectRequest: _TypeAlias = RejectRequest  # noqa: Y015
+
+@_typing.final
+class RejectResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectResponse: _TypeAlias = RejectResponse  # noqa: Y015
+
+@_typing.final
+class CordonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    reason: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonRequest: _TypeAlias = CordonRequest  # noqa: Y015
+
+@_typing.final
+class CordonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonResponse: _TypeAlias = CordonResponse  # noqa: Y015
+
+@_typing.final
+class UncordonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonRequest: _TypeAlias = UncordonRequest  # noqa: Y015
+
+@_typing.final
+class UncordonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonResponse: _TypeAlias = UncordonResponse  # noqa: Y015
+
+@_typing.final
+class SetIsolationModeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    ACTION_CLASS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """Of the configuration."""
+    action_class: Global___ActionClass.ValueType
+    mode: _lease_pb2.Mode.ValueType
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        action_class: Global___ActionClass.ValueType = ...,
+        mode: _lease_pb2.Mode.ValueType = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_class", b"action_class", "group", b"group", "mode", b"mode", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetIsolationModeRequest: _TypeAlias = SetIsolationModeRequest  # noqa: Y015
+
+@_typing.final
+class SetIsolationModeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    sentence: _builtins.str
+    def __init__(
+        self,
+        *,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetIsolationModeResponse: _TypeAlias = SetIsolationModeResponse  # noqa: Y015

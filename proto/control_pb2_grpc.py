@@ -181,6 +181,36 @@ class ControlServiceStub:
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.SerializeToString,
                 response_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.FromString,
                 _registered_method=True)
+        self.GetIsolation = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/GetIsolation',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.GetIsolationRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.GetIsolationResponse.FromString,
+                _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/Approve',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.ApproveResponse.FromString,
+                _registered_method=True)
+        self.Reject = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/Reject',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.RejectRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.RejectResponse.FromString,
+                _registered_method=True)
+        self.Cordon = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/Cordon',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.CordonRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.CordonResponse.FromString,
+                _registered_method=True)
+        self.Uncordon = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/Uncordon',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.UncordonRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.UncordonResponse.FromString,
+                _registered_method=True)
+        self.SetIsolationMode = channel.unary_unary(
+                '/gpuwarden.v1.ControlService/SetIsolationMode',
+                request_serializer=gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeRequest.SerializeToString,
+                response_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/gpuwarden.v1.ControlService/Watch',
                 request_serializer=gpuwarden_dot_proto_dot_control__pb2.WatchRequest.SerializeToString,
@@ -280,6 +310,46 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetIsolation(self, request, context):
+        """Which nodes are taken out, why, and what waits for a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """A person's answer to a question.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reject(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cordon(self, request, context):
+        """A node is taken out of service, or given back, on a person's word.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Uncordon(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetIsolationMode(self, request, context):
+        """What may be done without a person, for a group of nodes and a class of actions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """The cluster, now and whenever it has changed, at most twice a second.
         """
@@ -359,6 +429,36 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.EndMaintenance,
                     request_deserializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.FromString,
                     response_serializer=gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.SerializeToString,
+            ),
+            'GetIsolation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIsolation,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.GetIsolationRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.GetIsolationResponse.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.ApproveRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.ApproveResponse.SerializeToString,
+            ),
+            'Reject': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reject,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.RejectRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.RejectResponse.SerializeToString,
+            ),
+            'Cordon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cordon,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.CordonRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.CordonResponse.SerializeToString,
+            ),
+            'Uncordon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Uncordon,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.UncordonRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.UncordonResponse.SerializeToString,
+            ),
+            'SetIsolationMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetIsolationMode,
+                    request_deserializer=gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeRequest.FromString,
+                    response_serializer=gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -745,6 +845,168 @@ class ControlService:
             '/gpuwarden.v1.ControlService/EndMaintenance',
             gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceRequest.SerializeToString,
             gpuwarden_dot_proto_dot_control__pb2.EndMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIsolation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/GetIsolation',
+            gpuwarden_dot_proto_dot_control__pb2.GetIsolationRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.GetIsolationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/Approve',
+            gpuwarden_dot_proto_dot_control__pb2.ApproveRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.ApproveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/Reject',
+            gpuwarden_dot_proto_dot_control__pb2.RejectRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.RejectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cordon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/Cordon',
+            gpuwarden_dot_proto_dot_control__pb2.CordonRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.CordonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Uncordon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/Uncordon',
+            gpuwarden_dot_proto_dot_control__pb2.UncordonRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.UncordonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetIsolationMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuwarden.v1.ControlService/SetIsolationMode',
+            gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeRequest.SerializeToString,
+            gpuwarden_dot_proto_dot_control__pb2.SetIsolationModeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -82,6 +82,16 @@ class ControlServiceStub:
     """Somebody takes an alert on, so that it is not escalated."""
     OpenMaintenance: _grpc.UnaryUnaryMultiCallable[_control_pb2.OpenMaintenanceRequest, _control_pb2.OpenMaintenanceResponse]
     EndMaintenance: _grpc.UnaryUnaryMultiCallable[_control_pb2.EndMaintenanceRequest, _control_pb2.EndMaintenanceResponse]
+    GetIsolation: _grpc.UnaryUnaryMultiCallable[_control_pb2.GetIsolationRequest, _control_pb2.GetIsolationResponse]
+    """Which nodes are taken out, why, and what waits for a person."""
+    Approve: _grpc.UnaryUnaryMultiCallable[_control_pb2.ApproveRequest, _control_pb2.ApproveResponse]
+    """A person's answer to a question."""
+    Reject: _grpc.UnaryUnaryMultiCallable[_control_pb2.RejectRequest, _control_pb2.RejectResponse]
+    Cordon: _grpc.UnaryUnaryMultiCallable[_control_pb2.CordonRequest, _control_pb2.CordonResponse]
+    """A node is taken out of service, or given back, on a person's word."""
+    Uncordon: _grpc.UnaryUnaryMultiCallable[_control_pb2.UncordonRequest, _control_pb2.UncordonResponse]
+    SetIsolationMode: _grpc.UnaryUnaryMultiCallable[_control_pb2.SetIsolationModeRequest, _control_pb2.SetIsolationModeResponse]
+    """What may be done without a person, for a group of nodes and a class of actions."""
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]
     """The cluster, now and whenever it has changed, at most twice a second."""
 
@@ -108,6 +118,16 @@ class ControlServiceAsyncStub(ControlServiceStub):
     """Somebody takes an alert on, so that it is not escalated."""
     OpenMaintenance: _aio.UnaryUnaryMultiCallable[_control_pb2.OpenMaintenanceRequest, _control_pb2.OpenMaintenanceResponse]  # type: ignore[assignment]
     EndMaintenance: _aio.UnaryUnaryMultiCallable[_control_pb2.EndMaintenanceRequest, _control_pb2.EndMaintenanceResponse]  # type: ignore[assignment]
+    GetIsolation: _aio.UnaryUnaryMultiCallable[_control_pb2.GetIsolationRequest, _control_pb2.GetIsolationResponse]  # type: ignore[assignment]
+    """Which nodes are taken out, why, and what waits for a person."""
+    Approve: _aio.UnaryUnaryMultiCallable[_control_pb2.ApproveRequest, _control_pb2.ApproveResponse]  # type: ignore[assignment]
+    """A person's answer to a question."""
+    Reject: _aio.UnaryUnaryMultiCallable[_control_pb2.RejectRequest, _control_pb2.RejectResponse]  # type: ignore[assignment]
+    Cordon: _aio.UnaryUnaryMultiCallable[_control_pb2.CordonRequest, _control_pb2.CordonResponse]  # type: ignore[assignment]
+    """A node is taken out of service, or given back, on a person's word."""
+    Uncordon: _aio.UnaryUnaryMultiCallable[_control_pb2.UncordonRequest, _control_pb2.UncordonResponse]  # type: ignore[assignment]
+    SetIsolationMode: _aio.UnaryUnaryMultiCallable[_control_pb2.SetIsolationModeRequest, _control_pb2.SetIsolationModeResponse]  # type: ignore[assignment]
+    """What may be done without a person, for a group of nodes and a class of actions."""
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.WatchResponse]  # type: ignore[assignment]
     """The cluster, now and whenever it has changed, at most twice a second."""
 
@@ -215,6 +235,52 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.EndMaintenanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.EndMaintenanceResponse, _abc.Awaitable[_control_pb2.EndMaintenanceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetIsolation(
+        self,
+        request: _control_pb2.GetIsolationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.GetIsolationResponse, _abc.Awaitable[_control_pb2.GetIsolationResponse]]:
+        """Which nodes are taken out, why, and what waits for a person."""
+
+    @_abc_1.abstractmethod
+    def Approve(
+        self,
+        request: _control_pb2.ApproveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ApproveResponse, _abc.Awaitable[_control_pb2.ApproveResponse]]:
+        """A person's answer to a question."""
+
+    @_abc_1.abstractmethod
+    def Reject(
+        self,
+        request: _control_pb2.RejectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RejectResponse, _abc.Awaitable[_control_pb2.RejectResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Cordon(
+        self,
+        request: _control_pb2.CordonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.CordonResponse, _abc.Awaitable[_control_pb2.CordonResponse]]:
+        """A node is taken out of service, or given back, on a person's word."""
+
+    @_abc_1.abstractmethod
+    def Uncordon(
+        self,
+        request: _control_pb2.UncordonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.UncordonResponse, _abc.Awaitable[_control_pb2.UncordonResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SetIsolationMode(
+        self,
+        request: _control_pb2.SetIsolationModeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.SetIsolationModeResponse, _abc.Awaitable[_control_pb2.SetIsolationModeResponse]]:
+        """What may be done without a person, for a group of nodes and a class of actions."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from gpuwarden.controller.isolation.records import ActionClass, Mode
 from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.core.config import option
 
+JOB: Final = "{job}"
+KINDS: Final = ("dry-run", "slurm")  # as `schedulers.KINDS`, which reaches for the world
 _MODES = tuple(mode.value for mode in Mode)
 
 
@@ -56,6 +59,10 @@ class IsolationConfig:
     restarts_most: int = option("a job is requeued so often in 24 h; then a person is called", default=5)
     strikes_most: int = option("a node that was taken out so often in 30 days does not come back by itself", default=3)
     approval_s: float = option("a prepared action waits so long for a person", default=3600.0)
+    scheduler: str = option("who places jobs on nodes: dry-run (nobody; what would be asked is logged) or slurm", default="dry-run")
+    checkpoints: str = option(
+        "folder where a job puts its checkpoints, {job} stands for its id; there is seen how far it is. Without it nobody looks", default=""
+    )
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""
@@ -63,6 +70,10 @@ class IsolationConfig:
         yield from _twice("groups.nodes", (node for group in self.groups for node in expand(group.nodes)))
         yield from _twice("shared.name", (shared.name for shared in self.shared))
         yield from _hostlist_problems("opt_out", self.opt_out)
+        if self.scheduler not in KINDS:
+            yield f"scheduler: is {self.scheduler!r}, should be {' or '.join(KINDS)}"
+        if self.checkpoints and not (self.checkpoints.startswith("/") and JOB in self.checkpoints):
+            yield f"checkpoints: is {self.checkpoints!r}, should be an absolute path with {JOB} in it"
         if not 0 <= self.blast_share <= 0.5:
             yield f"blast_share: is {self.blast_share:g}, should be 0 to 0.5"
         for key, value, least, most in (

@@ -79,7 +79,10 @@ class Facts:
 
     def mode(self, node: str, action_class: ActionClass) -> Mode:
         """As an operator last set it, else as the file says; of a node in no group: observe."""
-        name = self.groups.get(node, "")
+        return self.mode_of(self.groups.get(node, ""), action_class)
+
+    def mode_of(self, name: str, action_class: ActionClass) -> Mode:
+        """Of a group."""
         if (chosen := self.chosen.get((name, action_class))) is not None:
             return chosen
         return next((group.mode(action_class) for group in self.config.groups if group.name == name), Mode.OBSERVE)

@@ -34,7 +34,7 @@ from gpuwarden.controller.isolation.events import (
     TruthSeen,
     Uncordon,
 )
-from gpuwarden.controller.isolation.evidence import fuse
+from gpuwarden.controller.isolation.evidence import Verdict, fuse
 from gpuwarden.controller.isolation.facts import Facts
 from gpuwarden.controller.isolation.judging import (
     ALL,
@@ -67,6 +67,16 @@ class Isolation:
         self._book, self._rails = Book(self.facts), rails
         self._held: dict[str, str] = {}  # what was last said of a wish that is held back, by its key
         self._late: dict[str, set[str]] = {}  # what was said to be overdue, by quarantine
+
+    def verdict(self, node: str) -> Verdict:
+        """On a node with a case, as it stands."""
+        return verdict_of(self.facts.cases[node], self.facts, self._rails)
+
+    def held_back(self, node: str) -> tuple[str, ...]:
+        """What should be done about it and is not, each with the reason."""
+        case = self.facts.cases[node]
+        rulings = ((wish, judge(wish, self.facts, self._rails)) for wish in wishes_of(case, self.verdict(node), self.facts))
+        return tuple(f"{wish.sentence}: {ruling.stop.why}" for wish, ruling in rulings if ruling.stop is not None and not ruling.stop.quiet)
 
     def step(self, now_s: float, event: Event) -> list[Action]:
         """Actions are to be performed in order, and a failing one ends the list: each rests on those before it."""

@@ -1,6 +1,6 @@
 """What a kind of finding is worth as evidence: who bears witness, what it does to a job, whether it may be a reason to act.
 
-The kinds are those of docs/rules.md, and of the classes of docs/diagnose.md after `comm_`. One that is not here is no evidence.
+The kinds are those of docs/rules.md. One that is not here is no evidence.
 """
 
 from collections.abc import Mapping
@@ -105,15 +105,15 @@ SORTS: Final[Mapping[str, Sort]] = {
     "nic_link_flapping": _sort("nic", _SLOWS),
     "nic_errors": _sort("nic", _LATER),
     "nic_retransmits": _sort("nic", _SLOWS),
-    "comm_gpu_error": _comm(_STOPS),
-    "comm_lock_gil": _comm(_STOPS),
-    "comm_dead": _comm(_STOPS),
-    "comm_slow": _comm(_SLOWS, slowness=True),
-    "comm_slow_path": _comm(_SLOWS),
-    "comm_unknown": Sort(frozenset({"communication"}), _STOPS, Nature.HINT, behaviour=True),
+    "rank_hang": _comm(_STOPS),
+    "rank_dead": _comm(_STOPS),
+    "rank_slow": _comm(_SLOWS, slowness=True),
+    "rank_hang_unclear": Sort(frozenset({"communication"}), _STOPS, Nature.HINT, behaviour=True),
     "scheduler_kill_failed": _sort("scheduler", _STOPS),
     "gpu_unusual": Sort(frozenset({"model", "throttle"}), _SLOWS, Nature.HINT, slowness=True),
     "host_unusual": Sort(frozenset({"model"}), _LATER, Nature.HINT),
+    # It looks at what all the rules look at, and a node whose job hangs or limps is no longer as it was: it bears nobody's witness out.
+    "node_unlike_itself": Sort(frozenset({"model", "throttle", "driver", "bus", "nvlink", "nic", "communication"}), _LATER, Nature.HINT, slowness=True),
     "node_stale": Sort(frozenset({"agent"}), _STOPS, Nature.SILENCE),
 }
 

@@ -6,12 +6,12 @@ from typing import Final
 from gpuwarden.detector.comm.live_dead import Death
 from gpuwarden.detector.comm.live_hang import MORE_WORDS, Hang
 from gpuwarden.detector.comm.live_job import LiveJob
-from gpuwarden.detector.comm.verdict import DEVICE, OUTSIDE, WORDS, Finding, listed
+from gpuwarden.detector.comm.verdict import DEVICE, OUTSIDE, UNKNOWN, WORDS, Finding, listed
 from gpuwarden.detector.findings import Claim
 from gpuwarden.detector.rules.rule import CRITICAL, WARNING
 from gpuwarden.proto.finding_pb2 import Evidence, Subject, SubjectKind
 
-HANG, DEAD, SLOW, LEVEL = "rank_hang", "rank_dead", "rank_slow", "job_hang"
+HANG, UNCLEAR, DEAD, SLOW, LEVEL = "rank_hang", "rank_hang_unclear", "rank_dead", "rank_slow", "job_hang"
 DETECTOR: Final = "comm/watch"
 MOST_EVIDENCE: Final = 3  # sentences in a summary
 DO: Final = {
@@ -32,7 +32,8 @@ def hang(job: LiveJob, found: Hang, finding: Finding, number: int, kind: str) ->
         Evidence(name="longest wait", value=found.waited_s, expected=found.patience_s, unit="s"), Evidence(name="ranks that wait", value=len(found.waiting), expected=0),
         Evidence(name="confidence", value=finding.confidence),
     )  # fmt: skip
-    return Claim(HANG, subject_of(job, number), CRITICAL, finding.confidence, _joined(said, finding.evidence[1:]), DO.get(kind, DO_ELSE), DETECTOR, evidence)
+    name = UNCLEAR if kind == UNKNOWN else HANG
+    return Claim(name, subject_of(job, number), CRITICAL, finding.confidence, _joined(said, finding.evidence[1:]), DO.get(kind, DO_ELSE), DETECTOR, evidence)
 
 
 def level(job: LiveJob, found: Hang) -> Claim:

@@ -47,7 +47,7 @@ def _alarm(world: World, node: str) -> Heal:
 
 def _capped_slow(world: World, node: str) -> Heal:
     world.cap(node, True)
-    slow = world.say(node, "comm_slow")
+    slow = world.say(node, "rank_slow")
     hint = world.say(node, "gpu_hardware_thermal") if world.chance.random() < 0.5 else None
 
     def heal() -> None:
@@ -157,14 +157,14 @@ def _job_ends(world: World, node: str) -> Heal | None:
 
 
 FAULTS: Final[Mapping[str, Strike]] = MappingProxyType({
-    "card lost under a job": _said("xid_79", "comm_gpu_error", broken=True),
-    "card slow under a job": _said("gpu_pcie_degraded", "comm_slow", broken=True),
+    "card lost under a job": _said("xid_79", "rank_hang", broken=True),
+    "card slow under a job": _said("gpu_pcie_degraded", "rank_slow", broken=True),
     "memory errors": _said("gpu_ecc_uncorrected", broken=True),
     "driver says so alone": _said("xid_119", broken=True),
     "two of one sensor": _said("gpu_hardware_thermal", "gpu_power_brake"),
     "false alarm": _said("xid_79"),
     "silence": _said("node_stale", "gpu_power_brake"),
-    "application's error": _said("xid_31", "comm_gpu_error"),
+    "application's error": _said("xid_31", "rank_hang"),
     "capped and slow": _capped_slow,
     "storm of alarms": _alarm,
     "somebody drains it": _somebody_drains,

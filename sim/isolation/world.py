@@ -36,8 +36,8 @@ KINDS: Final = {
     "gpu_pcie_degraded": Kindness("the bus"),
     "gpu_hardware_thermal": Kindness("throttle reasons"),
     "gpu_power_brake": Kindness("throttle reasons"),
-    "comm_gpu_error": Kindness("the job", wide=True),
-    "comm_slow": Kindness("the job", wide=True, slowness=True),
+    "rank_hang": Kindness("the job", wide=True),
+    "rank_slow": Kindness("the job", wide=True, slowness=True),
     "scheduler_kill_failed": Kindness("the scheduler", wide=True),
 }
 NOBODY: Final = {"node_stale", "xid_31"}  # silence, and a program's own error: no evidence at all
@@ -83,7 +83,7 @@ class World:
         """A finding fires; what is returned ends it."""
         now_s = self.cluster.now_s
         wide = kind in NOBODY or KINDS[kind].wide
-        scope = Scope.RANK if kind.startswith("comm_") else Scope.NODE if wide else Scope.GPU
+        scope = Scope.RANK if kind.startswith("rank_") else Scope.NODE if wide else Scope.GPU
         name = f"{node}/{part}/{kind}@{now_s:.0f}"
         signal = Signal(name, kind, node, scope, "0" if scope is Scope.RANK else "" if wide else part, True, now_s)
         self.firing[name] = signal

@@ -111,7 +111,7 @@ HEAD = '{"format": 1, "part": "%s", "setup": %s}\n'
     [
         (b"\xff\xfe\x00garbage", "is not text"),
         (b"", r"bad\.jsonl:1: is not JSON"),
-        ((HEAD % ("gardener", "{}")).encode(), "part: is 'gardener', should be agent, limiter, detector or controller"),
+        ((HEAD % ("gardener", "{}")).encode(), "part: is 'gardener', should be agent, limiter, detector, controller or isolation"),
         ((HEAD % ("agent", '{"$": "Evil"}')).encode(), r"bad\.jsonl:1: .*Evil"),
         ((HEAD % ("agent", "null")).encode(), r"bad\.jsonl:1: setup: is None, should be a AgentSetup"),
     ],

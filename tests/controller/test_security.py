@@ -103,6 +103,12 @@ CHANGES: dict[str, Callable[[ControlServiceStub], object]] = {
     "OpenMaintenance": lambda stub: stub.OpenMaintenance(pb.OpenMaintenanceRequest(nodes=["n3"], duration_s=60, reason="fans"), timeout=5),
     "EndMaintenance": lambda stub: stub.EndMaintenance(pb.EndMaintenanceRequest(id="none"), timeout=5),
     "ReportMeter": lambda stub: stub.ReportMeter(pb.ReportMeterRequest(domain="row-a", limit="none", power_w=9e3), timeout=5),
+    "Approve": lambda stub: stub.Approve(pb.ApproveRequest(id="a1"), timeout=5),
+    "Reject": lambda stub: stub.Reject(pb.RejectRequest(id="a1"), timeout=5),
+    "Cordon": lambda stub: stub.Cordon(pb.CordonRequest(node="n3"), timeout=5),
+    "Uncordon": lambda stub: stub.Uncordon(pb.UncordonRequest(node="n3"), timeout=5),
+    "SetIsolationMode": lambda stub: stub.SetIsolationMode(
+        pb.SetIsolationModeRequest(group="all", action_class=pb.ACTION_CLASS_RESTART, mode=Mode.MODE_AUTO), timeout=5),
 }
 READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "GetCluster": lambda stub: stub.GetCluster(pb.GetClusterRequest(), timeout=5),
@@ -111,9 +117,11 @@ READS: dict[str, Callable[[ControlServiceStub], object]] = {
     "ListActions": lambda stub: stub.ListActions(pb.ListActionsRequest(), timeout=5),
     "ListPowerDomains": lambda stub: stub.ListPowerDomains(pb.ListPowerDomainsRequest(), timeout=5),
     "ListAlerts": lambda stub: stub.ListAlerts(pb.ListAlertsRequest(), timeout=5),
+    "GetIsolation": lambda stub: stub.GetIsolation(pb.GetIsolationRequest(), timeout=5),
     "Watch": lambda stub: next(iter(stub.Watch(pb.WatchRequest(), timeout=5))),
 }
 ABSENT = ("SetJobFloor", "EndJobFloor", "AcknowledgeAlert", "EndMaintenance", "ReportMeter")  # of what is not there
+UNWIRED = ("Approve", "Reject", "Cordon", "Uncordon", "SetIsolationMode")  # of a controller that isolates nothing
 
 
 def test_every_method_for_people_is_tried_in_every_role() -> None:
@@ -130,8 +138,9 @@ def test_each_role_may_do_what_it_is_for_and_no_more(
     for method, call in {**READS, **CHANGES}.items():
         least = Role.ADMIN if "forced" in method else LEAST[method]
         if role != "agent" and Role[role.upper()] >= least:
-            if method in ABSENT:
-                assert failing(lambda call=call: call(stub)) is grpc.StatusCode.NOT_FOUND  # type: ignore[misc]  # binds now
+            if method in ABSENT or method in UNWIRED:
+                status = grpc.StatusCode.NOT_FOUND if method in ABSENT else grpc.StatusCode.FAILED_PRECONDITION
+                assert failing(lambda call=call: call(stub)) is status  # type: ignore[misc]  # binds now
             else:
                 call(stub)
             continue

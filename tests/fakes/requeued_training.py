@@ -1,4 +1,4 @@
-"""A training job that goes on from its newest complete checkpoint wherever it is started: `torchrun ... requeued_training.py FOLDER`.
+"""A training job that goes on from its newest complete checkpoint wherever it is started: `torchrun ... requeued_training.py FOLDER [RATE]`.
 
 Each step's data follow from the step, so that a step that is done again has the same loss. A line of JSON a step goes to FOLDER/losses.
 """
@@ -21,13 +21,13 @@ STEP_S = 0.1
 CHECKPOINT_EVERY = 5
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, rate: float) -> None:
     dist.init_process_group("gloo")
     torch.manual_seed(0)
     model = torch.nn.Linear(64, 1)
     step = load(folder / "checkpoints", model)
     trained = DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(trained.parameters(), lr=0.05)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=rate)
     while True:
         step += 1
         loss = one_step(trained, optimizer, step)
@@ -74,4 +74,4 @@ def tell(folder: Path, step: int, loss: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.05)

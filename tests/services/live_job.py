@@ -24,7 +24,7 @@ from gpuwarden.proto.score_pb2 import JobScore
 SCRIPT = Path(__file__).parents[1] / "fakes" / "training.py"
 COMMAND = [sys.executable, "-m", "gpuwarden.cli"]
 START_S = 300.0  # Python takes some 8 s of a core for torch, in each rank
-OF_RANKS = ("rank_hang", "rank_dead", "rank_slow", "job_hang")
+OF_RANKS = ("rank_hang", "rank_hang_unclear", "rank_dead", "rank_slow", "job_hang")
 
 
 @dataclass(slots=True)

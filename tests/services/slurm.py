@@ -28,6 +28,7 @@ class Slurm:
     folder: Path
     env: Mapping[str, str]
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    patience_s: float = START_S
 
     def tool(self, *command: str) -> str:
         """What one of its tools says; CalledProcessError if it fails."""
@@ -59,8 +60,9 @@ class Slurm:
         done = subprocess.run(["sinfo", "--noheader", "--format=%T %D"], env=self.env, check=False, capture_output=True, text=True)
         return done.stdout.strip() == f"idle {len(NODES)}"
 
-    def wait_until(self, true: Callable[[], bool], timeout_s: float = START_S) -> None:
-        """NotStarted, with the end of the controller's log, if it does not become true."""
+    def wait_until(self, true: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """NotStarted, with the end of the controller's log, if it does not become true in time, `patience_s` if nothing else is said."""
+        timeout_s = self.patience_s if timeout_s is None else timeout_s
         end_s = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > end_s or any(daemon.poll() is not None for daemon in self.daemons.values()):
@@ -68,7 +70,14 @@ class Slurm:
             time.sleep(LOOK_S)
 
     def log_end(self) -> str:
-        return (self.folder / "slurmctld.out").read_text(errors="replace")[-4000:]
+        return self.log_whole()[-4000:]
+
+    def log_whole(self) -> str:
+        """The controller's, since `forget_log`."""
+        return (self.folder / "slurmctld.out").read_text(errors="replace").replace("\0", "")
+
+    def forget_log(self) -> None:
+        os.truncate(self.folder / "slurmctld.out", 0)
 
     def start(self, name: str, *command: str) -> None:
         """In a session of its own: slurmd signals the group that it is in."""
@@ -77,9 +86,12 @@ class Slurm:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Slurm]:
-    """Four idle nodes n1 to n4 in one partition. Jobs that still run at the end are ended."""
-    (folder / "slurm.conf").write_text(_conf(folder))
+def running(folder: Path, credential_s: int = 120, tracking: str = "pgid") -> Iterator[Slurm]:
+    """Four idle nodes n1 to n4 in one partition. Jobs that still run at the end are ended. Slurm holds a requeued job back for as long as its credential may be valid.
+
+    `tracking` by pgid does not end what is in a session of its own, as torchrun's workers are, by linuxproc it does.
+    """
+    (folder / "slurm.conf").write_text(_conf(folder, credential_s, tracking))
     for node in NODES:
         (folder / "spool" / node).mkdir(parents=True)
     (folder / "state").mkdir()
@@ -109,7 +121,7 @@ def _start(made: Slurm) -> None:
         made.start(node, "slurmd", "-D", "-N", node)
 
 
-def _conf(folder: Path) -> str:
+def _conf(folder: Path, credential_s: int, tracking: str) -> str:
     user = getpass.getuser()
     nodes = "".join(
         f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS} RealMemory=4000\n" for node in NODES
@@ -119,12 +131,12 @@ SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={free_port()}
 SlurmUser={user}
 SlurmdUser={user}
-AuthInfo=socket={folder}/munge.sock
+AuthInfo=socket={folder}/munge.sock,cred_expire={credential_s}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
-ProctrackType=proctrack/pgid
+ProctrackType=proctrack/{tracking}
 TaskPlugin=task/none
 MpiDefault=none
 SelectType=select/cons_tres

@@ -1,6 +1,6 @@
 """While a job starts, checkpoints, evaluates or ends it stands still without being ill: its behaviour is no evidence then.
 
-Once the node is out the judgement was made: the job may well be writing the checkpoint that it was asked for.
+One that has written a checkpoint since it runs has started. Once the node is out the judgement was made: the job may well be writing the checkpoint that it was asked for.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ def dropped(signal: Signal, sort: Sort, facts: Facts) -> NoEvidence | None:
         return None
     for job in facts.running_on(signal.node):
         past = facts.jobs.get(job.job)
-        if past is None or facts.now_s - past.running_since_s < START_S:
+        if past is None or (facts.now_s - past.running_since_s < START_S and past.checkpointed_s <= past.running_since_s):
             return NoEvidence(f"job {job.job} has just started")
         if past.activity in _STILL and facts.now_s - past.activity_since_s < ACTIVITY_S:
             return NoEvidence(f"job {job.job} is {past.activity.value}")

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from gpuwarden.controller.isolation.evidence import Certainty, fuse
 from gpuwarden.controller.isolation.signals import SORTS, Harm, Nature, Scope, Signal, sort_of
+from gpuwarden.detector.comm import live_claims
+from gpuwarden.detector.health.claim import NODE_UNLIKE_ITSELF
 from gpuwarden.detector.models import MODELS
 from gpuwarden.detector.rules import RULES
 from gpuwarden.detector.rules.rule import CRITICAL
@@ -35,13 +37,14 @@ def test_two_findings_from_one_sensor_are_one_witness() -> None:
 def test_two_witnesses_of_one_part_are_sure_and_of_two_parts_are_not() -> None:
     assert certainty(signal("gpu_hardware_thermal"), signal("gpu_pcie_degraded")) is Certainty.TWO_WITNESSES
     assert certainty(signal("gpu_hardware_thermal"), signal("gpu_pcie_degraded", "GPU-1")) is Certainty.ONE_WITNESS
-    assert certainty(signal("xid_79"), rank("comm_gpu_error")) is Certainty.TWO_WITNESSES
+    assert certainty(signal("xid_79"), rank("rank_hang")) is Certainty.TWO_WITNESSES
 
 
 def test_hints_bear_out_and_never_suffice() -> None:
-    assert certainty(signal("gpu_unusual"), rank("comm_unknown")) is Certainty.HINTED
+    assert certainty(signal("gpu_unusual"), rank("rank_hang_unclear")) is Certainty.HINTED
     assert certainty(signal("xid_999"), signal("gpu_unusual")) is Certainty.HINTED
-    assert certainty(rank("comm_slow"), signal("host_unusual", "", Scope.NODE)) is Certainty.TWO_WITNESSES
+    assert certainty(rank("rank_slow"), signal("host_unusual", "", Scope.NODE)) is Certainty.TWO_WITNESSES
+    assert certainty(rank("rank_hang"), signal("node_unlike_itself", "", Scope.NODE)) is Certainty.ONE_WITNESS, "a node whose job hangs is unlike itself"
     assert certainty(signal("gpu_hardware_thermal"), signal("gpu_unusual")) is Certainty.ONE_WITNESS, "the model looks at the same temperatures"
 
 
@@ -64,7 +67,7 @@ def test_the_worst_that_any_of_them_does_is_what_becomes_of_the_job() -> None:
 
 def test_it_says_what_would_make_it_surer() -> None:
     assert fuse([signal("xid_79")]).surer == "another witness than bus and driver, or a test of the node that fails"
-    assert fuse([signal("xid_79"), rank("comm_dead")]).surer == ""
+    assert fuse([signal("xid_79"), rank("rank_dead")]).surer == ""
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(("GPU-0", "GPU-1")), st.booleans()), max_size=6))
@@ -85,6 +88,9 @@ def test_everything_that_the_detector_says_has_a_worth() -> None:
     for line in MODELS:
         model = sort_of(line.build(1).kind)
         assert model is not None and model.nature is Nature.HINT, line
+    for kind in (live_claims.HANG, live_claims.DEAD, live_claims.SLOW):
+        assert sort_of(kind) is not None and sort_of(kind).nature is Nature.FAULT and sort_of(kind).behaviour, kind
+    assert {sort_of(kind).nature for kind in (live_claims.UNCLEAR, NODE_UNLIKE_ITSELF)} == {Nature.HINT}
     for code, row in XIDS.items():
         sort = sort_of(f"xid_{code}")
         assert sort is not None

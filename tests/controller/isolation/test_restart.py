@@ -36,7 +36,7 @@ class Life:
                 raise KilledError
 
     def run(self) -> "Life":
-        for kind, scope, part in (("xid_79", Scope.GPU, "GPU-0"), ("comm_gpu_error", Scope.RANK, "0")):
+        for kind, scope, part in (("xid_79", Scope.GPU, "GPU-0"), ("rank_hang", Scope.RANK, "0")):
             self._say(SignalHeard(Signal(kind, kind, "n1", scope, part, True, FIRST_S)))
         self._pass(FIRST_S + 900.0, 10.0)
         return self

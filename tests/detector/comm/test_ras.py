@@ -1,6 +1,7 @@
 """What NCCL's RAS port answered: a real answer, answers of jobs that hang, and answers that are no answers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_the_comma_that_one_version_leaves_out_is_put_in() -> None:
     whole = answer(communicator("0xa", [0, 1, 2, 3], {}, missing=(2, 3))).decode()
     broken = whole.replace('}}, {"rank": 3', '}}\n {"rank": 3')
     assert broken != whole
-    assert read(broken.encode()) == read(whole.encode())
+    assert read(broken.encode()) == replace(read(whole.encode()), mended=True)
 
 
 @pytest.mark.parametrize(

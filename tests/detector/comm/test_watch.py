@@ -5,8 +5,12 @@ from fakes.told_job import ToldJob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuwarden.detector.comm import live_claims, verdict
+from gpuwarden.detector.comm.live_hang import ENDED, STALLED, Hang
+from gpuwarden.detector.comm.live_job import LiveJob, LiveRank
 from gpuwarden.detector.comm.pace import WINDOW, Rows
 from gpuwarden.detector.comm.patience import LEAST_S, START_S
+from gpuwarden.detector.comm.verdict import DEVICE, OUTSIDE, UNKNOWN, Verdict
 from gpuwarden.detector.events import Commit, DeadLetter, Polled, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto import topics
@@ -198,3 +202,14 @@ def test_whatever_comes_is_taken_or_refused_with_a_reason(payload: bytes) -> Non
     assert isinstance(actions[-1], Commit) and len(actions) - 1 + detector.comm.taken == 1
     assert all(isinstance(one, DeadLetter) and ": " in one.reason for one in actions[:-1])
     detector.step(1.0, Tick(1))
+
+
+def test_where_it_cannot_be_told_what_keeps_a_rank_the_finding_is_another() -> None:
+    """It is a hint to isolation, and no verdict."""
+    job = LiveJob("42", 0.0, ranks={0: LiveRank("n1", 1, 0.0), 1: LiveRank("n2", 2, 0.0)})
+    found = Hang(Verdict((), ()), (1,), 30.0, 10.0)
+    kinds = {}
+    for kind in (DEVICE, OUTSIDE, UNKNOWN, STALLED, ENDED):
+        blamed = verdict.Finding((0,), "non-communication hang", kind, 0.5, ("",), (), 1)
+        kinds[kind] = live_claims.hang(job, found, blamed, 0, kind).kind
+    assert kinds == {DEVICE: "rank_hang", OUTSIDE: "rank_hang", UNKNOWN: "rank_hang_unclear", STALLED: "rank_hang", ENDED: "rank_hang"}

@@ -1,0 +1,320 @@
+"""The whole controller in this process, isolating on a dry run: from findings on the bus to drains, questions, alerts, and over restarts."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+from fakes.limiters import KEY
+from prometheus_client import REGISTRY
+
+from gpuwarden.cli.main import main
+from gpuwarden.controller import isolating
+from gpuwarden.controller.config import ControllerConfig
+from gpuwarden.controller.events import FindingArrived
+from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
+from gpuwarden.controller.isolation.desk import Desk
+from gpuwarden.controller.ledger import Ledger
+from gpuwarden.controller.main import ControllerShell
+from gpuwarden.controller.schedulers.dry_run import DryRun
+from gpuwarden.controller.schedulers.scheduler import Availability, JobTruth, Kind, Phase
+from gpuwarden.controller.scheduling import Scheduling
+from gpuwarden.core.bus_memory import MemoryBus
+from gpuwarden.core.config import load
+from gpuwarden.proto import control_pb2 as pb
+from gpuwarden.proto import topics
+from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
+from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject, SubjectKind
+from gpuwarden.proto.lease_pb2 import MODE_AUTO
+
+NODES = ("n0", "n1", "n2", "n3")
+KEYS = dict.fromkeys(NODES, KEY)
+JOB = JobTruth("7", Phase.RUNNING, Kind.BATCH, ("n1", "n2"), 0, 2, requeueable=True)
+
+
+def wait_for(true: Callable[[], object], within_s: float = 10) -> None:
+    until_s = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+class Counted(DryRun):
+    """Counts what it is asked to do, and outlives the controller, as a scheduler does."""
+
+    def __init__(self) -> None:
+        super().__init__(NODES)
+        self.asked: list[str] = []
+
+    def drain(self, node: str, reason: str) -> None:
+        self.asked.append(f"drain {node}")
+        super().drain(node, reason)
+
+    def requeue(self, job: str, restarts_seen: int) -> None:
+        self.asked.append(f"requeue {job}")
+        super().requeue(job, restarts_seen)
+
+    def resume(self, node: str, reason: str) -> None:
+        self.asked.append(f"resume {node}")
+        super().resume(node, reason)
+
+
+class Site:
+    """A bus, a scheduler and a ledger that outlive controllers."""
+
+    def __init__(self, config: ControllerConfig, scheduler: Counted) -> None:
+        self.config, self.scheduler, self.bus = config, scheduler, MemoryBus()
+        self._producer = self.bus.producer()
+
+    def set(self, mode: str, **more: object) -> None:
+        self.config = replace(self.config, isolation=IsolationConfig((GroupConfig("all", NODES, mode, mode),), **more))
+
+    def run(self, events_dir: Path | None = None) -> ControllerShell:
+        return ControllerShell(self.config, KEYS, lambda stop: self.bus, events_dir)
+
+    def say(self, kind: str, *, node: str = "n1", part: str = "GPU-0", firing: bool = True) -> None:
+        state = FindingState.FINDING_STATE_FIRING if firing else FindingState.FINDING_STATE_RESOLVED
+        self._producer.send(topics.FINDINGS, node, Finding(
+            version=1, id=f"{kind}/{node}", kind=kind, subject=Subject(kind=SubjectKind.SUBJECT_KIND_GPU, node=node, id=part), state=state,
+            severity=Severity.SEVERITY_CRITICAL, summary=f"{kind} on {node}", since_unix_ns=time.time_ns(),
+        ).SerializeToString())  # fmt: skip
+
+    def say_two(self) -> None:
+        """Two independent witnesses."""
+        self.say("gpu_missing")
+        self.say("gpu_nvlink_down")
+
+    def kinds(self) -> list[str]:
+        """Of the ledger's lines of isolation, in order, those that were done, and others in brackets."""
+        ledger = Ledger(self.config.ledger_file)
+        lines = reversed(ledger.newest(1000))
+        ledger.close()
+        return [line.kind if line.performed else f"({line.kind})" for line in lines if line.kind not in ("epoch", "notify")]
+
+
+@pytest.fixture
+def site(controller_config: ControllerConfig, monkeypatch: pytest.MonkeyPatch) -> Site:
+    scheduler = Counted()
+    monkeypatch.setattr(isolating, "KINDS", {"dry-run": lambda nodes: scheduler})
+    monkeypatch.setattr(isolating, "Scheduling", partial(Scheduling, every_s=0.2))
+    scheduler.put(JOB)
+    made = Site(controller_config, scheduler)
+    made.set("auto")
+    return made
+
+
+def node(shell: ControllerShell, name: str = "n1") -> pb.IsolatedNode | None:
+    """As the newest picture shows it."""
+    newest = shell.board.newest()
+    return next((one for one in newest.isolation.nodes if one.name == name), None) if newest else None
+
+
+def state(shell: ControllerShell) -> str:
+    return shown.state if (shown := node(shell)) is not None else ""
+
+
+def question_about(shell: ControllerShell, what: str) -> str:
+    """The id of the open one that begins so."""
+    found = list[str]()
+    wait_for(lambda: found.extend(one.id for one in shell.board.newest().isolation.questions if one.sentence.startswith(what)) or found)
+    return found[0]
+
+
+@pytest.fixture
+def control_of() -> Iterator[Callable[[ControllerShell], ControlServiceStub]]:
+    opened = list[grpc.Channel]()
+
+    def of(shell: ControllerShell) -> ControlServiceStub:
+        opened.append(grpc.insecure_channel(str(shell.address)))
+        return ControlServiceStub(opened[-1])
+
+    yield of
+    for channel in opened:
+        channel.close()
+
+
+def test_two_witnesses_drain_the_node_and_requeue_its_job_without_a_word_of_anybody(site: Site, tmp_path: Path) -> None:
+    with site.run(tmp_path / "events") as shell:
+        site.say_two()
+        wait_for(lambda: site.scheduler.truth().jobs["7"].excluded == ("n1",))
+        assert site.scheduler.truth().nodes["n1"].reason.startswith("gpuwarden:q1 ")
+        wait_for(lambda: state(shell) == "repairing")
+        wait_for(lambda: REGISTRY.get_sample_value("gpuwarden_isolation_nodes", {"state": "repairing"}) == 1)
+        wait_for(lambda: {"drain", "requeue", "exclude"} <= {line.kind for line in shell.board.newest().actions})
+    assert [kind for kind in site.kinds() if kind in ("drain", "requeue", "exclude")] == ["drain", "requeue", "exclude"]
+    assert site.scheduler.asked == ["drain n1", "requeue 7"]
+    (log,) = (tmp_path / "events").glob("isolation-*.jsonl")
+    assert main(["replay", str(log)]) == 0, "it decides the same again"
+
+
+def test_observe_which_is_the_default_writes_would_have_and_touches_nothing(site: Site) -> None:
+    site.config = replace(site.config, isolation=IsolationConfig((GroupConfig("all", NODES),)))
+    with site.run() as shell:
+        site.say_two()
+        wait_for(lambda: state(shell) == "draining" and node(shell).would_have)
+        wait_for(lambda: any(line.kind == "requeue" for line in shell.board.newest().actions))
+    assert site.scheduler.asked == []
+    assert {"(drain)", "(requeue)"} <= set(site.kinds()) and not {"drain", "requeue"} & set(site.kinds())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("dies_at", ["before the drain", "after the drain", "before the requeue", "after the requeue"])
+def test_a_controller_that_dies_around_an_order_drains_and_requeues_once(site: Site, dies_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dies: the order is done or not, nobody hears of it, and nothing is written from there on."""
+    when, _, act = dies_at.partition(" the ")
+    carried_out, died = Scheduling._carried_out, threading.Event()
+
+    def mortal(edge: Scheduling, key: str, order: Callable) -> object:
+        if not key.startswith(act):
+            return carried_out(edge, key, order)
+        if when == "after":
+            carried_out(edge, key, order)
+        death.setattr(Ledger, "append_and_remember", gone)
+        died.set()
+        raise SystemExit  # of this thread
+
+    def gone(*arguments: object) -> None:
+        raise sqlite3.OperationalError("it is dead")
+
+    with monkeypatch.context() as death, site.run():
+        death.setattr(Scheduling, "_carried_out", mortal)
+        site.say_two()
+        assert died.wait(10)
+    monkeypatch.setattr("gpuwarden.controller.isolation.rails.one_effect.RETRY_S", 0.2)
+    with site.run():
+        wait_for(lambda: site.scheduler.truth().jobs["7"].excluded == ("n1",), 20)
+    assert site.scheduler.asked == ["drain n1", "requeue 7"]
+    assert site.scheduler.truth().jobs["7"].restarts == 1
+
+
+def test_a_restart_goes_on_from_what_was_kept(site: Site) -> None:
+    with site.run() as shell:
+        site.say_two()
+        wait_for(lambda: state(shell) == "repairing")
+        before = node(shell)
+    with site.run() as shell:
+        wait_for(lambda: state(shell) == "repairing" and not shell.board.newest().isolation.scheduler_lost)
+        assert (node(shell).quarantine, node(shell).since_unix_ns) == ("q1", before.since_unix_ns)
+    assert site.scheduler.asked == ["drain n1", "requeue 7"]
+
+
+def test_people_approve_cordon_uncordon_and_set_modes(site: Site, control_of: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    site.set("approve")
+    with site.run() as shell:
+        control, server = control_of(shell), ["--server", str(shell.address)]
+        wait_for(lambda: shell.board.newest())
+        site.say_two()
+        drain, test = question_about(shell, "drain n1"), question_about(shell, "test n1")
+        wait_for(lambda: any(drain in alert.title for alert in control.ListAlerts(pb.ListAlertsRequest()).alerts))
+        assert main(["status", *server]) == 1
+        assert f"next: gpuwarden approve {drain}" in capsys.readouterr().out
+        assert main(["approve", drain, "--dry-run", *server]) == 0
+        assert capsys.readouterr().out.startswith("would be: approved: drain n1 (q1)")
+        assert main(["reject", test, "--json", *server]) == 0
+        assert json.loads(capsys.readouterr().out)["done"]
+        assert site.scheduler.asked == []
+        assert main(["approve", drain, *server]) == 0
+        wait_for(lambda: site.scheduler.asked == ["drain n1"])
+        assert main(["approve", drain, *server]) == 1
+        assert f"refused (FAILED_PRECONDITION): id: {drain} is approved already" in capsys.readouterr().err
+        question_about(shell, "requeue job 7")
+        assert main(["cordon", "n3", "--reason", "smells burnt", *server]) == 0
+        wait_for(lambda: site.scheduler.truth().nodes["n3"].availability is Availability.DRAINED)
+        wait_for(lambda: (seen := node(shell, "n3")) is not None and seen.state == "repairing")
+        capsys.readouterr()
+        assert main(["explain", "node", "n3", *server]) == 0
+        said = capsys.readouterr().out
+        assert "n3: repairing" in said and "ordered:   by operator at" in said and "modes:     all (n0, n1, n2, n3): isolation approve" in said
+        assert main(["uncordon", "n3", *server]) == 0
+        wait_for(lambda: site.scheduler.truth().nodes["n3"].availability is Availability.AVAILABLE)
+        assert main(["mode", "all", "auto", "--class", "restart", *server]) == 0
+        wait_for(lambda: shell.board.newest().isolation.groups[0].restart == MODE_AUTO)
+
+
+def test_what_cannot_be_asked_is_refused_with_field_and_reason(site: Site, control_of: Callable, refusal: Callable) -> None:
+    with site.run() as shell:
+        control = control_of(shell)
+        wait_for(lambda: shell.board.newest() and not shell.board.newest().isolation.scheduler_lost)
+        for call, said in (
+            (lambda: control.Cordon(pb.CordonRequest(node="n9; rm -rf /")), ("NOT_FOUND", "UNKNOWN_NODE", "node")),
+            (lambda: control.Cordon(pb.CordonRequest(node="n" * 300)), ("INVALID_ARGUMENT", "TOO_LONG", "node")),
+            (lambda: control.Approve(pb.ApproveRequest(id="a9")), ("NOT_FOUND", "UNKNOWN_QUESTION", "id")),
+            (lambda: control.Uncordon(pb.UncordonRequest(node="n1")), ("FAILED_PRECONDITION", "NOT_OUT", "node")),
+            (lambda: control.SetIsolationMode(pb.SetIsolationModeRequest(group="all", mode=MODE_AUTO)), ("INVALID_ARGUMENT", "BAD_CLASS", "action_class")),
+        ):
+            assert refusal(call)[:3] == said
+
+
+def test_without_the_table_nothing_is_isolated_and_that_is_said(shell: ControllerShell, control: ControlServiceStub, refusal: Callable) -> None:
+    wait_for(lambda: shell.board.newest())
+    assert not control.GetIsolation(pb.GetIsolationRequest()).HasField("isolation")
+    assert refusal(lambda: control.Cordon(pb.CordonRequest(node="n1")))[:2] == ("FAILED_PRECONDITION", "NO_ISOLATION")
+
+
+def test_records_that_cannot_be_read_stop_isolation_and_not_power(site: Site) -> None:
+    ledger = Ledger(site.config.ledger_file)
+    ledger.append_and_remember([], {"case/n1": '{"record": "Case", "node": 3}'}, 0)
+    ledger.close()
+    with site.run() as shell:
+        wait_for(lambda: shell.board.newest() and shell.board.newest().isolation.stopped)
+        assert "what the ledger keeps of it cannot be read: record." in shell.board.newest().isolation.stopped
+        wait_for(lambda: any(alert.title == "isolation has stopped" for alert in shell.board.newest().alerts))
+        site.say_two()
+        time.sleep(0.5)
+        assert not shell.failed
+    assert site.scheduler.asked == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("how", ["hangs", "ends"])
+def test_power_goes_on_and_a_person_is_told_where_isolation_hangs_or_ends(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch, control_of: Callable, refusal: Callable
+) -> None:
+    release = threading.Event()
+
+    def broken(desk: Desk, now_s: float, event: object) -> list:
+        if not isinstance(event, FindingArrived):
+            return step(desk, now_s, event)
+        if how == "ends":
+            raise AssertionError("a bug")
+        release.wait(30)
+        return []
+
+    step = Desk.step
+    monkeypatch.setattr(Desk, "step", broken)
+    monkeypatch.setattr(isolating, "HUNG_S", 1.5)
+    with site.run() as shell:
+        wait_for(lambda: shell.board.newest() and shell.board.newest().isolation.unix_ns)
+        site.say("gpu_missing")
+        wait_for(lambda: shell.board.newest().isolation.stopped)
+        title = "isolation hangs" if how == "hangs" else "isolation has stopped"
+        wait_for(lambda: any(alert.title == title for alert in shell.board.newest().alerts))
+        wait_for(lambda: shell.board.newest().cluster.firing_count == 1)
+        assert refusal(lambda: control_of(shell).Cordon(pb.CordonRequest(node="n3")))[:2] == ("UNAVAILABLE", "STOPPED")
+        assert not shell.failed
+        if how == "hangs":
+            release.set()
+            wait_for(lambda: not shell.board.newest().isolation.stopped)
+    assert site.scheduler.asked == []
+
+
+def test_a_configuration_that_cannot_be_is_refused_with_its_field(tmp_path: Path) -> None:
+    file = tmp_path / "controller.toml"
+    head = f'ledger_file = "{tmp_path}/l"\nkeys_dir = "{tmp_path}"\n[[domains]]\nname = "r"\nrating_w = 9e9\n[[domains.classes]]\nname = "c"\nnodes = ["n1"]\n[isolation]\n'
+    for wrong, said in (
+        ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run or slurm"),
+        ('checkpoints = "ckpt"', "isolation.checkpoints: is 'ckpt', should be an absolute path with {job} in it"),
+        ('opt_out = ["n7"]', "isolation.opt_out: n7 in no power domain"),
+        ('[[isolation.groups]]\nname = "g"\nnodes = ["n7"]', "isolation.groups[0].nodes: n7 in no power domain"),
+        ('[[isolation.groups]]\nname = "g"\nnodes = ["n1"]\nrestart = "yes"', "restart: is 'yes', should be observe, notify, approve, auto"),
+    ):
+        file.write_text(head + wrong)
+        with pytest.raises(Exception) as caught:
+            load(file, ControllerConfig)
+        assert said in str(caught.value)
