@@ -40,7 +40,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,)),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,)),
     "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (58,), seconds=30.0),
-    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (44,), policy="greedy", reserve=False),
+    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (83,), policy="greedy", reserve=False),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
     "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (48,)),
@@ -48,7 +48,7 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
     "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (56,), seconds=90.0),
-    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (47,), reserve=False),
+    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (109,), policy="none", reserve=False),
 })
 
 
