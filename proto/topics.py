@@ -2,7 +2,7 @@
 
 TELEMETRY = "gpuwarden.telemetry.v1"  # key: node
 COMM = "gpuwarden.comm.v1"  # key: job
-SCORES = "gpuwarden.scores.v1"  # key: job
+SCORES = "gpuwarden.scores.v1"  # key: consumer group of detectors
 FINDINGS = "gpuwarden.findings.v1"  # key: subject
 ACTIONS = "gpuwarden.actions.v1"  # key: subject
 DEAD_LETTER = "gpuwarden.dead-letter.v1"  # key: the refused record's topic

@@ -12,6 +12,7 @@ from gpuwarden.detector.rules.rule import CRITICAL, WARNING
 from gpuwarden.proto.finding_pb2 import Evidence, Subject, SubjectKind
 
 HANG, DEAD, SLOW, LEVEL = "rank_hang", "rank_dead", "rank_slow", "job_hang"
+KINDS: Final = frozenset({HANG, DEAD, SLOW, LEVEL})
 DETECTOR: Final = "comm/watch"
 MOST_EVIDENCE: Final = 3  # sentences in a summary
 DO: Final = {

@@ -1,9 +1,10 @@
 """Running jobs, judged from what their ranks say: whom a job waits for, which rank's end ended the others, who makes it slow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from gpuwarden.detector.adoption import Adopted, job_owner
 from gpuwarden.detector.comm import live_claims, slow
 from gpuwarden.detector.comm.live_dead import Death, death_in
 from gpuwarden.detector.comm.live_hang import ENDED, STALLED, class_of, hang_of
@@ -29,6 +30,7 @@ class _Watched:
     """`firing`: its findings, by what made them. `turns`: how much oftener than not a rank was named slow. `hung`: for how many ticks in a row this has been so."""
 
     job: LiveJob
+    partition: int
     firing: dict[str, set[Key]] = field(default_factory=lambda: {live_claims.HANG: set(), live_claims.DEAD: set(), live_claims.SLOW: set()})
     slow_due_s: float = 0.0
     turns: dict[int, int] = field(default_factory=dict)
@@ -39,8 +41,8 @@ class _Watched:
 class CommWatch:
     """Part of the detector's machine. Records are judged once: repeats are passed over, gaps are counted."""
 
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self, findings: Findings, adopted: Adopted) -> None:
+        self._findings, self._adopted = findings, adopted
         self._jobs = dict[str, _Watched]()
         self.taken = 0
         self.repeated = 0
@@ -49,6 +51,18 @@ class CommWatch:
     @property
     def jobs_known(self) -> int:
         return len(self._jobs)
+
+    @property
+    def jobs(self) -> Collection[str]:
+        return self._jobs.keys()
+
+    def let_go(self, partitions: Collection[int]) -> int:
+        """Jobs of partitions other than these are another detector's from now on, with what fires on them; how many."""
+        gone = [name for name, watched in self._jobs.items() if watched.partition not in partitions]
+        for name in gone:
+            self._adopted.let_go(job_owner(name))
+            self._findings.let_go(key for keys in self._jobs.pop(name).firing.values() for key in keys)
+        return len(gone)
 
     def take(self, now_s: float, raw: Raw) -> None:
         """Raises Refused."""
@@ -59,7 +73,8 @@ class CommWatch:
         if watched is None:
             if len(self._jobs) >= MOST_JOBS:
                 raise Refused("job_id", f"is one more than {MOST_JOBS} jobs")
-            watched = self._jobs[said.job] = _Watched(LiveJob(said.job, now_s))
+            watched = self._jobs[said.job] = _Watched(LiveJob(said.job, now_s), raw.partition)
+            self._adopted.take_up(now_s, job_owner(said.job))
         lost = watched.job.lost(said)
         if lost is None:
             self.repeated += 1
