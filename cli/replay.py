@@ -89,9 +89,10 @@ def _limiter(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
 
 def _detector(plain: Plain, args: argparse.Namespace) -> tuple[Reader, Build]:
     from gpuwarden.detector import events
+    from gpuwarden.detector.health.summaries import RoomSetup
     from gpuwarden.detector.machine import Detector, DetectorSetup
 
-    reader = Reader((DetectorSetup, events.Raw, *get_args(events.Event)))
+    reader = Reader((DetectorSetup, RoomSetup, events.Raw, *get_args(events.Event)))
     setup = _setup(reader, plain, DetectorSetup)
     return reader, lambda: Detector(setup, _Models(args.models))
 

@@ -81,12 +81,27 @@ class Consumer(Protocol):
         ...
 
 
+class Moves(Protocol):
+    """Told of it as partitions come and go."""
+
+    def leaving(self) -> None:
+        """Some may be about to go. Who gets them begins when this has returned, at the latest after some seconds. From any thread.
+
+        Not told by a bus of one process, nor by a member that was taken for dead.
+        """
+        ...
+
+    def given(self, places: frozenset[tuple[str, int]]) -> None:
+        """(topic, partition): all that are this member's from now on. In `poll`, before any record of theirs."""
+        ...
+
+
 class Bus(Protocol):
     """Makes producers and consumers."""
 
     def producer(self) -> Producer: ...
 
-    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True) -> Consumer:
+    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True, moves: Moves | None = None) -> Consumer:
         """A new member of `group`. Where the group has not committed yet it reads from the start, or only what comes now."""
         ...
 

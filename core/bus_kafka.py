@@ -6,10 +6,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]  # has no types
+from kafka import (  # type: ignore[import-untyped]  # has no types
+    ConsumerRebalanceListener,
+    KafkaConsumer,
+    KafkaProducer,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError  # type: ignore[import-untyped]  # has no types
 
-from gpuwarden.core.bus import BusConfig, BusError, NotYet, OnDone, Record, TooLarge, check_size
+from gpuwarden.core.bus import BusConfig, BusError, Moves, NotYet, OnDone, Record, TooLarge, check_size
 from gpuwarden.core.bus_kafka_access import access
 from gpuwarden.core.bus_kafka_admin import administering, made
 
@@ -54,9 +60,10 @@ class KafkaBus:
     def producer(self) -> "_KafkaProducer":
         return _KafkaProducer(made(KafkaProducer, **self._access, **_SENDING, **_EITHER))
 
-    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True) -> "_KafkaConsumer":
+    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True, moves: Moves | None = None) -> "_KafkaConsumer":
         begin = {"group_id": group, "auto_offset_reset": "earliest" if from_start else "latest"}
-        return _KafkaConsumer(made(KafkaConsumer, *topics, **self._access, **_READING, **_EITHER, **begin))
+        kafka = made(KafkaConsumer, **self._access, **_READING, **_EITHER, **begin)
+        return _KafkaConsumer(kafka, topics, moves)
 
 
 class _KafkaProducer:
@@ -121,9 +128,28 @@ def _failure(topic: str, why: Exception) -> BusError:
     return (TooLarge if isinstance(why, _TOO_LARGE) else BusError)(f"{topic}: {why}")
 
 
+class _Rebalanced(ConsumerRebalanceListener):  # type: ignore[misc]  # has no types
+    """Called by kafka-python's own thread, which sends heartbeats too: what is given is seen to in `poll`."""
+
+    def __init__(self, moves: Moves | None) -> None:
+        self._moves = moves
+        self.anew = threading.Event()
+
+    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        if self._moves is not None and revoked:
+            self._moves.leaving()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self.anew.set()
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.anew.set()
+
+
 class _KafkaConsumer:
-    def __init__(self, kafka: Any) -> None:
-        self._kafka = kafka
+    def __init__(self, kafka: Any, topics: Sequence[str], moves: Moves | None) -> None:
+        self._kafka, self._moves, self._rebalanced = kafka, moves, _Rebalanced(moves)
+        kafka.subscribe(topics=tuple(topics), listener=self._rebalanced)
         self._lock = threading.Lock()
         self._to_commit: dict[tuple[str, int], int] = {}
         self._closed = False
@@ -136,11 +162,18 @@ class _KafkaConsumer:
             batches = self._kafka.poll(timeout_ms=1000 * timeout_s, max_records=max_records)
         except KafkaError as why:
             raise BusError(f"poll: {why}") from why
+        self._tell_of_moves()
         return [
             Record(place.topic, place.partition, read.offset, (read.key or b"").decode(errors="replace"), read.value or b"")
             for place, batch in batches.items()
             for read in batch
         ]
+
+    def _tell_of_moves(self) -> None:
+        if self._moves is None or not self._rebalanced.anew.is_set():
+            return
+        self._rebalanced.anew.clear()
+        self._moves.given(frozenset((place.topic, place.partition) for place in self._kafka.assignment()))
 
     def _ask_again(self) -> None:
         """A member that joined before it knew of a topic's partitions is given none, and kafka-python may not notice that it knows them by now."""

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from prometheus_client import Counter
 
-from gpuwarden.core.bus import OnDone, Record, check_size
+from gpuwarden.core.bus import Moves, OnDone, Record, check_size
 
 PARTITIONS: Final = 4
 KEPT_BYTES: Final = 16 << 20  # of each partition
@@ -73,10 +73,10 @@ class MemoryBus:
     def producer(self) -> "_MemoryProducer":
         return _MemoryProducer(self)
 
-    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True) -> "_MemoryConsumer":
+    def consumer(self, topics: Sequence[str], group: str, from_start: bool = True, moves: Moves | None = None) -> "_MemoryConsumer":
         with self.changed:
             joined = self._groups.setdefault(group, _Group())
-            member = _MemoryConsumer(self, joined, topics, from_start)
+            member = _MemoryConsumer(self, joined, topics, from_start, moves)
             joined.members.append(member)
             joined.share_out()
             return member
@@ -112,9 +112,9 @@ class _MemoryProducer:
 class _MemoryConsumer:
     """A group's member. Its positions are its own; what is committed is the group's."""
 
-    def __init__(self, bus: MemoryBus, group: _Group, topics: Iterable[str], from_start: bool) -> None:
+    def __init__(self, bus: MemoryBus, group: _Group, topics: Iterable[str], from_start: bool, moves: Moves | None) -> None:
         self.topics = frozenset(topics)
-        self._bus, self._group = bus, group
+        self._bus, self._group, self._moves, self._moved = bus, group, moves, False
         self._positions: dict[tuple[str, int], int] = {}
         self._beginnings = {
             (topic, number): partition.start if from_start else partition.end
@@ -127,8 +127,10 @@ class _MemoryConsumer:
         kept = {place: offset for place, offset in self._positions.items() if place[0] != topic}
         places = [(topic, number) for number in numbers]
         self._positions = kept | {place: self._group.committed.get(place, self._beginnings[place]) for place in places}
+        self._moved = True
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        self._tell_of_moves()
         end_s = time.monotonic() + timeout_s
         with self._bus.changed:
             while not (records := list(islice(self._next(max_records), max_records))):
@@ -138,6 +140,13 @@ class _MemoryConsumer:
                 self._positions[record.topic, record.partition] = record.offset + 1
             self._read_others_first()
             return records
+
+    def _tell_of_moves(self) -> None:
+        with self._bus.changed:
+            moved, self._moved = self._moved, False
+            places = frozenset(self._positions)
+        if moved and self._moves is not None:
+            self._moves.given(places)
 
     def _next(self, limit: int) -> Iterator[Record]:
         for (topic, number), offset in self._positions.items():

@@ -26,8 +26,8 @@ class Role:
 
 AGENT: Final = Role(writes=(topics.TELEMETRY, topics.COMM))
 DETECTOR: Final = Role(
-    writes=(topics.SCORES, topics.FINDINGS, topics.DEAD_LETTER),
-    reads=(topics.TELEMETRY, topics.COMM, topics.FINDINGS),  # findings: what still fires, as it starts
+    writes=(topics.SCORES, topics.PROGRESS, topics.FINDINGS, topics.DEAD_LETTER),
+    reads=(topics.TELEMETRY, topics.COMM, topics.SCORES, topics.FINDINGS),  # findings: what still fires on nodes that it is given
     groups="gpuwarden-detector",
 )
 CONTROLLER: Final = Role(writes=(topics.ACTIONS,), reads=(topics.FINDINGS,), groups="gpuwarden-controller")

@@ -43,6 +43,7 @@ PLANS: Final[Mapping[str, TopicPlan]] = {
     topics.TELEMETRY: TopicPlan(1 * _DAY_S, 16 << 30),  # who wants more of it records it
     topics.COMM: TopicPlan(1 * _DAY_S, 4 << 30),
     topics.SCORES: TopicPlan(7 * _DAY_S, 4 << 30),
+    topics.PROGRESS: TopicPlan(1 * _DAY_S, 256 << 20),
     topics.FINDINGS: TopicPlan(90 * _DAY_S, _UNLIMITED, quiet=True),  # a detector that starts reads here what still fires
     topics.ACTIONS: TopicPlan(90 * _DAY_S, _UNLIMITED, quiet=True),
     topics.DEAD_LETTER: TopicPlan(14 * _DAY_S, 256 << 20, quiet=True),  # a flood of bad input must not fill a disk

@@ -42,7 +42,20 @@ class Chosen:
     unix_ns: int
 
 
-Event: TypeAlias = Polled | Tick | Chosen
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Partitions may be about to go to other detectors of the group: what is known of them is to be durable first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """(topic, partition): all that this detector reads from now on. `firing`: serialised findings that are firing, whoever published them."""
+
+    places: tuple[tuple[str, int], ...]
+    firing: tuple[bytes, ...]
+
+
+Event: TypeAlias = Polled | Tick | Chosen | Leaving | Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,8 @@ class PublishFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishScore:
-    """A serialised `JobScore`, for the topic of scores."""
+class PublishProgress:
+    """A serialised `JobProgress`, for the topic of scores."""
 
     job: str
     payload: bytes
@@ -76,4 +89,17 @@ class Commit:
     next_offsets: Mapping[tuple[str, int], int]
 
 
-Action: TypeAlias = PublishFinding | PublishScore | DeadLetter | Commit | Say
+@dataclass(frozen=True, slots=True)
+class PublishSummaries:
+    """Serialised `MinuteSummaries`, for the scores topic."""
+
+    group: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """All published above is to be acknowledged; then others may begin."""
+
+
+Action: TypeAlias = PublishFinding | PublishProgress | PublishSummaries | DeadLetter | Commit | HandOver | Say

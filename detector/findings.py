@@ -110,6 +110,12 @@ class Findings:
         for key in keys:
             yield from self.resolve(key, unix_ns)
 
+    def let_go(self, keys: Iterable[Key]) -> None:
+        """They go on, but not here: another detector sees to them."""
+        for key in keys:
+            self._adopted.discard(key)
+            self._firing.pop(key, None)
+
     def of_node(self, node: str) -> tuple[Key, ...]:
         """In the order in which they began to fire."""
         return tuple(key for key in self._firing if key[0] == node)

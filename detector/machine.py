@@ -7,13 +7,28 @@ from typing import Final, assert_never
 
 from gpuwarden.core.machine import Level, Say
 from gpuwarden.detector import presence
-from gpuwarden.detector.adoption import Adopted
+from gpuwarden.detector.adoption import Adopted, job_owner, node_owner
+from gpuwarden.detector.comm.watch import KINDS as COMM_KINDS
 from gpuwarden.detector.comm.watch import CommWatch
-from gpuwarden.detector.events import Action, Chosen, Commit, DeadLetter, Event, Polled, Raw, Tick
+from gpuwarden.detector.events import (
+    Action,
+    Chosen,
+    Commit,
+    DeadLetter,
+    Event,
+    HandOver,
+    Leaving,
+    Moved,
+    Polled,
+    Raw,
+    Tick,
+)
 from gpuwarden.detector.findings import Findings
 from gpuwarden.detector.happenings import Happenings
 from gpuwarden.detector.health.learned import Learned
 from gpuwarden.detector.health.live import Health
+from gpuwarden.detector.health.room import Room
+from gpuwarden.detector.health.summaries import RoomSetup, Summaries
 from gpuwarden.detector.node import Node
 from gpuwarden.detector.panel import Panel
 from gpuwarden.proto import topics
@@ -28,7 +43,7 @@ class DetectorSetup:
     stale_s: float = 5.0
     forget_s: float = 86_400.0
     max_nodes: int = 20_000
-    firing: tuple[bytes, ...] = ()  # serialised findings that the detector before this one left firing
+    room: RoomSetup | None = None  # without it nodes are not judged beside each other
 
 
 NO_MODELS: Final[Mapping[str, Learned]] = MappingProxyType({})
@@ -43,10 +58,12 @@ class Detector:
         self._nodes: dict[str, Node] = {}
         self._findings = Findings()
         self._happenings = Happenings(self._findings)
-        self._adopted = Adopted(self._findings, setup.firing)
+        self._adopted = Adopted(self._findings)
         self._panels = {device: Panel(device, self._findings) for device in Device}
         self.health = Health(self._findings)
-        self.comm = CommWatch(self._findings)
+        self.comm = CommWatch(self._findings, self._adopted)
+        self.room = Room(self._findings, setup.room, setup.max_nodes, self._nodes) if setup.room is not None else None
+        self._summaries = Summaries(setup.room, self.room.cards_of) if setup.room is not None and self.room is not None else None
         self.samples_judged = 0
         self.samples_repeated = 0
         self.samples_lost = 0
@@ -72,6 +89,10 @@ class Detector:
                 return [*self._tick(now_s, unix_ns)]
             case Chosen():
                 return [*self._choose(event)]
+            case Leaving():
+                return [HandOver()]
+            case Moved():
+                return [*self._moved(event)]
         assert_never(event)
 
     def _polled(self, now_s: float, records: Sequence[Raw]) -> Iterator[Action]:
@@ -80,6 +101,8 @@ class Detector:
             try:
                 if raw.topic == topics.COMM:
                     self.comm.take(now_s, raw)
+                elif raw.topic == topics.SCORES:
+                    yield from self.room.take(raw) if self.room is not None else ()
                 else:
                     taken += self._take(now_s, raw)
             except Refused as why:
@@ -87,8 +110,9 @@ class Detector:
                 yield DeadLetter(raw, str(why))
         for judged in _rounds(taken):
             yield from self._judge(now_s, judged)
-        if records:
-            yield Commit({(raw.topic, raw.partition): raw.offset + 1 for raw in records})
+        done = {(raw.topic, raw.partition): raw.offset + 1 for raw in records if raw.topic != topics.SCORES}  # scores are read by everybody, from the start
+        if done:
+            yield Commit(done)
 
     def _choose(self, chosen: Chosen) -> Iterator[Action]:
         live, shadow = (None if name is None else self._models[name] for name in (chosen.live, chosen.shadow))
@@ -101,7 +125,7 @@ class Detector:
         """The sample and whose it is; nothing if it was here before."""
         sample = decode(raw.payload)
         _check(raw, sample)
-        node = self._node(now_s, sample)
+        node = self._node(now_s, sample, raw.partition)
         if node.is_repeat(sample):
             self.samples_repeated += 1
             return
@@ -111,13 +135,13 @@ class Detector:
         self.samples_lost += node.advance(sample)
         yield node, sample
 
-    def _node(self, now_s: float, sample: Sample) -> Node:
+    def _node(self, now_s: float, sample: Sample, partition: int) -> Node:
         node = self._nodes.get(sample.node)
         if node is None:
             if len(self._nodes) >= self._setup.max_nodes:
                 raise Refused("node", f"is one more than max_nodes ({self._setup.max_nodes})")
-            node = self._nodes[sample.node] = Node(sample.node, now_s, now_s)
-            for finding in self._adopted.take_up(node):
+            node = self._nodes[sample.node] = Node(sample.node, partition, now_s)
+            for finding in self._adopted.take_up(now_s, node_owner(node.name)):
                 self._happenings.adopt(now_s, finding)
                 presence.adopt(node, finding)
         return node
@@ -132,13 +156,23 @@ class Detector:
             yield from presence.gpus(self._findings, node, sample, self._setup.forget_s)
         for device, panel in self._panels.items():
             yield from panel.judge([(n, s, r) for n, s in judged for r in s.readings if r.device is device])
-        yield from self.health.take([sample for _, sample in judged])
+        samples = [sample for _, sample in judged]
+        yield from self.health.take(samples)
+        if self.room is not None and self._summaries is not None:
+            for node, sample in judged:
+                if not node.joined:
+                    node.joined = True
+                    yield from self.room.joined(node.name, sample.unix_ns)
+            yield from self._summaries.take(samples)
 
     def _tick(self, now_s: float, unix_ns: int) -> Iterator[Action]:
         yield from self._happenings.tick(now_s, unix_ns)
         yield from self.health.tick(unix_ns)
         yield from self.comm.tick(now_s, unix_ns)
-        yield from self._adopted.proven(now_s, self._nodes, unix_ns)
+        if self.room is not None and self._summaries is not None:
+            self.room.tick(unix_ns)
+            yield from self._summaries.tick(unix_ns)
+        yield from self._adopted.proven(now_s, unix_ns)
         for node in list(self._nodes.values()):
             silent_s = now_s - node.seen_s
             if silent_s >= self._setup.forget_s:
@@ -149,8 +183,26 @@ class Detector:
     def _forget(self, node: Node, unix_ns: int) -> Iterator[Action]:
         yield Say(f"{node.name} is forgotten: silent for {self._setup.forget_s:g} s", Level.WARNING)
         yield from self._findings.resolve_all(self._findings.of_node(node.name), unix_ns)
+        self._drop(node)
+
+    def _moved(self, moved: Moved) -> Iterator[Action]:
+        """What is read by others from now on is theirs: nothing of it is known here any more, and nothing said."""
+        held = set(moved.places)
+        gone = [node for node in self._nodes.values() if (topics.TELEMETRY, node.partition) not in held]
+        for node in gone:
+            self._findings.let_go([key for key in self._findings.of_node(node.name) if key[2] not in COMM_KINDS])
+            self._drop(node)
+        jobs = self.comm.let_go({partition for topic, partition in held if topic == topics.COMM})
+        self._adopted.renew(moved.firing, {*map(node_owner, self._nodes), *map(job_owner, self.comm.jobs)})
+        if gone or jobs:
+            yield Say(f"{len(gone)} nodes and {jobs} jobs are another detector's now")
+
+    def _drop(self, node: Node) -> None:
+        self._adopted.let_go(node_owner(node.name))
         self._happenings.forget(node.name)
         self.health.forget(node.name)
+        if self._summaries is not None:
+            self._summaries.forget(node.name)
         for panel in self._panels.values():
             panel.forget(node)
         del self._nodes[node.name]

@@ -1,6 +1,7 @@
 """The detector's daemon: telemetry and what ranks say from the bus to the machine, findings from the machine to the bus."""
 
 import logging
+import secrets
 import threading
 import time
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop
 from gpuwarden.detector.chooser import Chooser
 from gpuwarden.detector.config import DetectorConfig
 from gpuwarden.detector.events import Action, Event, Tick
+from gpuwarden.detector.handover import Handover, Left
 from gpuwarden.detector.health.learned import Learned
 from gpuwarden.detector.inlet import Inlet
 from gpuwarden.detector.machine import Detector, DetectorSetup
@@ -43,11 +45,13 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
             open_parts.callback(serve_metrics("detector", config.metrics_listen, config.tls_dir))
         try:
             bus = connect(config.bus, stop, supervisor.waits, DETECTOR.topics)
-            setup = replace(config.setup, firing=left_firing(bus, DETECTOR.groups, stop, supervisor.turned))
+            setup = config.setup
+            if setup.room is not None:
+                setup = replace(setup, room=replace(setup.room, start=secrets.token_hex(8)))
             models = dict[str, Learned]()
             detector = Detector(setup, models)
             open_parts.callback(register(detector))
-            detect(bus, config, setup, detector, stop, events_dir, supervisor, models)
+            detect(bus, config, setup, detector, stop, events_dir, supervisor, models, lambda: left_firing(bus, DETECTOR.groups, stop))
         except BusError as why:
             _log.warning("%s", why)
             return 0 if stop.is_set() else 1
@@ -63,11 +67,13 @@ def detect(
     events_dir: Path | None,
     supervisor: Supervisor | None = None,
     models: dict[str, Learned] | None = None,
+    left: Left = tuple,
 ) -> None:
-    """Serves until `stop` is set and what was read is done with. `models` are those of the detector's machine, which are filled here."""
+    """Serves until `stop` is set and what was read is done with. `models` are those of the detector's machine, which are filled here; `left` reads what fires."""
     inbox, supervisor = Inbox[Event](INBOX_EVENTS), supervisor or Supervisor({})
+    handover = Handover(inbox, stop, left)
     with ExitStack() as open_parts:
-        producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY, topics.COMM), config.group)
+        producer, consumer = bus.producer(), bus.consumer((topics.TELEMETRY, topics.COMM), config.group, moves=handover)
         open_parts.callback(producer.close)
         open_parts.callback(consumer.close)
         events = None
@@ -76,13 +82,17 @@ def detect(
             open_parts.callback(events.close)
         inlet = Inlet(consumer, inbox, stop)
         open_parts.callback(inlet.close)
-        if config.health is not None and models is not None:
+        if setup.room is not None:
+            scores = bus.consumer((topics.SCORES,), f"{DETECTOR.groups}-reads-{setup.room.start}")  # all of them: a group would split them
+            open_parts.callback(scores.close)
+            open_parts.callback(Inlet(scores, inbox, stop).close)
+        if config.health is not None and config.health.registry is not None and models is not None:
             chooser = Chooser(Registry(config.health.registry), models, inbox.put, stop)
             open_parts.callback(chooser.close)
         ticker = Ticker(TICK_S, lambda: Tick(time.time_ns()), inbox, time.monotonic)
         open_parts.callback(ticker.close)
         _log.info("detector of group %s reads %s and %s", config.group, topics.TELEMETRY, topics.COMM)
-        outlet = Outlet(producer, consumer, stop, supervisor.turned)
+        outlet = Outlet(producer, consumer, stop, supervisor.turned, handover.over)
         supervisor.ready(f"group {config.group} judges {topics.TELEMETRY}")
         open_parts.callback(supervisor.stopping)
         count_failures_of(Action)

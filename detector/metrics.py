@@ -33,6 +33,7 @@ class DetectorNumbers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _of_health(self._detector)
+        yield from _of_room(self._detector)
         for name, (meaning, attribute) in _COUNTERS.items():
             yield CounterMetricFamily(name, meaning, value=attrgetter(attribute)(self._detector))
         for name, (meaning, attribute) in _GAUGES.items():
@@ -60,6 +61,30 @@ def _of_health(detector: Detector) -> Iterator[Metric]:
     yield CounterMetricFamily("gpuwarden_detector_health_minutes_judged", judged, value=health.minutes_judged)
     yield CounterMetricFamily("gpuwarden_detector_health_samples_late", late, value=health.samples_late)
     yield GaugeMetricFamily("gpuwarden_detector_health_metrics_missing", missing, value=health.metrics_missing)
+
+
+def _of_room(detector: Detector) -> Iterator[Metric]:
+    """Nothing where nodes are not judged beside each other."""
+    room = detector.room
+    if room is None:
+        return
+    gauges = {
+        "live": ("1 once what the group has told before this detector began is read", int(room.live)),
+        "nodes": ("Nodes of the whole group that are judged beside each other", room.nodes_known),
+        "detectors": ("Detectors of the group that speak", room.minutes.detectors),
+        "firing": ("Nodes of the whole group that are unlike others", room.firing),
+    }
+    for name, (meaning, value) in gauges.items():
+        yield GaugeMetricFamily(f"gpuwarden_detector_room_{name}", meaning, value=value)
+    counters = {
+        "minutes_judged": ("Minutes of nodes judged beside each other, of the whole group", room.minutes_judged),
+        "findings": ("Findings node_unlike_others of the whole group", room.findings_fired),
+        "minutes_late": ("Minutes of nodes that were told when they were over", room.minutes.late),
+        "minutes_repeated": ("Minutes of nodes that were told before", room.minutes.repeated),
+        "nodes_left_out": ("Minutes of nodes beyond max_nodes", room.nodes_left_out),
+    }
+    for name, (meaning, value) in counters.items():
+        yield CounterMetricFamily(f"gpuwarden_detector_room_{name}", meaning, value=value)
 
 
 def register(detector: Detector) -> Callable[[], None]:

@@ -26,10 +26,10 @@ class Seats:
 
 @dataclass(slots=True)
 class Node:
-    """`joined_s` (first heard) and `seen_s` (last) are by the detector's clock, `unix_ns` the node's."""
+    """`partition` of the telemetry topic; `seen_s` (heard last) is by the detector's clock, `unix_ns` the node's."""
 
     name: str
-    joined_s: float
+    partition: int
     seen_s: float
     unix_ns: int = 0
     start: str = ""
@@ -39,6 +39,7 @@ class Node:
     slot_of: dict[tuple[Device, str], int] = field(default_factory=dict)
     gpus: dict[str, float] = field(default_factory=dict)  # every one ever seen, with when it was seen last
     unread: dict[str, int] = field(default_factory=dict)  # GPU to samples in a row without it
+    joined: bool = False  # what the room says of it is seen to
     late: bool = False  # the newest sample is what a collector read too late for its pass, and that alone
 
     def is_repeat(self, sample: Sample) -> bool:

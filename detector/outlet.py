@@ -1,4 +1,4 @@
-"""Performs the detector's actions: findings and dead letters to the bus, and offsets when those are durable."""
+"""Performs the detector's actions: findings, summaries and dead letters to the bus, and offsets when those are durable."""
 
 import base64
 import json
@@ -9,7 +9,15 @@ from typing import Final, assert_never
 
 from gpuwarden.core.bus import BusError, Consumer, NotYet, Producer
 from gpuwarden.core.machine import Say
-from gpuwarden.detector.events import Action, Commit, DeadLetter, PublishFinding, PublishScore
+from gpuwarden.detector.events import (
+    Action,
+    Commit,
+    DeadLetter,
+    HandOver,
+    PublishFinding,
+    PublishProgress,
+    PublishSummaries,
+)
 from gpuwarden.proto import topics
 
 FLUSH_S: Final = 15.0
@@ -24,22 +32,32 @@ class Outlet:
     """What is sent is kept until the brokers have acknowledged it, and sent again if they have not: the machine says it once."""
 
     def __init__(
-        self, producer: Producer, consumer: Consumer, stop: threading.Event, turned: Callable[[], object] = lambda: None
+        self,
+        producer: Producer,
+        consumer: Consumer,
+        stop: threading.Event,
+        turned: Callable[[], object] = lambda: None,
+        handed_over: Callable[[], object] = lambda: None,
     ) -> None:
-        self._producer, self._consumer, self._stop, self._turned = producer, consumer, stop, turned
+        self._producer, self._consumer, self._stop, self._turned, self._handed_over = producer, consumer, stop, turned, handed_over
         self._unsettled: list[tuple[str, str, bytes]] = []
 
     def perform(self, action: Action) -> None:
         match action:
             case PublishFinding(key, payload):
                 self._send(topics.FINDINGS, key, payload)
-            case PublishScore(job, payload):
-                self._send(topics.SCORES, job, payload)
+            case PublishProgress(job, payload):
+                self._send(topics.PROGRESS, job, payload)
+            case PublishSummaries(group, payload):
+                self._send(topics.SCORES, group, payload)
             case DeadLetter():
                 self._send(topics.DEAD_LETTER, action.record.topic, _letter(action))
             case Commit(next_offsets):
                 self.settle()
                 self._consumer.commit(next_offsets)
+            case HandOver():
+                self.settle()
+                self._handed_over()
             case Say():
                 raise AssertionError("the service loop says sentences itself")
             case _:
@@ -68,9 +86,9 @@ class Outlet:
                 return
             except BusError as why:
                 again = not isinstance(why, NotYet)
-                _log.warning("%d findings and dead letters are not durable yet: %s", len(self._unsettled), why)
+                _log.warning("%d findings, summaries and dead letters are not durable yet: %s", len(self._unsettled), why)
             if self._stop.wait(PAUSE_S):
-                raise BusError(f"stopped with {len(self._unsettled)} findings and dead letters that are not durable")
+                raise BusError(f"stopped with {len(self._unsettled)} findings, summaries and dead letters that are not durable")
 
 
 def _letter(letter: DeadLetter) -> bytes:

@@ -28,7 +28,7 @@ from gpuwarden.controller.power.keeper import Timing
 from gpuwarden.core.machine import Say
 from gpuwarden.core.version import VERSION
 from gpuwarden.detector import events as detector_events
-from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding, PublishScore, Raw
+from gpuwarden.detector.events import Commit, DeadLetter, Polled, PublishFinding, PublishProgress, Raw
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto.control_pb2 import Action as Line
 from gpuwarden.proto.control_pb2 import WatchResponse
@@ -183,7 +183,7 @@ class Cluster:
                     self.time.after(self._delay_s(), self._finding(payload))
                 case DeadLetter():
                     self.tally.dead_letters += 1
-                case Commit() | PublishScore():
+                case Commit() | PublishProgress():
                     pass  # the bus of the simulation forgets what it has handed out, and nobody reads scores there
                 case Say():
                     self._outside.said("detector", action)

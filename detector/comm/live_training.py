@@ -4,17 +4,17 @@ import math
 from typing import Final
 
 from gpuwarden.detector.comm.training import BEGUN, Training
-from gpuwarden.detector.events import PublishScore
+from gpuwarden.detector.events import PublishProgress
 from gpuwarden.detector.findings import Claim, Key
 from gpuwarden.detector.rules.rule import WARNING
 from gpuwarden.proto.comm_pb2 import CommPhase
 from gpuwarden.proto.finding_pb2 import Evidence, Subject, SubjectKind
-from gpuwarden.proto.score_pb2 import JobPhase, JobScore
+from gpuwarden.proto.progress_pb2 import JobPhase, JobProgress
 
 NOT_FINITE, SPIKE, STANDS = "loss_not_finite", "loss_spike", "no_progress"
 DETECTOR: Final = "comm/training"
-SCORE_VERSION: Final = 1
-SCORE_S: Final = 10.0
+PROGRESS_VERSION: Final = 1
+PROGRESS_S: Final = 10.0
 _PHASES: Final = {CommPhase.COMM_PHASE_CHECKPOINT: JobPhase.JOB_PHASE_CHECKPOINT, CommPhase.COMM_PHASE_EVALUATION: JobPhase.JOB_PHASE_EVALUATION}
 DO: Final = {
     NOT_FINITE: "Go on from a checkpoint of before; if it comes again at the same step look at the data, else compare the nodes: memory errors, XIDs.",
@@ -45,15 +45,15 @@ def _number(value: float | None) -> str:
     return "not told" if value is None else f"{value:.4g}"
 
 
-def score(job: str, training: Training, now_s: float, unix_ns: int) -> PublishScore:
+def progress(job: str, training: Training, now_s: float, unix_ns: int) -> PublishProgress:
     """By this detector's wall clock."""
     phase, since_s = _phase(training, now_s)
-    made = JobScore(
-        version=SCORE_VERSION, job_id=job, updated_unix_ns=unix_ns, phase=phase, phase_since_unix_ns=_unix_ns(since_s, now_s, unix_ns), step=training.step or 0,
+    made = JobProgress(
+        version=PROGRESS_VERSION, job_id=job, updated_unix_ns=unix_ns, phase=phase, phase_since_unix_ns=_unix_ns(since_s, now_s, unix_ns), step=training.step or 0,
         step_s=training.step_s, loss=training.loss if training.loss is not None and math.isfinite(training.loss) else None,
         checkpointed_unix_ns=0 if training.checkpointed_s is None else _unix_ns(training.checkpointed_s, now_s, unix_ns),
     )  # fmt: skip
-    return PublishScore(job, made.SerializeToString())
+    return PublishProgress(job, made.SerializeToString())
 
 
 def _phase(training: Training, now_s: float) -> tuple["JobPhase.ValueType", float]:

@@ -1,11 +1,12 @@
 """Running jobs, judged from what their ranks say: whom a job waits for, which rank's end ended the others, who makes it slow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm import live_claims, live_training, slow
+from gpuwarden.detector.adoption import Adopted, job_owner
+from gpuwarden.detector.comm import live_claims, live_slow, live_training, slow
 from gpuwarden.detector.comm.again import Again
 from gpuwarden.detector.comm.live_dead import Death, death_in
 from gpuwarden.detector.comm.live_hang import ENDED, STALLED, class_of, hang_of
@@ -26,6 +27,10 @@ FORGET_S: Final = 600.0  # after a job's last word
 SLOW_EVERY_S: Final = 5.0
 SLOW_COST: Final = 0.15  # of the time between two operations: a job's ranks differ by some of it in sound running
 TIMES, RAS_DEAD, RAS_HANG, TRAINING = "times", "ras dead", "ras hang", "training"
+KINDS: Final = frozenset({
+    live_claims.HANG, live_claims.UNCLEAR, live_claims.DEAD, live_claims.SLOW, live_claims.LEVEL, live_slow.RANK, live_slow.HOST, live_slow.NETWORK, live_slow.JOB,
+    live_training.NOT_FINITE, live_training.SPIKE, live_training.STANDS,
+})  # fmt: skip
 SOURCES: Final = (live_claims.HANG, live_claims.DEAD, live_claims.SLOW, TIMES, RAS_DEAD, RAS_HANG, TRAINING)
 HANG_TICKS: Final = 3  # in a row: as a job goes on, some ranks have said so and others not yet
 
@@ -35,10 +40,11 @@ class _Watched:
     """`firing`: its findings, by what made them. `late`: ranks that are named slow again. `hung`: for how many ticks in a row this has been so."""
 
     job: LiveJob
+    partition: int
     slow: LiveSlow = field(default_factory=LiveSlow)
     ras: LiveRas = field(default_factory=LiveRas)
     training: Training = field(default_factory=Training)
-    score_due_s: float = 0.0
+    progress_due_s: float = 0.0
     firing: dict[str, set[Key]] = field(default_factory=lambda: {source: set() for source in SOURCES})
     slow_due_s: float = 0.0
     late: Again[int] = field(default_factory=Again)
@@ -49,8 +55,8 @@ class _Watched:
 class CommWatch:
     """Part of the detector's machine. Records are judged once: repeats are passed over, gaps are counted."""
 
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self, findings: Findings, adopted: Adopted) -> None:
+        self._findings, self._adopted = findings, adopted
         self._jobs = dict[str, _Watched]()
         self.taken = 0
         self.repeated = 0
@@ -59,6 +65,18 @@ class CommWatch:
     @property
     def jobs_known(self) -> int:
         return len(self._jobs)
+
+    @property
+    def jobs(self) -> Collection[str]:
+        return self._jobs.keys()
+
+    def let_go(self, partitions: Collection[int]) -> int:
+        """Jobs of partitions other than these are another detector's from now on, with what fires on them; how many."""
+        gone = [name for name, watched in self._jobs.items() if watched.partition not in partitions]
+        for name in gone:
+            self._adopted.let_go(job_owner(name))
+            self._findings.let_go(key for keys in self._jobs.pop(name).firing.values() for key in keys)
+        return len(gone)
 
     def take(self, now_s: float, raw: Raw) -> None:
         """Raises Refused."""
@@ -69,7 +87,8 @@ class CommWatch:
         if watched is None:
             if len(self._jobs) >= MOST_JOBS:
                 raise Refused("job_id", f"is one more than {MOST_JOBS} jobs")
-            watched = self._jobs[said.job] = _Watched(LiveJob(said.job, now_s))
+            watched = self._jobs[said.job] = _Watched(LiveJob(said.job, now_s), raw.partition)
+            self._adopted.take_up(now_s, job_owner(said.job))
         lost = watched.job.lost(said)
         if lost is None:
             self.repeated += 1
@@ -116,9 +135,9 @@ class CommWatch:
         if training.step is None:
             return
         yield from self._set(watched, TRAINING, live_training.claims(name, training, now_s), unix_ns)
-        if now_s >= watched.score_due_s:
-            watched.score_due_s = now_s + live_training.SCORE_S
-            yield live_training.score(name, training, now_s, unix_ns)
+        if now_s >= watched.progress_due_s:
+            watched.progress_due_s = now_s + live_training.PROGRESS_S
+            yield live_training.progress(name, training, now_s, unix_ns)
 
     def _set(self, watched: _Watched, source: str, claims: dict[Key, Claim], unix_ns: int) -> Iterator[Action]:
         """Fires what is new; ends what is no longer so. What another source tells as well is told with both words, and goes on with either."""

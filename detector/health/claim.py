@@ -62,9 +62,9 @@ def _evidence(learned: Learned, row: int, minute: Minute, i: int) -> Iterator[Ev
             return
         mine = [k for k, feature in enumerate(features) if feature.metric.name == metric]
         guilty = [k for k in mine if carried[k] >= carried[mine].max() / 2]
-        unit, base = _SHORT_UNITS.get(features[guilty[0]].unit, (features[guilty[0]].unit, 1.0))
+        unit, base = unit_of(features[guilty[0]])
         seen, expected = np.mean([_seen_and_expected(learned, row, minute, i, k) for k in guilty], 0) / base
-        yield Evidence(name=_name([features[k] for k in guilty], learned.cards[row]), value=seen, expected=expected, unit=unit)
+        yield Evidence(name=name_of([features[k] for k in guilty], learned.cards[row]), value=seen, expected=expected, unit=unit)
 
 
 def _seen_and_expected(learned: Learned, row: int, minute: Minute, i: int, k: int) -> tuple[float, float]:
@@ -74,7 +74,12 @@ def _seen_and_expected(learned: Learned, row: int, minute: Minute, i: int, k: in
     return float(minute.values[i, k]), mean + deviation * foretold
 
 
-def _name(features: Sequence[Feature], cards: tuple[str, ...]) -> str:
+def unit_of(feature: Feature) -> tuple[str, float]:
+    """What a person reads, and how many of the base unit make one."""
+    return _SHORT_UNITS.get(feature.unit, (feature.unit, 1.0))
+
+
+def name_of(features: Sequence[Feature], cards: tuple[str, ...]) -> str:
     """`core temperature of GPU-3`, or `of 8 cards`, whose mean it is."""
     meaning = features[0].metric.meaning
     what = _head(meaning) if _HEADS[_head(meaning)] == 1 else meaning

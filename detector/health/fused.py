@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuwarden.detector.health.laws import READING_OF, Known, Lawful, lawful, no_law_known
 from gpuwarden.detector.health.others import Numbers
@@ -71,6 +72,7 @@ class Reason:
     seen: float
     expected: float
     peers: tuple[float, ...]
+    member: str
 
 
 def no_health_known(nodes: int) -> Health:
@@ -81,19 +83,19 @@ def no_health_known(nodes: int) -> Health:
     )
 
 
-def judged(health: Health, readings: Readings, job: Numbers) -> Judged:
+def judged(health: Health, readings: Readings, job: Numbers, new: NDArray[np.bool_] | None = None) -> Judged:
     """One minute, which also teaches. `job` (nodes,): its number; below 0 where a node has none, or more than one, and so no peers.
 
-    Under a cap of ours a job is another one, in which offsets are others.
+    Under a cap of ours a job is another one, in which offsets are others. `new` (nodes,): came when others were known already.
     """
     nodes = len(job)
+    new = np.zeros(nodes, bool) if new is None else new
     run = np.where(job >= 0, 2 * job + readings.ours, -1 - readings.ours)
-    peers = beside(health.nodes, readings.nodes, run, run, readings.ours, NODE_FLOOR)
+    peers = beside(health.nodes, readings.nodes, run, run, readings.ours, NODE_FLOOR, new)
     node = np.repeat(np.arange(nodes), CARDS)
-    cards = beside(health.cards, readings.cards.reshape(nodes * CARDS, -1), node, run[node], readings.ours[node], CARD_FLOOR)
-    laws = lawful(health.laws, readings)
-    worst = _worst(peers)
-    now = np.stack((_largest(worst), _broad(worst), _largest(_worst(cards).reshape(nodes, -1)), _largest(np.abs(laws.deviations))), 1)
+    cards = beside(health.cards, readings.cards.reshape(nodes * CARDS, -1), node, run[node], readings.ours[node], CARD_FLOOR, new[node])
+    laws = lawful(health.laws, readings, new)
+    now = np.stack((_largest(_worst(peers)), _broad(_known_worst(peers)), _largest(_worst(cards).reshape(nodes, -1)), _largest(np.abs(laws.deviations))), 1)
     health.last = np.concatenate((health.last[1:], now[None]))
     health.held = np.fmax(KEEPS * health.held, health.last.min(0))
     scores = np.where(np.isnan(now), np.nan, health.held)
@@ -104,26 +106,35 @@ def judged(health: Health, readings: Readings, job: Numbers) -> Judged:
 
 
 def why(judged_: Judged, job: Numbers, node: int, most: int) -> list[Reason]:
-    """What carries a node's score, first the worst; with the members that gave it away."""
-    of = [(_worst(judged_.peers)[node], NODE_READINGS, judged_.peers.seen[node], judged_.peers.expected[node])]
-    cards = slice(node * CARDS, (node + 1) * CARDS)
-    of.append((_worst(judged_.cards)[cards].ravel(), CARD_READINGS, judged_.cards.seen[cards].ravel(), judged_.cards.expected[cards].ravel()))
-    laws = tuple((reading, None) for reading in READING_OF)
-    of.append((np.abs(judged_.laws.deviations[node]), laws, judged_.laws.seen[node], judged_.laws.expected[node]))
+    """What carries a node's score: first what its clearest member saw, the worst of it first, then what the others did."""
+    cards, laws = slice(node * CARDS, (node + 1) * CARDS), tuple((reading, None) for reading in READING_OF)
+    of = {
+        "peers": (_worst(judged_.peers)[node], NODE_READINGS, judged_.peers.seen[node], judged_.peers.expected[node]),
+        "cards": (_worst(judged_.cards)[cards].ravel(), CARD_READINGS, judged_.cards.seen[cards].ravel(), judged_.cards.expected[cards].ravel()),
+        "laws": (np.abs(judged_.laws.deviations[node]), laws, judged_.laws.seen[node], judged_.laws.expected[node]),
+    }
     mates = np.flatnonzero((job == job[node]) & (job >= 0) & (np.arange(len(job)) != node))
-    found = dict[str, Reason]()
-    for deviations, readings, seen, expected in of:
-        for at in np.argsort(-np.nan_to_num(deviations), kind="stable")[:most]:
-            reason = _reason(readings[at], float(np.nan_to_num(deviations[at])), float(seen[at]), float(expected[at]), judged_.peers.seen[mates])
-            if reason.deviations > 0 and (reason.metric not in found or found[reason.metric].deviations < reason.deviations):
-                found[reason.metric] = reason
-    return sorted(found.values(), key=lambda reason: -reason.deviations)[:most]
+    clearest = clearest_member(judged_, node)
+    found = list[Reason]()
+    for member, (deviations, readings, seen, expected) in of.items():
+        for at in np.argsort(-np.nan_to_num(deviations), kind="stable")[:most].tolist():
+            found.append(_reason(member, readings[at], float(np.nan_to_num(deviations[at])), float(seen[at]), float(expected[at]), judged_.peers.seen[mates]))
+    told = dict[str, Reason]()
+    for reason in sorted(found, key=lambda reason: (not clearest.startswith(reason.member), -reason.deviations)):
+        if reason.deviations > 0:
+            told.setdefault(reason.metric, reason)
+    return list(told.values())[:most]
 
 
-def _reason(of: tuple[Reading, int | None], deviations: float, seen: float, expected: float, mates: Array) -> Reason:
+def clearest_member(judged_: Judged, node: int) -> str:
+    """Whose rate is the smallest."""
+    return MEMBERS[int(np.where(np.isnan(judged_.rates[node]), np.inf, judged_.rates[node]).argmin())]
+
+
+def _reason(member: str, of: tuple[Reading, int | None], deviations: float, seen: float, expected: float, mates: Array) -> Reason:
     reading, card = of
     peers = tuple(reading.back(float(one)) for one in mates[:, NODE_READINGS.index(of)]) if of in NODE_READINGS else ()
-    return Reason(named(reading, card), deviations, reading.back(seen), reading.back(expected), peers)
+    return Reason(named(reading, card), deviations, reading.back(seen), reading.back(expected), peers, member)
 
 
 def _others_fault(each: Array, run: Numbers) -> Array:
@@ -148,6 +159,11 @@ def _other_of_two(run: Numbers) -> Numbers:
 
 
 def _worst(seen: Beside) -> Array:
+    return np.fmax(_known_worst(seen), np.abs(seen.first))
+
+
+def _known_worst(seen: Beside) -> Array:
+    """Without what is new: all of that is a deviation or so from the others, which together would be much."""
     return np.fmax(np.abs(seen.changed), np.abs(seen.level))
 
 

@@ -34,6 +34,16 @@ class Gather:
         self._first, self._last = np.full(counters, np.nan, np.float32), np.full(counters, np.nan, np.float32)
         self._first_ns, self._last_ns = np.full(counters, _LATEST), np.full(counters, NEVER, np.int64)
 
+    def grow(self, rows: int) -> None:
+        """To so many, more than there are."""
+        old = OPEN * self._rows
+        kept = (np.arange(OPEN)[:, None] * rows + np.arange(self._rows)).ravel()
+        made = Gather(self._device, rows)
+        for name in ("_total", "_count", "_first", "_last", "_first_ns", "_last_ns"):
+            getattr(made, name)[kept] = getattr(self, name)[:old]
+            setattr(self, name, getattr(made, name))
+        self._rows = rows
+
     def clear(self, place: Places, rows: Places) -> None:
         """Their minutes begin."""
         at = place * self._rows + rows

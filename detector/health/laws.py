@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.health.peers import CLIP, GAIN, moderate
+from gpuwarden.detector.health.peers import CLIP, GAIN, apart, moderate
 from gpuwarden.detector.health.readings import NODE_READINGS, OF_CARDS, OF_HOSTS, POWER, Reading, Readings
 from gpuwarden.detector.health.scale import Array
 
 FORGET_MINUTES: Final = 7200.0  # half-life of the laws: five days
 SLOWEST: Final = 1 / 2880  # a minute's part in a node's offset
-LEARN_MINUTES: Final = 300  # of a node before it is judged
+LEARN_MINUTES: Final = 300  # of a node before it is judged by its own offset
+NEW_MINUTES: Final = 10  # of a node that is new, before it is judged by the others'
 FIT_MINUTES: Final = 60
 SOON_MINUTES: Final = 600  # so long, every tenth minute
 RIDGE: Final = 1e-6
@@ -100,8 +101,8 @@ def no_law_known(nodes: int) -> Known:
     )
 
 
-def lawful(known: Known, readings: Readings) -> Lawful:
-    """One minute, which also teaches."""
+def lawful(known: Known, readings: Readings, new: NDArray[np.bool_]) -> Lawful:
+    """One minute, which also teaches. `new` (nodes,): came when others were known already, by how far apart whose offsets lie they are judged at first."""
     told = np.concatenate((_middle(readings.cards), readings.hosts), 1)
     known.power += FOLLOWS * (np.nan_to_num(told[:, _POWER]) - known.power)  # of idle cards 0: at a job's start heat lags behind
     restless = ~(np.abs(told[:, _POWER] - known.power) < STEADY)
@@ -115,7 +116,7 @@ def lawful(known: Known, readings: Readings) -> Lawful:
         terms = _terms((told[:, drivers] - known.centre[drivers]) / known.width[drivers])
         says[:, law] = _one(known, law, terms, seen[:, law], seen[:, law] - offset, fits)
     known.passed += 1
-    return _rest(known, seen, says, readings.ours)
+    return _rest(known, seen, says, readings.ours, new)
 
 
 def _one(known: Known, law: int, terms: Array, seen: Array, without_offset: Array, fits: bool) -> Array:
@@ -137,7 +138,7 @@ def _fitted(squares: Array, products: Array) -> Array:
     return np.asarray(weights / size, np.float64)
 
 
-def _rest(known: Known, seen: Array, says: Array, ours: NDArray[np.bool_]) -> Lawful:
+def _rest(known: Known, seen: Array, says: Array, ours: NDArray[np.bool_], new: NDArray[np.bool_]) -> Lawful:
     told = ~np.isnan(says)
     at = (ours[:, None] & _STEADY).astype(np.intp), *np.indices(seen.shape)
     expected = says + known.offset[at]
@@ -151,6 +152,9 @@ def _rest(known: Known, seen: Array, says: Array, ours: NDArray[np.bool_]) -> La
     known.smooth += told * GAIN * (rest - known.smooth)
     learned = told & (minutes > LEARN_MINUTES) & (known.passed > SOON_MINUTES)
     deviations = np.where(learned & (known.spread_rows > 0), known.smooth / deviation, np.nan)
+    if new.any():
+        early = new[:, None] & ~ours[:, None] & told & (minutes > NEW_MINUTES) & ~learned
+        deviations = np.where(early, (known.offset[0] + known.smooth) / np.sqrt(deviation**2 + apart(known.offset[0], known.minutes[0] > LEARN_MINUTES)), deviations)
     squares = np.minimum(np.where(learned, known.smooth**2, 0), np.where(known.spread_rows > 0, 36 * known.spread, np.inf))
     count = known.spread_rows + learned.sum(0)
     known.spread = np.where(count > 0, (known.spread * known.spread_rows + squares.sum(0)) / np.maximum(count, 1), 0)

@@ -35,6 +35,28 @@ class Minutes:
         self._mixed = np.zeros((OPEN, len(nodes)), np.bool_)  # two starts of an agent in one minute: no rates
         self.late = 0
 
+    def add(self, row: int, name: str, cards: Sequence[str]) -> None:
+        """A row that is free is this node's from now on."""
+        self.row_of[name] = row
+        self.seat(row, cards)
+        self._start[row] = ""
+
+    def seat(self, row: int, cards: Sequence[str]) -> None:
+        """Where its cards are, in the order of their columns."""
+        self._cards[row], self._seats[row] = {card: place for place, card in enumerate(cards[:CARDS])}, ((), np.empty(0, np.intp))
+
+    def grow(self, rows: int) -> None:
+        """To so many rows, more than there are."""
+        more = rows - len(self._start)
+        self._cards += [dict[str, int]() for _ in range(more)]
+        self._seats += [((), np.empty(0, np.intp))] * more
+        self._start += [""] * more
+        self._gpus.grow(CARDS * rows)
+        self._hosts.grow(rows)
+        self.begun = np.pad(self.begun, ((0, 0), (0, more)), constant_values=NEVER)
+        self._mixed = np.pad(self._mixed, ((0, 0), (0, more)))
+        self.newest, self._newest_ns, self.closed = (np.pad(of, (0, more), constant_values=NEVER) for of in (self.newest, self._newest_ns, self.closed))
+
     def known(self, samples: Sequence[Sample]) -> tuple[list[Sample], Places, Integers]:
         """Those whose nodes have a row, the rows, and their times."""
         of = [(sample, row) for sample in samples if (row := self.row_of.get(sample.node)) is not None]

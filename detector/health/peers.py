@@ -27,6 +27,8 @@ LEARN_MINUTES: Final = 60  # of a job before it teaches
 CLIP: Final = 4.0  # deviations
 MOST_ROWS: Final = 5e5  # that what is usual of all rows rests on; then the oldest fade
 MOST_JOBS: Final = 200.0
+LEAST_RATED: Final = 10  # rows whose offsets are known, before what a new one brings along is judged by how they lie
+MAD: Final = 1.4826  # deviations in a median absolute deviation
 
 
 @dataclass(slots=True)
@@ -59,13 +61,15 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """(rows, readings), in deviations: what `changed` within the job, and how far the job's `level` is from what is usual. `expected` as `seen`.
+    """(rows, readings), in deviations: what `changed` within the job, and how far the job's `level` is from what is usual, or the `first` job's of a new row
+    from what others are. `expected` as `seen`.
 
     NaN where there is nothing to compare, in the first minutes of a job, and, of the level, in the first job of any of the group and under a cap of ours.
     """
 
     changed: Array
     level: Array
+    first: Array
     seen: Array
     expected: Array
 
@@ -80,11 +84,12 @@ def nothing_learned(rows: int, readings: int) -> Usual:
     )
 
 
-def beside(usual: Usual, values: Array, group: Numbers, run: Numbers, capped: Flags, floor: Array) -> Beside:
+def beside(usual: Usual, values: Array, group: Numbers, run: Numbers, capped: Flags, floor: Array, new: Flags) -> Beside:
     """One minute of values (rows, readings), which also teaches.
 
     `group` (rows,): who is compared with whom, below 0 nobody. `run` (rows,): another number is another job, or other terms for
     the same one; it changes where the group or `capped` does, (rows,): under a cap of ours, where offsets are others and levels say nothing. `floor` (readings,): the least that is one deviation.
+    `new` (rows,): came when others were known already: what they bring into their first job is judged by how far apart the others' offsets lie.
     """
     _end_runs(usual, group, run, capped)
     usual.age += 1
@@ -104,8 +109,12 @@ def beside(usual: Usual, values: Array, group: Numbers, run: Numbers, capped: Fl
     level = usual.correction / np.sqrt(surprise + noise / np.maximum(usual.minutes, 1))
     changed = np.where(ready & (usual.spread_rows > 0), changed, np.nan)
     level = np.where(ready & usual.rated & (usual.surprise_rows > 0), level, np.nan)
-    off = rest + np.where(np.nan_to_num(np.abs(changed)) >= np.nan_to_num(np.abs(level)), 0, before)
-    seen = Beside(changed, level, values, values - wide * off)
+    first = np.full(level.shape, np.nan)
+    if new.any():
+        first = usual.correction / np.sqrt(surprise + noise / np.maximum(usual.minutes, 1) + apart(usual.offset, usual.jobs > 0))
+        first = np.where(ready & _first_job(usual, group, new), first, np.nan)
+    off = rest + np.where(np.nan_to_num(np.abs(changed)) >= np.nan_to_num(np.fmax(np.abs(level), np.abs(first))), 0, before)
+    seen = Beside(changed, level, first, values, values - wide * off)
     usual.noise, usual.noise_rows = _pooled(usual.noise, usual.noise_rows, rest, learns, MOST_ROWS)
     usual.spread, usual.spread_rows = _pooled(usual.spread, usual.spread_rows, usual.smooth, learns, MOST_ROWS)
     return seen
@@ -151,6 +160,24 @@ def _all_rated(jobs: Array, group: Numbers) -> Flags:
     least = np.full((int(of.max()) + 1, jobs.shape[1]), np.inf)
     np.minimum.at(least, of, jobs)
     return np.asarray(least[of] > 0)
+
+
+def _first_job(usual: Usual, group: Numbers, new: Flags) -> Flags:
+    """(rows, readings): new ones that no job has taught yet, while all others of their group have had one. Not under a cap of ours."""
+    _, of = np.unique(group, return_inverse=True)
+    unrated = np.zeros((int(of.max()) + 1, usual.jobs.shape[1]), np.intp)
+    np.add.at(unrated, of, usual.jobs == 0)
+    return np.asarray((new & ~usual.capped)[:, None] & (usual.jobs == 0) & (unrated[of] == 1))
+
+
+def apart(offsets: Array, known: Flags) -> Array:
+    """(any,) variance of known offsets (rows, any) by their median deviation, the larger the fewer they are; infinite where they are too few to tell."""
+    count = known.sum(0)
+    enough = count >= LEAST_RATED
+    mine = np.where(known, offsets, np.nan)[:, enough]
+    variance = np.full(len(count), np.inf)
+    variance[enough] = (MAD * np.nanmedian(np.abs(mine - np.nanmedian(mine, 0)), 0)) ** 2 * (1 + LEAST_RATED / count[enough])
+    return variance
 
 
 def _pooled(variance: Array, rows: Array, rest: Array, known: Flags, most: float) -> tuple[Array, Array]:

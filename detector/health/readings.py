@@ -19,6 +19,7 @@ HELD_BACK_RATIO: Final = 0.01  # of the time
 INLET: Final = "host_bmc_inlet_celsius"
 POWER: Final = "gpu_power_watts"
 OURS: Final = "gpu_capped_by_us"
+THROTTLED: Final = "gpu_throttle_power_seconds_total"
 Form = Literal["share", "plain", "rare", "heat"]
 Rows = NDArray[np.intp]
 
@@ -82,6 +83,8 @@ OF_HOSTS: Final = (
     Reading("host_bmc_fan_min_rpm", "share", 100.0),
     Reading("host_bmc_power_watts", "share", 10.0),
 )
+READ_OF_CARDS: Final = (*(reading.metric for reading in OF_CARDS), OURS, THROTTLED)
+"""Metrics of a card that a `Reader` looks at."""
 CARD_FLOOR: Final = np.array([reading.floor for reading in OF_CARDS])
 NODE_FLOOR: Final = np.array([*np.tile(CARD_FLOOR, CARDS), *(reading.floor for reading in OF_HOSTS)])
 CARD_READINGS: Final = tuple((reading, card) for card in range(CARDS) for reading in OF_CARDS)
@@ -113,8 +116,7 @@ class Reader:
 
     def __init__(self, columns: Sequence[str]) -> None:
         at: Mapping[str, int] = {name: column for column, name in enumerate(columns)}
-        wanted = {*(reading.metric for reading in OF_CARDS), OURS, "gpu_throttle_power_seconds_total"}
-        self._cards = {metric: np.array([at.get(f"{metric}[{card}]", -1) for card in range(CARDS)]) for metric in wanted}
+        self._cards = {metric: np.array([at.get(f"{metric}[{card}]", -1) for card in range(CARDS)]) for metric in READ_OF_CARDS}
         self._hosts = np.array([at.get(reading.metric, -1) for reading in OF_HOSTS])
 
     def read(self, values: NDArray[np.floating]) -> Readings:
@@ -124,7 +126,7 @@ class Reader:
         hosts = known[:, self._hosts]
         inlet_c = hosts[:, [_host(INLET)]]
         ours, idle = of[OURS] > 0, of["gpu_utilization_ratio"] < IDLE_RATIO
-        held_back = ours | (of["gpu_throttle_power_seconds_total"] > HELD_BACK_RATIO)
+        held_back = ours | (of[THROTTLED] > HELD_BACK_RATIO)
         cards = np.stack([_scaled(reading, of[reading.metric], inlet_c, of[POWER]) for reading in OF_CARDS], 2)
         for at, reading in enumerate(OF_CARDS):
             silent = (idle & (not reading.idle)) | (held_back if reading.limited == 0 else ours & (reading.limited == 1))

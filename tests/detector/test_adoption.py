@@ -6,7 +6,7 @@ from typing import Any
 
 from gpuwarden.core.bus_memory import MemoryBus
 from gpuwarden.core.left_firing import left_firing
-from gpuwarden.detector.events import PublishFinding
+from gpuwarden.detector.events import Moved, PublishFinding
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto import topics
 from gpuwarden.proto.catalogue import Device
@@ -24,7 +24,9 @@ def left(story: Any) -> tuple[bytes, ...]:
 
 
 def restart(story: Any) -> None:
-    story.detector = Detector(DetectorSetup(firing=left(story)))
+    firing = left(story)
+    story.detector = Detector(DetectorSetup())
+    story.detector.step(story.now_s, Moved(((topics.TELEMETRY, 0),), firing))
 
 
 def run_on(story: Any, agent: Any, seconds: int, wrong: dict[tuple[str, str], float] | None = None) -> None:

@@ -17,7 +17,7 @@ from gpuwarden.core.config import ConfigError, load, parse
 from gpuwarden.core.eventlog import read_head, read_steps, replay
 from gpuwarden.core.plain import Reader, to_plain
 from gpuwarden.detector.config import DetectorConfig
-from gpuwarden.detector.events import Commit, Polled, PublishFinding, Raw, Tick
+from gpuwarden.detector.events import Commit, Moved, Polled, PublishFinding, Raw, Tick
 from gpuwarden.detector.machine import Detector
 from gpuwarden.detector.main import detect
 from gpuwarden.detector.metrics import DetectorNumbers
@@ -88,7 +88,7 @@ def test_an_event_log_replays_to_the_same_findings(agent: Any, tmp_path: Path) -
     thread.join(10)
     log = tmp_path / "detector-gpuwarden-detector.jsonl"
     assert read_head(log) == ("detector", to_plain(CONFIG.setup))
-    replayed = list(replay(read_steps(log, Reader((Polled, Raw, Tick))), lambda: Detector(CONFIG.setup)))
+    replayed = list(replay(read_steps(log, Reader((Moved, Polled, Raw, Tick))), lambda: Detector(CONFIG.setup)))
     assert all(step.same for step in replayed)
     assert any(isinstance(action, PublishFinding) for step in replayed for action in step.actions)
 
@@ -144,7 +144,7 @@ def test_a_detector_that_is_stopped_while_brokers_are_away_commits_nothing() -> 
     stop.set()
     outlet = Outlet(Flaky(bus, 99), reader, stop)
     outlet.perform(PublishFinding("n/", b"finding"))
-    with pytest.raises(BusError, match="1 findings and dead letters that are not durable"):
+    with pytest.raises(BusError, match="1 findings, summaries and dead letters that are not durable"):
         outlet.perform(Commit({(record.topic, record.partition): record.offset + 1}))
     reader.close()
     assert len(bus.consumer((topics.TELEMETRY,), "g").poll(0.1, 10)) == 1

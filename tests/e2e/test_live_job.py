@@ -13,7 +13,7 @@ from services import kafka
 from services.live_job import firing, watching
 
 from gpuwarden.proto.finding_pb2 import FindingState
-from gpuwarden.proto.score_pb2 import JobPhase
+from gpuwarden.proto.progress_pb2 import JobPhase
 
 
 @pytest.mark.timeout(400)

@@ -11,6 +11,7 @@ from gpuwarden.detector.past.piece import MINUTE_NS
 from gpuwarden.proto.catalogue import BY_NAME, Device, Kind
 from gpuwarden.proto.decode import Matrix
 from gpuwarden.proto.encode import encode, encode_block
+from gpuwarden.proto.telemetry_pb2 import GpuProcess
 from gpuwarden.sim.health.ward import Told
 
 FIRST = 28_333_440  # a minute in November 2023, on the hour
@@ -20,6 +21,11 @@ SECONDS = (10, 50)  # of a minute, when agents read
 
 def name(node: int) -> str:
     return f"node-{node}"
+
+
+def job_of(told: Told, node: int, minute: int) -> str:
+    """Empty if it has none of its own."""
+    return f"job-{told.job[node, minute]}" if told.job[node, minute] >= 0 else ""
 
 
 def block(told: Told) -> Matrix:
@@ -39,8 +45,8 @@ def past(told: Told, until: int) -> Past:
 class Agent:
     """Tells minutes of a node, its counters from 0 on. What is in `without` it does not read."""
 
-    def __init__(self, told: Told, node: int, start: str = "a") -> None:
-        self._told, self._node, self.start, self.sequence = told, node, start, 0
+    def __init__(self, told: Told, node: int, start: str = "a", first: int = FIRST) -> None:
+        self._told, self._node, self.start, self.sequence, self._first = told, node, start, 0, first
         places = {column: place for place, column in enumerate(told.columns)}
         gpus = sorted({column.partition("[")[0] for column in places if column.endswith("]")})
         self._hosts = [column for column in places if not column.endswith("]")]
@@ -65,7 +71,8 @@ class Agent:
             _block(Device.GPU, IDS, self._gpus, now[self._place], without),
             _block(Device.HOST, [name(self._node)], self._hosts, now[self._host_place][None], without),
         ]
-        return encode(name(self._node), self.start, self.sequence, (FIRST + minute) * MINUTE_NS + second * 10**9, blocks)
+        runs = [GpuProcess(gpu_id=IDS[0], pid=7, job_id=job)] if (job := job_of(self._told, self._node, minute)) else []
+        return encode(name(self._node), self.start, self.sequence, (self._first + minute) * MINUTE_NS + second * 10**9, blocks, runs)
 
 
 def _block(device: Device, ids: list[str], metrics: list[str], rows: np.ndarray, without: frozenset[str]) -> object:

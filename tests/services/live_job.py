@@ -19,7 +19,7 @@ from gpuwarden.core.connect import connect
 from gpuwarden.proto import topics
 from gpuwarden.proto.comm_pb2 import CommSummary
 from gpuwarden.proto.finding_pb2 import Finding, FindingState
-from gpuwarden.proto.score_pb2 import JobScore
+from gpuwarden.proto.progress_pb2 import JobProgress
 
 SCRIPT = Path(__file__).parents[1] / "fakes" / "training.py"
 COMMAND = [sys.executable, "-m", "gpuwarden.cli"]
@@ -115,11 +115,11 @@ class Watching:
         assert found is not None, name
         return int(float(found[1]))
 
-    def scores(self) -> list[JobScore]:
+    def scores(self) -> list[JobProgress]:
         """All that was ever told of jobs, in order."""
-        consumer, told = self.bus.consumer((topics.SCORES,), f"scores-{time.time_ns()}"), list[JobScore]()
+        consumer, told = self.bus.consumer((topics.PROGRESS,), f"progress-{time.time_ns()}"), list[JobProgress]()
         while records := consumer.poll(6.0 if not told else 1.0, 1000):
-            told += [JobScore.FromString(record.value) for record in records]
+            told += [JobProgress.FromString(record.value) for record in records]
         consumer.close()
         return told
 

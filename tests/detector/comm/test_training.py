@@ -7,12 +7,12 @@ from fakes.judged_job import Judged
 from fakes.told_job import ToldJob
 
 from gpuwarden.detector.comm.training import LEAST_LOSSES, LEAST_S, PAUSE_S
-from gpuwarden.detector.events import Polled, PublishScore, Raw, Tick
+from gpuwarden.detector.events import Polled, PublishProgress, Raw, Tick
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto import topics
 from gpuwarden.proto.comm_pb2 import CommPhase, CommProgress, CommSummary
 from gpuwarden.proto.finding_pb2 import Finding, FindingState
-from gpuwarden.proto.score_pb2 import JobPhase, JobScore
+from gpuwarden.proto.progress_pb2 import JobPhase, JobProgress
 
 
 class Trained:
@@ -20,7 +20,7 @@ class Trained:
 
     def __init__(self) -> None:
         self.detector, self.now_s, self.sent = Detector(DetectorSetup()), 1000.0, 0
-        self.firing, self.scores = set[str](), list[JobScore]()
+        self.firing, self.scores = set[str](), list[JobProgress]()
 
     def say(self, step: int, **more: Any) -> None:
         self._step(Polled((progress_raw(self.sent + 1, step, **more),)))
@@ -38,9 +38,9 @@ class Trained:
 
     def _step(self, event: Polled | Tick) -> None:
         for action in self.detector.step(self.now_s, event):
-            if isinstance(action, PublishScore):
+            if isinstance(action, PublishProgress):
                 assert action.job == "42"
-                self.scores.append(JobScore.FromString(action.payload))
+                self.scores.append(JobProgress.FromString(action.payload))
             elif hasattr(action, "payload"):
                 finding = Finding.FromString(action.payload)
                 assert finding.subject.id == "42"

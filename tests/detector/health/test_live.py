@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes.room import FIRST, Agent, block, name, past
 
-from gpuwarden.detector.events import Action, Chosen, Polled, PublishFinding, Raw, Tick
+from gpuwarden.detector.events import Action, Chosen, Moved, Polled, PublishFinding, Raw, Tick
 from gpuwarden.detector.health.conditional import conditional
 from gpuwarden.detector.health.features import LEARNED
 from gpuwarden.detector.health.fit import Fitted, fitted, stacked
@@ -19,6 +19,7 @@ from gpuwarden.detector.health.verdict import SMOOTHED, WARM_MINUTES
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.detector.past.features import FEATURES
 from gpuwarden.detector.past.piece import MINUTE_NS
+from gpuwarden.proto import topics
 from gpuwarden.proto.decode import decode
 from gpuwarden.proto.finding_pb2 import Finding, FindingState
 from gpuwarden.sim.health.ward import Bout, Room, Told, told
@@ -225,7 +226,8 @@ def test_what_a_detector_left_firing_goes_on_under_its_id_until_the_node_is_as_i
     agents = [Agent(room, GOVERNOR)]
     first.hear_all(agents, TAUGHT, BEGINS + 8)
     (left,) = first.findings
-    second = Story(Detector(DetectorSetup(firing=(left.SerializeToString(),)), {"live": model}))
+    second = Story(Detector(DetectorSetup(), {"live": model}))
+    second.detector.step(0.0, Moved(((topics.TELEMETRY, 0),), (left.SerializeToString(),)))
     second.choose("live")
     second.hear_all(agents, BEGINS + 8, BEGINS + 14)
     assert second.unlike == [], "neither fired anew nor dropped before it was judged"

@@ -12,6 +12,7 @@ from gpuwarden.detector.health.scale import Array
 
 FLOOR = np.full(3, 1e-3)
 FREE = np.zeros(12, bool)
+NONE_NEW = FREE
 Lived = tuple[Usual, Array, np.random.Generator]
 
 
@@ -57,7 +58,7 @@ def past() -> tuple[Usual, Array]:
     for run in range(24):
         job = chance.permutation(np.arange(12) // 4)
         for _ in range(120):
-            beside(usual, told(chance, own, job), job, job + 3 * run, FREE, FLOOR)
+            beside(usual, told(chance, own, job), job, job + 3 * run, FREE, FLOOR, NONE_NEW)
     return usual, own
 
 
@@ -68,7 +69,7 @@ def lived(past: tuple[Usual, Array]) -> Lived:
 
 def minutes(usual: Usual, own: Array, chance: np.random.Generator, job: Numbers, run: int, many: int) -> Beside:
     for _ in range(many):
-        seen = beside(usual, told(chance, own, job), job, job + run, FREE, FLOOR)
+        seen = beside(usual, told(chance, own, job), job, job + run, FREE, FLOOR, NONE_NEW)
     return seen
 
 

@@ -43,8 +43,8 @@ JOB_PHASE_ENDED: JobPhase.ValueType  # 5
 Global___JobPhase: _TypeAlias = JobPhase  # noqa: Y015
 
 @_typing.final
-class JobScore(_message.Message):
-    """Of a running job what reaches beyond one detector's part of it. Topic gpuwarden.scores.v1, key job; said when it changes and every ten seconds."""
+class JobProgress(_message.Message):
+    """Of a running job what reaches beyond one detector's part of it. Topic gpuwarden.progress.v1, key job; said when it changes and every ten seconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,4 +89,4 @@ class JobScore(_message.Message):
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
 
-Global___JobScore: _TypeAlias = JobScore  # noqa: Y015
+Global___JobProgress: _TypeAlias = JobProgress  # noqa: Y015
