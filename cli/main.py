@@ -11,7 +11,7 @@ from gpuwarden.core.version import VERSION
 # Every verb is a module here with `add(subparsers)` and `run(args)`; what is heavy is imported in `run`.
 VERBS = (
     "up", "agent", "limiter", "detector", "controller", "status", "explain", "operator", "isolation", "floor", "alerts", "doctor", "config", "topics", "record", "train",
-    "models", "jobs", "replay", "sim", "whatif", "profile", "diagnose", "torchrun", "checkpoint",
+    "models", "jobs", "replay", "sim", "whatif", "profile", "diagnose", "torchrun", "checkpoint", "report",
 )
 
 

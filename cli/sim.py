@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuwarden.cli import sim_comm
+from gpuwarden.cli import sim_comm, sim_faults
 from gpuwarden.controller.policies.ladder import LADDERS
 from gpuwarden.core.config import ConfigError
 from gpuwarden.sim.serving.faults import KINDS, Planned, planned
@@ -21,6 +21,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     sim = verbs.add_parser("sim", help="simulates, in virtual time")
     what = sim.add_subparsers(title="what", metavar="WHAT", required=True)
     sim_comm.add(what)
+    sim_faults.add(what)
     power = what.add_parser("power", help="a serving row with more servers than its breaker carries at their peak")
     power.add_argument(
         "--preset", choices=(*LADDERS, *IN_BAND), default="polca",

@@ -32,8 +32,8 @@ WRITES: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0),
 )
 
-_APPLICATION: Final = 0x67707577  # "gpuw", so that another program's database is not taken for ours
-_SCHEMA: Final = 1
+APPLICATION: Final = 0x67707577  # "gpuw", so that another program's database is not taken for ours
+SCHEMA: Final = 1
 _BUSY_S: Final = 5.0
 _CACHE_KIB: Final = 256  # a connection: what is read is the newest lines; SQLite's 2 MiB would fill with the first hours' lines
 _MACHINE_ID: Final = Path("/etc/machine-id")
@@ -44,8 +44,8 @@ BEGIN;
 CREATE TABLE line (id INTEGER PRIMARY KEY AUTOINCREMENT, unix_ns INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
 CREATE TABLE domain (name TEXT PRIMARY KEY, budget_w REAL NOT NULL, mode INTEGER NOT NULL) STRICT;
 CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_SCHEMA};
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
 
@@ -302,11 +302,11 @@ def _check(file: Path, connection: sqlite3.Connection) -> None:
     """Creates the tables in an empty file; refuses a file that is not sound or not ours."""
     if _number(connection, "SELECT count(*) FROM sqlite_schema") == 0:
         connection.executescript(_TABLES)
-    if _number(connection, "PRAGMA application_id") != _APPLICATION:
+    if _number(connection, "PRAGMA application_id") != APPLICATION:
         raise LedgerError(f"ledger_file {file}: is another program's database")
     schema = _number(connection, "PRAGMA user_version")
-    if schema != _SCHEMA:
-        raise LedgerError(f"ledger_file {file}: has schema {schema}, this version reads {_SCHEMA}; start the version that wrote it")
+    if schema != SCHEMA:
+        raise LedgerError(f"ledger_file {file}: has schema {schema}, this version reads {SCHEMA}; start the version that wrote it")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise LedgerError(f"ledger_file {file}: is damaged: {verdict}; move it away or bring back a copy that is sound")

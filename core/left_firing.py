@@ -16,16 +16,20 @@ NEXT_POLL_S: Final = 1.0
 
 
 def left_firing(bus: Bus, groups: str, stop: threading.Event, turned: Callable[[], object] = lambda: None) -> tuple[bytes, ...]:
-    """Findings, as they were published. Read by a group of this process's own, whose name begins with `groups` and which commits nothing.
+    """Findings, as they were published; read as by `published`. `turned` is called as often as records come."""
+    return tuple(still_firing(published(bus, groups, stop, turned)).values())
 
-    Ends when nothing has come for NEXT_POLL_S, or once `stop` is set. `turned` is called as often as records come.
+
+def published(bus: Bus, groups: str, stop: threading.Event, turned: Callable[[], object] = lambda: None) -> Iterator[bytes]:
+    """All that the topic still has. Read by a group of this process's own, whose name begins with `groups` and which commits nothing.
+
+    Ends when nothing has come for NEXT_POLL_S, or once `stop` is set.
     """
     reader = bus.consumer((topics.FINDINGS,), f"{groups}-starts-{secrets.token_hex(8)}")
     try:
-        firing = still_firing(_all_of(reader, stop, turned))
+        yield from _all_of(reader, stop, turned)
     finally:
         reader.close()
-    return tuple(firing.values())
 
 
 def _all_of(reader: Consumer, stop: threading.Event, turned: Callable[[], object]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from gpuwarden.controller.isolation.book import Book
@@ -78,13 +79,13 @@ def seen(event: TruthSeen, book: Book) -> Iterator[Action]:
     facts = book.facts
     if event.asked_s < facts.truth_asked_s:
         return
-    nodes = {name: node for name, node in event.truth.nodes.items() if _NAME.fullmatch(name)}
+    nodes = {name: node for name, node in event.truth.nodes.items() if _may_be_named(name)}
     if strange := sorted(set(event.truth.nodes) - set(nodes)):
         yield Say(f"the scheduler tells of {len(strange)} nodes whose names cannot be: {strange[0]!r}", Level.WARNING)
     facts.truth, facts.truth_asked_s, facts.lost = Truth(nodes, event.truth.jobs), event.asked_s, ""
     yield from _jobs(book)
     yield from _outcomes(book)
-    for name, node in sorted(nodes.items()):
+    for name, node in sorted((name, node) for name, node in nodes.items() if node.availability is not Availability.AVAILABLE or name in facts.signals):
         killed = node.availability is not Availability.AVAILABLE and node.reason.startswith(KILL_FAILED)
         if killed != (f"kill/{name}" in facts.signals.get(name, {})):
             yield from heard(SignalHeard(_kill_failed(name, facts, firing=killed)), book)
@@ -93,6 +94,11 @@ def seen(event: TruthSeen, book: Book) -> Iterator[Action]:
         elif holder_of(node) is Holder.OTHERS and name not in facts.cases:
             case = Case("", name, State.HEALTHY, facts.now_s, "")
             yield from book.move(case, Cause.HELD_BY_OTHERS, f"somebody else holds it: {node.reason}")
+
+
+@lru_cache(maxsize=NODES_MOST)
+def _may_be_named(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 def _kill_failed(node: str, facts: Facts, *, firing: bool) -> Signal:

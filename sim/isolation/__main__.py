@@ -11,6 +11,8 @@ from gpuwarden.controller.isolation.lifecycle import State
 from gpuwarden.sim.isolation.faults import FAULTS
 from gpuwarden.sim.isolation.ordeal import Outcome, undergo
 
+TELL_EACH = 500
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
@@ -21,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             outcomes.append(outcome)
             for what in outcome.broken:
                 print(f"seed {outcome.seed}: {what}", file=sys.stderr, flush=True)
+            if len(outcomes) % TELL_EACH == 0:
+                print(f"{len(outcomes):,} of {args.schedules:,} schedules", file=sys.stderr, flush=True)
     struck = sum((outcome.struck for outcome in outcomes), Counter[tuple[str, str]]())
     if args.json:
         print(json.dumps(_figures(outcomes, struck)))

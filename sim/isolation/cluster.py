@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from gpuwarden.controller.schedulers.scheduler import (
@@ -49,7 +50,7 @@ class VirtualJob:
 @dataclass(slots=True)
 class VirtualCluster:
     """`answers` False: nothing is heard of it. `mute`: it does what it is told, and the answer is lost. `lies`: it says yes and does nothing.
-    `forbids`: it refuses every drain. `lagging`: its truth is that of a while ago."""
+    `forbids`: it refuses every drain. `lagging`: its truth is that of a while ago. `hold_s`: a requeued job does not start before."""
 
     now_s: float = 0.0
     nodes: dict[str, VirtualNode] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class VirtualCluster:
     lies: bool = False
     forbids: bool = False
     lagging: Truth | None = None
+    hold_s: float = START_S
     effects: list[tuple[str, str, str]] = field(default_factory=list)  # what was done: verb, node or job, reason or restarts
 
     def truth(self) -> Truth:
@@ -67,8 +69,13 @@ class VirtualCluster:
 
     def actual(self) -> Truth:
         """As it is, whoever may ask."""
-        nodes = {node.name: self._node_truth(node) for node in self.nodes.values()}
-        return Truth(nodes, {job.id: _job_truth(job) for job in self.jobs.values() if job.phase is not Phase.ENDED})
+        jobs = [job for job in self.jobs.values() if job.phase is not Phase.ENDED]
+        there: dict[str, tuple[str, ...]] = {}
+        for job in jobs:
+            for name in {*job.nodes, *job.left}:
+                there[name] = (*there.get(name, ()), job.id)
+        nodes = {node.name: _node_truth(node.name, node.reason, node.down, there.get(node.name, ())) for node in self.nodes.values()}
+        return Truth(nodes, {job.id: _job_truth(job) for job in jobs})
 
     def drain(self, node: str, reason: str) -> None:
         self._reached()
@@ -126,7 +133,7 @@ class VirtualCluster:
         for job in self.jobs.values():
             if job.left and not job.stuck and now_s - job.since_s >= KILL_S:
                 job.left = ()
-            if job.phase is Phase.PENDING and not job.left and now_s - job.since_s >= START_S:
+            if job.phase is Phase.PENDING and not job.left and now_s - job.since_s >= self.hold_s:
                 self._start(job)
 
     def _start(self, job: VirtualJob) -> None:
@@ -134,14 +141,6 @@ class VirtualCluster:
         free = [node.name for node in self.nodes.values() if not (node.reason or node.down or node.name in busy or node.name in job.excluded)]
         if len(free) >= job.nodes_min:
             job.nodes, job.phase, job.since_s = tuple(free[: max(job.nodes_min, job.wanted)]), Phase.RUNNING, self.now_s
-
-    def _node_truth(self, node: VirtualNode) -> NodeTruth:
-        jobs = tuple(job.id for job in self.jobs.values() if job.phase is not Phase.ENDED and node.name in (*job.nodes, *job.left))
-        if node.down:
-            return NodeTruth(node.name, Availability.DOWN, node.reason or "Not responding", jobs)
-        if not node.reason:
-            return NodeTruth(node.name, Availability.AVAILABLE, "", jobs)
-        return NodeTruth(node.name, Availability.DRAINING if jobs else Availability.DRAINED, node.reason, jobs)
 
     def _node(self, name: str) -> VirtualNode:
         if name not in self.nodes:
@@ -155,6 +154,15 @@ class VirtualCluster:
     def _answered(self) -> None:
         if self.mute:
             raise Unreachable("the answer was lost")
+
+
+@lru_cache(maxsize=4096)
+def _node_truth(name: str, reason: str, down: bool, jobs: tuple[str, ...]) -> NodeTruth:
+    if down:
+        return NodeTruth(name, Availability.DOWN, reason or "Not responding", jobs)
+    if not reason:
+        return NodeTruth(name, Availability.AVAILABLE, "", jobs)
+    return NodeTruth(name, Availability.DRAINING if jobs else Availability.DRAINED, reason, jobs)
 
 
 def _job_truth(job: VirtualJob) -> JobTruth:

@@ -57,9 +57,9 @@ class Shell:
 
     def __init__(
         self, config: IsolationConfig, cluster: VirtualCluster, tests: Callable[[str], bool | None],
-        watch: Callable[[float, Action], None], rails: Rails = ALL,
+        watch: Callable[[float, Action], None], rails: Rails = ALL, test_takes_s: float = TEST_TAKES_S,
     ) -> None:
-        self.cluster, self.config = cluster, config
+        self.cluster, self.config, self._test_takes_s = cluster, config, test_takes_s
         self.kept: dict[str, Record] = {}
         self.death = Death.NEVER
         self.heard: Truth | None = None  # what it was last told of the scheduler
@@ -143,4 +143,4 @@ class Shell:
             case AskCheckpoint():
                 self.checkpoints.append(act.job)
             case Probe():
-                self._running.append(_Test(self.cluster.now_s + TEST_TAKES_S, act))
+                self._running.append(_Test(self.cluster.now_s + self._test_takes_s, act))

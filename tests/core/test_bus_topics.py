@@ -15,7 +15,7 @@ def test_every_topic_has_a_plan() -> None:
 
 
 def test_busy_topics_get_the_partitions_that_were_asked_for_and_quiet_ones_few() -> None:
-    assert [wanted(topic, 12, 3)[PARTITIONS] for topic in topics.ALL] == ["12", "12", "12", "3", "3", "3"]
+    assert [wanted(topic, 12, 3)[PARTITIONS] for topic in topics.ALL] == ["12", "12", "12", "12", "3", "3", "3"]
     assert {wanted(topic, 1, 3)[PARTITIONS] for topic in topics.ALL} == {"1"}
 
 
