@@ -32,6 +32,7 @@ class Situation:
     granted_w: Watts  # limit of our newest grant; the floor where there is none
     grantable: Flags  # nodes that a grant can reach and that are in auto
     fresh: Flags  # nodes whose limit was raised within the last second
+    unpaid: Watts  # share of their overshoot that the heats do not have yet
     may_raise: Flags  # under no limit without live sessions to more than half of its nodes, and grants in force known
     lease_s: float  # lease and settling of a new grant
     resuming: bool = False  # what is granted is what a controller found that has just started, which it need not be able to give again
@@ -124,13 +125,14 @@ class _Question:
     old_w: Watts
     held_s: Seconds
     fresh: Flags
+    unpaid: Watts
     granted_w: Watts
     kept: Kept | None
 
     def holds(self, limits_w: Watts) -> Flags:
         counted_w = np.where(self.reached, np.maximum(self.old_w, limits_w), self.old_w)
-        fresh = self.fresh | (self.reached & (limits_w > self.granted_w))
-        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, fresh, self.kept)
+        raised = self.reached & (limits_w > self.granted_w)
+        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, self.fresh | raised, np.where(raised, 1.0, self.unpaid), self.kept)
 
 
 def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situation: Situation, steady: bool) -> _Question:
@@ -140,7 +142,7 @@ def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situati
     old_w = np.where(reached, 0.0, counted_w) if steady else counted_w
     held_s = np.where(reached, np.maximum(held_s, situation.lease_s), held_s)
     kept = Kept(counted_w, situation.lease_s) if steady and not situation.resuming else None
-    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.granted_w[nodes], kept)
+    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.unpaid[nodes], situation.granted_w[nodes], kept)
 
 
 def _steps_w(tree: Tree) -> Watts:

@@ -15,7 +15,7 @@ from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
 from gpuwarden.controller.power.least import least_of
-from gpuwarden.controller.power.level import RAISED_RATIO, Flags, Places, Seconds, Watts
+from gpuwarden.controller.power.level import RAISED_RATIO, SETTLING_S, Flags, Places, Seconds, Watts
 from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
 from gpuwarden.controller.power.loads import Loads, Unseen
 from gpuwarden.controller.power.meters import Meters
@@ -112,6 +112,7 @@ class Keeper:
             granted_w=np.minimum(granted_w, counted_w),  # a lease that has ended left the floor
             grantable=grantable,
             fresh=(now_s < NodeRecord.overshoots_until_s.of(self.rows)) & (counted_w > self.tree.floor_w),
+            unpaid=NodeRecord.unpaid_s.of(self.rows) / SETTLING_S,
             may_raise=self._may_raise(now_s, live) & (not learning),
             lease_s=self._lapse_s, resuming=self._resumed(now_s),
         )

@@ -164,44 +164,56 @@ class Level:
             first += limits
         return runs
 
-    def carries(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags, kept: "Kept | None" = None) -> Flags:
+    def carries(
+        self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags, unpaid: Watts | None = None,
+        kept: "Kept | None" = None,
+    ) -> Flags:
         """Whether each limit holds if every message is lost from now on; with `kept`, also from the heat that is durable then.
 
         Each node draws the worst of its limit for `held_s` (inf: for ever) and of its floor from then on; `fresh` nodes
-        may overshoot first. Draws only fall along the way, so a limit that fits at the start fits for ever.
-        `limits_w` and `fresh` may have an axis before the members': so many questions at once.
+        may overshoot first, of which `unpaid` is the share that the heat does not have yet; all of it by default. Draws only fall along the way, so
+        a limit that fits at the start fits for ever. `limits_w`, `fresh` and `unpaid` may have an axis before the members': so many questions at once.
         """
-        now_w = self.totals_w(limits_w)
-        overshoot_w = self.sums(np.where(fresh, self.members.gain * limits_w, 0.0))
-        spike_w, settling_w = now_w + (SPIKE_RATIO - 1) * overshoot_w, now_w + (SETTLING_RATIO - 1) * overshoot_w
+        now_w, raised_w = self.totals_w(limits_w), self.members.gain * limits_w
+        spike_w = now_w + (SPIKE_RATIO - 1) * self.sums(np.where(fresh, raised_w, 0.0))
         ratings_w = ratings_w * ROUNDING
         may = spike_w + self.dead_spike_w <= self.breakers.ceiling_ratio * ratings_w
         fits = may & (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
         may &= ~fits
         if not may.any():
             return fits
-        loads_w = (spike_w, settling_w, now_w)
+        unpaid_w = self.sums((fresh if unpaid is None else unpaid) * raised_w)
         if len(self.nodes) <= FEW:
-            return fits | (may & self._outlasts(ratings_w, heat, loads_w, limits_w, held_s, kept))
+            return fits | (may & self._outlasts(ratings_w, heat, (now_w, unpaid_w), limits_w, held_s, kept))
         chosen: Flags = np.logical_or.reduce(may.reshape(-1, len(self.names)), axis=0)
         part, places = self.only(chosen), self.spread(chosen)
-        parts_w = (spike_w[..., chosen], settling_w[..., chosen], now_w[..., chosen])
+        parts_w = (now_w[..., chosen], unpaid_w[..., chosen])
         fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places], kept and kept.at(places))
         return fits
 
     def _outlasts(
-        self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts, Watts], limits_w: Watts, held_s: Seconds, kept: "Kept | None",
+        self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts], limits_w: Watts, held_s: Seconds, kept: "Kept | None",
     ) -> Flags:
-        """Whether each limit's heat stays below its trip. `loads_w`: while raised cards spike, while they settle, and after that."""
-        spike_w, settling_w, now_w = loads_w
-        phases_w, seconds = [spike_w[None], settling_w[None]], [SPIKE_S, SETTLING_S - SPIKE_S]  # on top of the leases: more than what can be
-        if (now_w > ratings_w).any():
+        """Whether each limit's heat stays below its trip. `loads_w`: of all, and of it what is raised and has yet to overshoot."""
+        now_w, unpaid_w = loads_w
+        lapsing = (now_w > ratings_w).any()
+        if lapsing and kept is not None:  # what stands for ever can be given again from any heat
+            heat = np.where(now_w > ratings_w, self._kept_heat(ratings_w, heat, limits_w, kept), heat)
+        heat = self._overshot_heat(ratings_w, heat, now_w, unpaid_w)
+        if lapsing:
             lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
-            phases_w, seconds = [*phases_w, lapse_w], [*seconds, *lapse_s]
-            if kept is not None:  # what stands for ever can be given again from any heat
-                heat = np.where(now_w > ratings_w, self._kept_heat(ratings_w, heat, limits_w, kept), heat)
-        outlasts: Flags = self.breakers.peak(heat, np.concatenate(phases_w) / ratings_w, np.array(seconds)) < self.breakers.trip_heat
+            heat = self.breakers.peak(heat, lapse_w / ratings_w, np.array(lapse_s))
+        outlasts: Flags = heat < self.breakers.trip_heat
         return outlasts
+
+    def _overshot_heat(self, ratings_w: Watts, heat: NDArray[np.float64], now_w: Watts, unpaid_w: Watts) -> NDArray[np.float64]:
+        """After all raised cards have overshot, on top of the leases: more than what can be. The larger of what they declare, and of what is counted of
+        it once it has come to pass (`RAISED_RATIO`)."""
+        spike_w, settling_w, raised_w = (now_w + (ratio - 1) * unpaid_w for ratio in (SPIKE_RATIO, SETTLING_RATIO, RAISED_RATIO))
+        declared = self.breakers.peak(heat, np.stack((spike_w, settling_w)) / ratings_w, np.array((SPIKE_S, SETTLING_S - SPIKE_S)))
+        counted = self.breakers.peak(heat, raised_w[None] / ratings_w, np.array((SETTLING_S,)))
+        higher: NDArray[np.float64] = np.maximum(declared, counted)
+        return higher
 
     def _kept_heat(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, kept: Kept) -> NDArray[np.float64]:
         """What a controller that starts anew may take each limit to be warmed to, at most."""

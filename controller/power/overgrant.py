@@ -59,7 +59,7 @@ def _highest_share(level: Level, lapse_s: float) -> float:
 def _holds(level: Level, share: float, lapse_s: float) -> bool:
     limits_w, count = _limits_w(level, share), len(level.nodes)
     kept = Kept(limits_w, lapse_s)
-    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), kept)[0])
+    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), kept=kept)[0])
 
 
 def _limits_w(level: Level, share: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -19,7 +19,7 @@ def staggered(tree: Tree, ratings_w: Sequence[Watts], granted_w: Watts, fresh: F
     `ratings_w` has one array a level; the others one entry a node, W of GPU limits.
     """
     step_w = RAISE_STEPS * STEP_W * tree.gpus
-    raises = wishes_w - granted_w >= step_w
+    raises = wishes_w - granted_w >= np.minimum(step_w, np.maximum(tree.default_w - granted_w, 1.0))  # the last step to the default is one as well
     if not raises.any():
         return wishes_w
     may_w = wishes_w.copy()

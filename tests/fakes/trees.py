@@ -46,6 +46,7 @@ def situation(tree: Tree, budget_w: float, heat_share: float = 0.0, **changed: o
         "heats": [heat_share * level.breakers.unknown for level in tree.levels],
         "counted_w": tree.floor_w.copy(), "held_s": np.zeros(nodes), "granted_w": tree.floor_w.copy(),
         "grantable": np.ones(nodes, bool), "fresh": np.zeros(nodes, bool), "may_raise": np.ones(nodes, bool), "lease_s": LEASE_S,
+        "unpaid": np.asarray(changed.get("fresh", np.zeros(nodes)), float),
     }
     return Situation(**{**calm, **changed})  # type: ignore[arg-type]  # a test's keywords
 

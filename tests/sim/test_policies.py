@@ -43,7 +43,7 @@ class Seen:
     def __init__(self, folder: Path, policy: str, each_w: Callable[[float], Watts], workload: str = "inference", ramp_w_per_s: float | None = None) -> None:
         load = Wanted(each_w)
         classes = (NodeClass("low", load.nodes[LOW], priority="low", workload=workload), NodeClass("high", load.nodes[4:]))
-        domain = DomainConfig("row", RATING_W, classes, mode="auto", policy=policy, ramp_w_per_s=ramp_w_per_s)
+        domain = DomainConfig("row", RATING_W, classes, mode="auto", policy=policy, ramp_w_per_s=ramp_w_per_s, ceiling_ratio=1.45)
         assert list(domain.problems()) == []
         self.ledger = Ledger(folder / f"{policy}.sqlite")
         outside = Outside(self.ledger, Watch(), lambda snapshot: None, lambda who, say: None, lambda node, payload: None)
@@ -81,8 +81,9 @@ def test_a_row_that_wants_more_than_its_rating_stays_below_it(tmp_path: Path, po
 
 
 def test_without_a_policy_the_allocator_lets_the_breaker_warm_up_and_never_trip(tmp_path: Path) -> None:
-    _, draws_w = Seen(tmp_path, "none", steady(FULL_W)).run(90.0).after(30.0)
-    assert draws_w.sum(axis=1).max() > RATING_W > draws_w.sum(axis=1).mean()
+    _, draws_w = Seen(tmp_path, "none", lambda now_s: np.full(NODES, FULL_W if now_s > 60.0 else 200.0)).run(150.0).after(60.0)
+    assert draws_w.sum(axis=1).max() > 1.1 * RATING_W, "while it is cold"
+    assert 0.8 * RATING_W < draws_w[round(30.0 / STEP_S) :].sum(axis=1).mean() < RATING_W
 
 
 def test_headroom_takes_from_the_low_priority_what_fair_share_takes_from_all(tmp_path: Path) -> None:
