@@ -18,7 +18,7 @@ test: .venv/dev servers  ## install the servers and tools that the suite needs, 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/buf lint
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder  # most of it waits for leases and servers; tests/conftest.py orders it
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # most of it waits for leases and servers; tests/conftest.py orders it
 
 servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and InfluxDB where Go and cargo are
 	@$(PYTHON) tests/services/install.py

@@ -64,6 +64,7 @@ class Detector:
         self.comm = CommWatch(self._findings, self._adopted)
         self.room = Room(self._findings, setup.room, setup.max_nodes, self._nodes) if setup.room is not None else None
         self._summaries = Summaries(setup.room, self.room.cards_of) if setup.room is not None and self.room is not None else None
+        self.partitions_held = 0
         self.samples_judged = 0
         self.samples_repeated = 0
         self.samples_lost = 0
@@ -188,6 +189,7 @@ class Detector:
     def _moved(self, moved: Moved) -> Iterator[Action]:
         """What is read by others from now on is theirs: nothing of it is known here any more, and nothing said."""
         held = set(moved.places)
+        self.partitions_held = len(held)
         gone = [node for node in self._nodes.values() if (topics.TELEMETRY, node.partition) not in held]
         for node in gone:
             self._findings.let_go([key for key in self._findings.of_node(node.name) if key[2] not in COMM_KINDS])

@@ -19,6 +19,7 @@ _COUNTERS = {
     "gpuwarden_detector_events_left_out": ("Driver events of nodes with too many firing already", "events_left_out"),
 }
 _GAUGES = {
+    "gpuwarden_detector_partitions": ("Partitions of telemetry and of what ranks say that are this detector's", "partitions_held"),
     "gpuwarden_detector_nodes": ("Nodes known", "nodes_known"),
     "gpuwarden_detector_jobs": ("Running jobs known by what their ranks say", "comm.jobs_known"),
     "gpuwarden_detector_findings_firing": ("Findings that fire", "findings_firing"),

@@ -77,10 +77,17 @@ def done(seed: int, months: int, jobs: int, progress: Progress) -> dict[str, Any
 
 def _run(tasks: Sequence[tuple[Cell, str]], jobs: int, progress: Progress) -> Iterator[Lost]:
     """In order."""
+    if jobs == 1:
+        yield from _told_of(map(month, tasks), len(tasks), progress)
+        return
     with multiprocessing.Pool(jobs) as pool:
-        for number, lost in enumerate(pool.imap(month, tasks), 1):
-            progress(f"{len(tasks)} months", number / len(tasks))
-            yield lost
+        yield from _told_of(pool.imap(month, tasks), len(tasks), progress)
+
+
+def _told_of(months: Iterator[Lost], count: int, progress: Progress) -> Iterator[Lost]:
+    for number, lost in enumerate(months, 1):
+        progress(f"{count} months", number / count)
+        yield lost
 
 
 def _swept() -> Iterator[tuple[dict[str, Any], Cell]]:

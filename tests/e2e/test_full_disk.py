@@ -72,7 +72,7 @@ def test_a_controller_that_cannot_write_its_ledger_stops_says_so_and_has_lost_no
         f'ledger_file = "{tmp_path}/ledger"\nkeys_dir = "{tmp_path}"\nlisten = "127.0.0.1:{port}"\n'
         '[[domains]]\nname = "a"\nrating_w = 60_000\n[[domains.classes]]\nname = "h"\nnodes = ["n1"]\n', encoding="utf-8",
     )
-    controller = start(200_000, "controller", "--config", str(file))
+    controller = start(260_000, "controller", "--config", str(file))
     controller.says("agents and operators are served")
     with pytest.raises(LedgerError, match=rf"another controller \(process {controller.process.pid}\) is writing it"):
         Ledger(tmp_path / "ledger")
