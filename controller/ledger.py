@@ -54,8 +54,8 @@ _EPOCH: Final = "SELECT coalesce(max(value), 0) FROM number WHERE name = 'epoch'
 _ADDED: Final = """
 CREATE TABLE IF NOT EXISTS maintenance (id TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS job_floor (job TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS heat (
-    domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL,
+CREATE TABLE IF NOT EXISTS limit_heat (
+    domain TEXT NOT NULL, "limit" TEXT NOT NULL, rating_w REAL NOT NULL, trip_heat REAL NOT NULL, heat REAL NOT NULL, lapsed_heat REAL NOT NULL,
     epoch INTEGER NOT NULL, PRIMARY KEY (domain, "limit")
 ) STRICT;
 CREATE TABLE IF NOT EXISTS learnt (
@@ -126,12 +126,12 @@ class Ledger:
 
     def remember_heats(self, heats: Sequence[LimitHeat]) -> None:
         with self._write_lock, self._writing as transaction:
-            rows = [(one.domain, one.limit, one.rating_w, one.trip_heat, one.heat) for one in heats]
-            transaction.executemany(f"INSERT OR REPLACE INTO heat VALUES (?, ?, ?, ?, ?, ({_EPOCH}))", rows)
+            rows = [(one.domain, one.limit, one.rating_w, one.trip_heat, one.heat, one.lapsed_heat) for one in heats]
+            transaction.executemany(f"INSERT OR REPLACE INTO limit_heat VALUES (?, ?, ?, ?, ?, ?, ({_EPOCH}))", rows)
 
     def heats(self) -> tuple[LimitHeat, ...]:
         """As the newest epoch kept them: of a limit that it did not know, or if it was of a version that kept none, nothing is known."""
-        query = f'SELECT domain, "limit", rating_w, trip_heat, heat FROM heat WHERE epoch = ({_EPOCH}) ORDER BY domain, "limit"'
+        query = f'SELECT domain, "limit", rating_w, trip_heat, heat, lapsed_heat FROM limit_heat WHERE epoch = ({_EPOCH}) ORDER BY domain, "limit"'
         with self._read_lock:
             rows = self._reading.execute(query).fetchall()
         return tuple(LimitHeat(*row) for row in rows)

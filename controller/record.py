@@ -10,7 +10,7 @@ from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
-from gpuwarden.proto.lease_pb2 import PowerReport
+from gpuwarden.proto.lease_pb2 import GrantInForce, PowerReport
 
 REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
@@ -70,6 +70,8 @@ class NodeRecord:
     pressing = Column(12, 0.0)  # share of its limit that cards have which press against theirs; the highest since a raise, as long as that is unpaid
     unpaid_s = Column(13, 0.0)  # of the overshoot of its newest raise, what has yet to be counted as heat
     heard_s = Column(14, -math.inf)  # when the newest report came, in a session that still stands
+    found_age_s = Column(15, math.inf)  # of the newest grant of whoever was the controller before us: how old it was when we first heard of it
+    found_peak_w = Column(16, math.nan)  # drawn since that grant, at most; inf: anything
 
     def opened(self, session: int, agent_version: str) -> None:
         self.session, self.agent_version, self.heard_s = session, agent_version, self.received_s
@@ -104,6 +106,8 @@ class NodeRecord:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.received_s, self.unanswered = report, now_s, 1.0
         self.heard_s = now_s if self.session is not None else -math.inf
+        if report.HasField("grant") and report.grant.epoch < epoch:
+            self._find(report.grant, epoch)
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
         if unknown and self.exposure.known and report.HasField("grant"):
@@ -167,6 +171,13 @@ class NodeRecord:
         share = pressing_w / self.limit_w if self.limit_w > 0 else 1.0
         self.pressing = max(share, self.pressing) if self.unpaid_s > 0.0 else share
 
+    def _find(self, grant: GrantInForce, epoch: int) -> None:
+        """What a grant tells that is not ours. What the ledger knows of the last controller is of the epoch before ours."""
+        if grant.HasField("age_s") and grant.epoch == epoch - 1:
+            self.found_age_s = min(self.found_age_s, grant.age_s)
+        peak_w = grant.peak_w if grant.HasField("peak_w") else math.inf
+        self.found_peak_w = peak_w if math.isnan(self.found_peak_w) else max(self.found_peak_w, peak_w)
+
     def _follow_peak(self, now_s: float, power_w: float) -> None:
         faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)
         self.peak_w = power_w if math.isnan(faded_w) else max(power_w, faded_w)
@@ -196,6 +207,8 @@ def _check(report: PowerReport, made: NodeClass) -> None:
         raise Refused(f"floor_w: the limiter's is {report.floor_w:g} W, class {made.name!r} counts on {made.floor_w:g} W")
     if not 0 <= report.clock_max_hz <= HIGHEST_HZ or not all(0 <= clock_hz <= HIGHEST_HZ for clock_hz in report.clocks_hz):
         raise Refused(f"clock_max_hz, clocks_hz: each should be 0 to {HIGHEST_HZ:g} Hz")
+    if not (0 <= report.grant.age_s < math.inf and report.grant.peak_w >= 0):
+        raise Refused(f"grant: is {report.grant.age_s:g} s old, and {report.grant.peak_w:g} W were drawn since")
     for card in report.cards:
         power_w, enforced_w = card.power_w, card.enforced_w
         if power_w < 0 or enforced_w < 0 or math.isinf(power_w) or math.isinf(enforced_w):

@@ -118,10 +118,16 @@ class GrantInForce(_message.Message):
     CONTROLLER_ID_FIELD_NUMBER: _builtins.int
     LIMITS_W_FIELD_NUMBER: _builtins.int
     ENDS_IN_S_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    PEAK_W_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     sequence: _builtins.int
     controller_id: _builtins.str
     ends_in_s: _builtins.float
+    age_s: _builtins.float
+    """How long ago the report was made that it answers: the controller lived then. Absent from older limiters."""
+    peak_w: _builtins.float
+    """What the node's GPUs have drawn since then, at most; infinite if one of them did not answer."""
     @_builtins.property
     def limits_w(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
@@ -132,12 +138,21 @@ class GrantInForce(_message.Message):
         controller_id: _builtins.str = ...,
         limits_w: _abc.Iterable[_builtins.float] | None = ...,
         ends_in_s: _builtins.float = ...,
+        age_s: _builtins.float | None = ...,
+        peak_w: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_age_s", b"_age_s", "_peak_w", b"_peak_w", "age_s", b"age_s", "peak_w", b"peak_w"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller_id", b"controller_id", "ends_in_s", b"ends_in_s", "epoch", b"epoch", "limits_w", b"limits_w", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age_s", b"_age_s", "_peak_w", b"_peak_w", "age_s", b"age_s", "controller_id", b"controller_id", "ends_in_s", b"ends_in_s", "epoch", b"epoch", "limits_w", b"limits_w", "peak_w", b"peak_w", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__age_s: _TypeAlias = _typing.Literal["age_s"]  # noqa: Y015
+    _WhichOneofArgType__age_s: _TypeAlias = _typing.Literal["_age_s", b"_age_s"]  # noqa: Y015
+    _WhichOneofReturnType__peak_w: _TypeAlias = _typing.Literal["peak_w"]  # noqa: Y015
+    _WhichOneofArgType__peak_w: _TypeAlias = _typing.Literal["_peak_w", b"_peak_w"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__age_s) -> _WhichOneofReturnType__age_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_w) -> _WhichOneofReturnType__peak_w | None: ...
 
 Global___GrantInForce: _TypeAlias = GrantInForce  # noqa: Y015
 

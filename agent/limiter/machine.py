@@ -26,7 +26,8 @@ from gpuwarden.agent.limiter.events import (
     SetLimits,
 )
 from gpuwarden.agent.limiter.guard import Guard
-from gpuwarden.agent.limiter.lease import Lease, Past, Refused, accept
+from gpuwarden.agent.limiter.lease import LEASE_LIMIT_S, Lease, Past, Refused, accept
+from gpuwarden.agent.limiter.peaks import Peaks
 from gpuwarden.agent.limiter.report import card_report, grant_in_force, moved_w
 from gpuwarden.agent.limiter.standing import Standing, enforces, unmet
 from gpuwarden.core.machine import Level, Say
@@ -69,7 +70,7 @@ class Limiter:
         self._confirmed_s: float | None = None  # since when the driver has enforced what is wanted
         self._set_s = self._read_s = self._sent_s = self._moved_s = -math.inf
         self._first_stamp_s = math.inf
-        self._guard = Guard()
+        self._guard, self._peaks = Guard(), Peaks(LEASE_LIMIT_S)
         self._lets_go_s: float | None = None  # stamp of the first report that said that the guard has the node at its floor; None: it has not
         self._driver_loads = -1
         self._sequence = self._guard_trips = self._foreign_changes = self._refusals = 0
@@ -132,6 +133,7 @@ class Limiter:
     def _tick(self, now_s: float, event: PowerRead) -> Iterator[Action]:
         assert len(event.power_w) == len(self._setup.cards)
         self._power_w = event.power_w
+        self._peaks.read(now_s, math.fsum(event.power_w))
         self._hung &= all(map(math.isnan, event.power_w))
         yield from self._lapse(now_s)
         yield from self._watch(now_s)
@@ -320,4 +322,4 @@ class Limiter:
     def _in_force(self, now_s: float) -> GrantInForce | None:
         if self.lease is None or self.mode != MODE_AUTO or now_s >= self.lease.ends_s:
             return None
-        return grant_in_force(self.lease, now_s)
+        return grant_in_force(self.lease, now_s, self._peaks.since_w(self.lease.grant.echo_stamp_s))

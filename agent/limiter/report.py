@@ -15,11 +15,12 @@ def card_report(card: Card, power_w: float, limits: CardState) -> CardReport:
     )
 
 
-def grant_in_force(lease: Lease, now_s: float) -> GrantInForce:
+def grant_in_force(lease: Lease, now_s: float, peak_w: float) -> GrantInForce:
+    """`peak_w`: drawn since the report that it answers."""
     grant = lease.grant
     return GrantInForce(
         epoch=grant.epoch, sequence=grant.sequence, controller_id=grant.controller_id, limits_w=lease.limits_w,
-        ends_in_s=lease.ends_s - now_s,
+        ends_in_s=lease.ends_s - now_s, age_s=now_s - grant.echo_stamp_s, peak_w=peak_w,
     )
 
 

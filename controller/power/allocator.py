@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.level import FEW, Flags, Kept, Level, Places, Seconds, Watts
+from gpuwarden.controller.power.breaker import WRITTEN_SHARE
+from gpuwarden.controller.power.level import FEW, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.tree import Tree
 
 STEP_W = 5.0  # a limit of one GPU is a multiple of this
@@ -109,7 +110,7 @@ def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, num
     grants.bound_by[level.nodes[lowered]] = level.spread(numbers)[lowered]
     wrong = ~(low_holds | high_holds)
     if wrong.any():
-        wrong &= ~replace(question, kept=None).holds(low_w)
+        wrong &= ~replace(question, spare=0.0).holds(low_w)
     failing: list[int] = numbers[wrong].tolist()
     return failing
 
@@ -127,22 +128,23 @@ class _Question:
     fresh: Flags
     unpaid: Watts
     granted_w: Watts
-    kept: Kept | None
+    spare: float
 
     def holds(self, limits_w: Watts) -> Flags:
         counted_w = np.where(self.reached, np.maximum(self.old_w, limits_w), self.old_w)
         raised = self.reached & (limits_w > self.granted_w)
-        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, self.fresh | raised, np.where(raised, 1.0, self.unpaid), self.kept)
+        return self.level.carries(self.ratings_w, self.heat, counted_w, self.held_s, self.fresh | raised, np.where(raised, 1.0, self.unpaid), self.spare)
 
 
 def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situation: Situation, steady: bool) -> _Question:
-    """`steady`: once all cuts have arrived, and so that it could be given again after a restart. Otherwise: now, when what is outstanding still counts."""
+    """`steady`: once all cuts have arrived, and so that it can be given again after a restart, by who knows the heat less exactly. Otherwise: now, when
+    what is outstanding still counts."""
     nodes = level.nodes
     reached, counted_w, held_s = situation.grantable[nodes], situation.counted_w[nodes], situation.held_s[nodes]
     old_w = np.where(reached, 0.0, counted_w) if steady else counted_w
     held_s = np.where(reached, np.maximum(held_s, situation.lease_s), held_s)
-    kept = Kept(counted_w, situation.lease_s) if steady and not situation.resuming else None
-    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.unpaid[nodes], situation.granted_w[nodes], kept)
+    spare = WRITTEN_SHARE if steady and not situation.resuming else 0.0
+    return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.unpaid[nodes], situation.granted_w[nodes], spare)
 
 
 def _steps_w(tree: Tree) -> Watts:

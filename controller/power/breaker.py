@@ -45,11 +45,6 @@ class Breakers:
         """Heat of limits whose history nobody knows: just below the trip."""
         return np.where(np.isfinite(self.trip_heat), UNKNOWN_SHARE * self.trip_heat, 0.0)
 
-    @cached_property
-    def spike_heat(self) -> Values:
-        """What raises may warm each by while they spike, at most."""
-        return np.maximum(0.0, self.rate(self.ceiling_ratio)) * SPIKE_S
-
     def rate(self, load_ratio: Values) -> Values:
         """dE/dt. The last axis of `load_ratio` counts the limits."""
         rate = np.where(self.thermal, load_ratio * load_ratio - 1.0, load_ratio - 1.0)

@@ -16,8 +16,8 @@ from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
 from gpuwarden.controller.power.least import least_of
 from gpuwarden.controller.power.level import RAISED_RATIO, SETTLING_S, Flags, Places, Seconds, Watts
-from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat, begin
-from gpuwarden.controller.power.loads import Loads, Unseen
+from gpuwarden.controller.power.limit_heat import Granted, HeatKept, LimitHeat, found
+from gpuwarden.controller.power.loads import Loads, Unseen, ratings_w
 from gpuwarden.controller.power.meters import Meters
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.controller.power.ranks import ranks_of
@@ -101,7 +101,7 @@ class Keeper:
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
         drawn_w = self._drawn_w(now_s, live, counted_w)
-        unseen = Unseen(self._overshot_w(now_s, drawn_w, counted_w), ~live, self._granted_nothing)
+        unseen = Unseen(self._overshot_w(now_s, drawn_w, counted_w), ~live, self._since_s(now_s))
         self.loads.measure(now_s, drawn_w, self.meters.shown_w(now_s), self.meters.overstated_w(now_s), unseen)
         unaccounted = np.isinf(held_s)
         braked_under = self._braked_under(now_s, live & ~unaccounted)
@@ -160,10 +160,12 @@ class Keeper:
     def heat_changes(self) -> tuple[LimitHeat, ...]:
         """What must be durable before the newest decision's grants leave."""
         assert self.decision is not None
-        worst_w = np.maximum(self.decision.counted_limits_w, self.decision.limits_w)
-        auto = self.mode == MODE_AUTO
-        for_ever_w = np.where(self.decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
-        return self.loads.heat_changes(worst_w, for_ever_w, self._lapse_s)
+        decision, auto = self.decision, self.mode == MODE_AUTO
+        worst_w = np.maximum(decision.counted_limits_w, decision.limits_w)
+        raised = decision.limits_w > np.minimum(NodeRecord.granted_w.of(self.rows), decision.counted_limits_w)
+        unpaid = np.where(raised, 1.0, NodeRecord.unpaid_s.of(self.rows) / SETTLING_S)
+        for_ever_w = np.where(decision.unaccounted, worst_w, self.tree.floor_w) if auto else self.tree.default_w
+        return self.loads.heat_changes(Granted(worst_w, unpaid, for_ever_w, self._lapse_s))
 
     def learnt_changes(self, now_s: float) -> tuple[LimitLearnt, ...]:
         """What the policy has learnt, now and then."""
@@ -199,8 +201,21 @@ class Keeper:
 
     @property
     def _granted_nothing(self) -> bool:
-        """Not before this decision: limits are no warmer than what is remembered of them, which bounds all that is still in force."""
+        """Not before this decision."""
         return self.decision is None or self.decision.learning
+
+    def _since_s(self, now_s: float) -> float | None:
+        """How long ago, at most, whoever was the controller before us granted anything; inf if longer than a lease, or unknown; None: we have granted.
+
+        By limiters that answered it. As many as may be dead are not believed, who may repeat what they said before. All others have said it since we
+        are up, or in the second before that.
+        """
+        if not self._granted_nothing:
+            return None
+        assert self.started_s is not None
+        ages_s, doubted = np.sort(NodeRecord.found_age_s.of(self.rows)), int(self.tree.root.dead_counts[0])
+        since_s = now_s - self.started_s + REPORT_S + float(ages_s[min(doubted, len(ages_s) - 1)])
+        return since_s if since_s <= self._lapse_s else math.inf
 
     @property
     def _lapse_s(self) -> float:
@@ -239,13 +254,16 @@ class Keeper:
             self.exposures[:, due] = np.array([self.nodes[index].exposure.found(now_s) for index in due.tolist()]).T
 
     def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
-        """What each node's GPUs have drawn since the last decision, at most, by their own readings; a silent node the worst that it may.
+        """What each node's GPUs have drawn since the last decision, ours or of whoever was before us, at most, by their own readings; a silent node the
+        worst that it may.
 
         If nobody has looked for long, as after a stopped process goes on: all of them the worst that they might.
         """
         if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
-        return np.where(live & ~np.isnan(self.powers_w), self.powers_w, counted_w)
+        found_w = np.nan_to_num(NodeRecord.found_peak_w.of(self.rows), posinf=math.inf) if self._granted_nothing else 0.0
+        drawn_w = np.maximum(self.powers_w, found_w)
+        return np.where(live & np.isfinite(drawn_w), drawn_w, counted_w)
 
     def _overshot_w(self, now_s: float, drawn_w: Watts, counted_w: Watts) -> Watts:
         """What raised nodes drew beyond that, of cards that pressed against their limits. It is over before a reading may show it, and is counted once."""
@@ -327,8 +345,8 @@ def keeper_of(
     rows, exposures = beginnings(NodeRecord, len(classes)), beginnings(Exposure, len(classes))
     nodes = [_node(name, made, keys[name], rows[:, i], exposures[:, i], mode) for i, (name, made) in enumerate(classes)]
     topology, tree = config.topology(), config.tree()
-    loads = Loads(tree, budget_w, [], HeatKept(config.name, tree))
-    loads.heats = begin(tree, loads.ratings_w, [heat for heat in heats if heat.domain == config.name])
+    begins = found(tree, ratings_w(tree, budget_w), [heat for heat in heats if heat.domain == config.name])
+    loads = Loads(tree, budget_w, begins, HeatKept(config.name, tree))
     ramp_w_per_s = math.inf if config.ramp_w_per_s is None else config.ramp_w_per_s
     lapse_s = timing.lease_s + tree.slowest_s
     wishing = Wishing(config.name, config.policy, ranks_of(config.priorities, config.classes), ramp_w_per_s, lapse_s, least_of(tree, ()))

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.breaker import SPIKE_S, WRITTEN_SHARE, Breakers, breakers_of, side_by_side
+from gpuwarden.controller.power.breaker import SPIKE_S, Breakers, breakers_of, side_by_side
 from gpuwarden.controller.power.topology import Branch
 
 Watts: TypeAlias = NDArray[np.float64]
@@ -42,18 +42,6 @@ class Members:
 
     def at(self, places: Places | Flags) -> "Members":
         return Members(self.base_w[places], self.gain[places], self.floor_w[places], self.default_w[places])
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """What a controller that starts anew takes a limit's heat for: `worst_w`, the highest that each member may be obeying, until `lapse_s` and settling
-    are over (`HeatKept`)."""
-
-    worst_w: Watts
-    lapse_s: float
-
-    def at(self, places: Places | Flags) -> "Kept":
-        return Kept(self.worst_w[places], self.lapse_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +154,9 @@ class Level:
 
     def carries(
         self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, held_s: Seconds, fresh: Flags, unpaid: Watts | None = None,
-        kept: "Kept | None" = None,
+        spare: float = 0.0,
     ) -> Flags:
-        """Whether each limit holds if every message is lost from now on; with `kept`, also from the heat that is durable then.
+        """Whether each limit holds if every message is lost from now on; one that only leases take beyond its rating with `spare` of its trip left.
 
         Each node draws the worst of its limit for `held_s` (inf: for ever) and of its floor from then on; `fresh` nodes
         may overshoot first, of which `unpaid` is the share that the heat does not have yet; all of it by default. Draws only fall along the way, so
@@ -184,25 +172,22 @@ class Level:
             return fits
         unpaid_w = self.sums((fresh if unpaid is None else unpaid) * raised_w)
         if len(self.nodes) <= FEW:
-            return fits | (may & self._outlasts(ratings_w, heat, (now_w, unpaid_w), limits_w, held_s, kept))
+            return fits | (may & self._outlasts(ratings_w, heat, (now_w, unpaid_w), limits_w, held_s, spare))
         chosen: Flags = np.logical_or.reduce(may.reshape(-1, len(self.names)), axis=0)
         part, places = self.only(chosen), self.spread(chosen)
         parts_w = (now_w[..., chosen], unpaid_w[..., chosen])
-        fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places], kept and kept.at(places))
+        fits[..., chosen] |= may[..., chosen] & part._outlasts(ratings_w[chosen], heat[chosen], parts_w, limits_w[..., places], held_s[places], spare)
         return fits
 
     def _outlasts(
-        self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts], limits_w: Watts, held_s: Seconds, kept: "Kept | None",
+        self, ratings_w: Watts, heat: NDArray[np.float64], loads_w: tuple[Watts, Watts], limits_w: Watts, held_s: Seconds, spare: float,
     ) -> Flags:
         """Whether each limit's heat stays below its trip. `loads_w`: of all, and of it what is raised and has yet to overshoot."""
         now_w, unpaid_w = loads_w
-        lapsing = (now_w > ratings_w).any()
-        if lapsing and kept is not None:  # what stands for ever can be given again from any heat
-            heat = np.where(now_w > ratings_w, self._kept_heat(ratings_w, heat, limits_w, kept), heat)
         heat = self._overshot_heat(ratings_w, heat, now_w, unpaid_w)
-        if lapsing:
+        if (lapsing := now_w > ratings_w).any():
             lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
-            heat = self.breakers.peak(heat, lapse_w / ratings_w, np.array(lapse_s))
+            heat = self.breakers.peak(heat, lapse_w / ratings_w, np.array(lapse_s)) + spare * np.where(lapsing, self.breakers.unknown, 0.0)
         outlasts: Flags = heat < self.breakers.trip_heat
         return outlasts
 
@@ -215,12 +200,11 @@ class Level:
         higher: NDArray[np.float64] = np.maximum(declared, counted)
         return higher
 
-    def _kept_heat(self, ratings_w: Watts, heat: NDArray[np.float64], limits_w: Watts, kept: Kept) -> NDArray[np.float64]:
-        """What a controller that starts anew may take each limit to be warmed to, at most."""
-        breakers = self.breakers
-        gained = np.maximum(0.0, breakers.rate(self.totals_w(np.maximum(limits_w, kept.worst_w)) / ratings_w)) * (kept.lapse_s + SETTLING_S)
-        most: NDArray[np.float64] = np.minimum(heat + gained + breakers.spike_heat + WRITTEN_SHARE * breakers.unknown, breakers.unknown)
-        return most
+    def overshoot_heat(self, ratings_w: Watts, limits_w: Watts, unpaid: Watts) -> NDArray[np.float64]:
+        """By what raised nodes that have yet to overshoot warm each limit at most, on top of what all of them draw at worst."""
+        now_w, unpaid_w = self.totals_w(limits_w), self.sums(unpaid * self.members.gain * limits_w)
+        cold = np.zeros(len(self.names))
+        return self._overshot_heat(ratings_w, cold, now_w, unpaid_w) - self._overshot_heat(ratings_w, cold, now_w, cold)
 
     def lapse_w(self, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
         """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""

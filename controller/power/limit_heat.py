@@ -1,9 +1,12 @@
 """Limits' heat that outlives this controller.
 
-What is kept is no reading but a bound: where the heat may be, at worst, once all grants in force have lapsed and settled. So it holds
-however long nobody looks, and is written again only when the bound rises, or has fallen by much.
+Two bounds are kept of each limit, no readings: how warm it may be as the newest grants leave, once their raises have overshot; and how warm
+once all of them have lapsed and settled. Who starts anew hears from limiters how long ago somebody last granted, and what they have drawn
+since: within a lease the first bound counts, warmed by that, else the second, however long nobody looked. Both are true as long as no grant
+leaves, so they are written again only where one rises, or has fallen by much.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.power.breaker import WRITTEN_SHARE, Values
-from gpuwarden.controller.power.level import SETTLING_S, Watts
+from gpuwarden.controller.power.level import SETTLING_S, Level, Watts
 from gpuwarden.controller.power.tree import Tree
 
 RISE_SHARE: Final = 0.01  # of the trip: kept with this much on top, so that not every step is written
@@ -19,13 +22,25 @@ RISE_SHARE: Final = 0.01  # of the trip: kept with this much on top, so that not
 
 @dataclass(frozen=True, slots=True)
 class LimitHeat:
-    """Heat of a limit (`breaker` has its unit), in terms of `rating_w`, of one that trips at `trip_heat`."""
+    """Of a limit (`breaker` has the unit), in terms of `rating_w`, of one that trips at `trip_heat`: as grants leave, and once they have lapsed."""
 
     domain: str
     limit: str
     rating_w: float
     trip_heat: float
     heat: float
+    lapsed_heat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What grants that are about to leave may lead to, W of each node's limit: `worst_w` may be obeyed for `lapse_s`, `for_ever_w` then.
+    `unpaid`: share of its overshoot that no heat has yet."""
+
+    worst_w: Watts
+    unpaid: Watts
+    for_ever_w: Watts
+    lapse_s: float
 
 
 class HeatKept:
@@ -33,41 +48,53 @@ class HeatKept:
 
     def __init__(self, domain: str, tree: Tree) -> None:
         self._domain = domain
-        self._kept = np.full(len(tree.limit_names), np.nan)
+        self._kept = np.full((2, len(tree.limit_names)), np.nan)
 
-    def changes(
-        self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
-    ) -> tuple[LimitHeat, ...]:
-        """What must be kept before a grant leaves. `tree`: the same limits, with what they carry now beside nodes.
+    def changes(self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], granted: Granted) -> tuple[LimitHeat, ...]:
+        """What must be kept before the grants leave. `tree`: the same limits, with what they carry now beside nodes."""
+        return tuple(self._changes(tree.whole, np.concatenate(heats), np.concatenate(ratings_w), granted))
 
-        `worst_w`: the highest limit that each node may be obeying, that grant included; `for_ever_w`: the one that no lease ends.
-        """
-        return tuple(self._changes(tree, heats, ratings_w, worst_w, for_ever_w, lapse_s))
-
-    def _changes(
-        self, tree: Tree, heats: Sequence[Values], ratings_w: Sequence[Watts], worst_w: Watts, for_ever_w: Watts, lapse_s: float
-    ) -> Iterator[LimitHeat]:
-        whole, heat, rating_w, kept = tree.whole, np.concatenate(heats), np.concatenate(ratings_w), self._kept
-        breakers, unknown = whole.breakers, whole.breakers.unknown
-        rate = np.maximum(0.0, breakers.rate(whole.totals_w(worst_w[whole.nodes]) / rating_w))
-        lapses = whole.totals_w(for_ever_w[whole.nodes]) <= rating_w
-        bound = np.where(lapses, np.minimum(heat + breakers.spike_heat + rate * (lapse_s + SETTLING_S), unknown), unknown)
-        stale = ~((kept >= bound) & (kept <= bound + WRITTEN_SHARE * unknown))
-        self._kept = np.where(stale, np.minimum(bound + RISE_SHARE * unknown, unknown), kept)
+    def _changes(self, whole: Level, heat: Values, rating_w: Watts, granted: Granted) -> Iterator[LimitHeat]:
+        bounds, unknown, kept = _bounds(whole, heat, rating_w, granted), whole.breakers.unknown, self._kept
+        stale = ~((kept >= bounds) & (kept <= bounds + WRITTEN_SHARE * unknown)).all(axis=0)
+        self._kept = np.where(stale, np.minimum(bounds + RISE_SHARE * unknown, unknown), kept)
         for place in np.flatnonzero(stale).tolist():
-            trip_heat = float(breakers.trip_heat[place])
-            yield LimitHeat(self._domain, whole.names[place], float(rating_w[place]), trip_heat, float(self._kept[place]))
+            own = rating_w.item(place), whole.breakers.trip_heat.item(place), *self._kept[:, place].tolist()
+            yield LimitHeat(self._domain, whole.names[place], *own)
 
 
-def begin(tree: Tree, ratings_w: Sequence[Watts], remembered: Sequence[LimitHeat]) -> list[Values]:
-    """Heat to begin with: as remembered of the same element, else unknown, which is just below the trip."""
-    known = {(one.limit, one.rating_w, one.trip_heat): one.heat for one in remembered}
-    return [
-        np.array([
-            min(known.get((name, rating_w, trip_heat), unknown), unknown)
-            for name, rating_w, trip_heat, unknown in zip(
-                level.names, of_level_w.tolist(), level.breakers.trip_heat.tolist(), level.breakers.unknown.tolist(), strict=True
-            )
-        ])
-        for level, of_level_w in zip(tree.levels, ratings_w, strict=True)
-    ]
+def _bounds(whole: Level, heat: Values, rating_w: Watts, granted: Granted) -> Values:
+    """(as grants leave | once they have lapsed, limits)."""
+    unknown, worst_w = whole.breakers.unknown, granted.worst_w[whole.nodes]
+    leaving = np.minimum(heat + whole.overshoot_heat(rating_w, worst_w, granted.unpaid[whole.nodes]), unknown)
+    warming = np.maximum(0.0, whole.breakers.rate(whole.totals_w(worst_w) / rating_w))
+    lapses = whole.totals_w(granted.for_ever_w[whole.nodes]) <= rating_w
+    return np.stack((leaving, np.where(lapses, np.minimum(leaving + warming * (granted.lapse_s + SETTLING_S), unknown), unknown)))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a controller begins with, one entry a limit of the whole tree: the two bounds of each."""
+
+    heat: Values
+    lapsed_heat: Values
+
+    def now(self, warming: Values, since_s: float) -> Values:
+        """`warming`: dE/dt by the most that each has carried since somebody last granted, `since_s` ago; inf: nobody knows when."""
+        if math.isinf(since_s):
+            return self.lapsed_heat.copy()
+        return np.minimum(self.heat + np.maximum(0.0, warming) * since_s, self.lapsed_heat)
+
+    def forget(self, unknown: Values, limits: slice = slice(None)) -> None:
+        """Of these limits nothing is known any more."""
+        self.heat[limits] = self.lapsed_heat[limits] = unknown[limits]
+
+
+def found(tree: Tree, ratings_w: Sequence[Watts], remembered: Sequence[LimitHeat]) -> Found:
+    """As remembered of the same element, else unknown, which is just below the trip."""
+    known = {(one.limit, one.rating_w, one.trip_heat): (one.heat, one.lapsed_heat) for one in remembered}
+    whole = tree.whole
+    keys = zip(whole.names, np.concatenate(ratings_w).tolist(), whole.breakers.trip_heat.tolist(), strict=True)
+    kept = [known.get(key, (unknown, unknown)) for key, unknown in zip(keys, whole.breakers.unknown.tolist(), strict=True)]
+    heat, lapsed_heat = np.minimum(np.array(kept).T, whole.breakers.unknown)
+    return Found(heat, lapsed_heat)

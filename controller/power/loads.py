@@ -7,18 +7,24 @@ import numpy as np
 
 from gpuwarden.controller.power.breaker import Values
 from gpuwarden.controller.power.level import Flags, Watts
-from gpuwarden.controller.power.limit_heat import HeatKept, LimitHeat
+from gpuwarden.controller.power.limit_heat import Found, Granted, HeatKept, LimitHeat
 from gpuwarden.controller.power.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """What no reading shows, and heat must count. `overshot_w`: of each node's GPUs, beyond what they draw; `silent`: of these any that may be dead
-    warms its limits by the driver's default; `bounded`: no limit is warmer than it was taken for."""
+    warms its limits by the driver's default. `since_s`: how long ago somebody else last granted, since when nobody draws more than is told; inf: nobody
+    knows, None: we did."""
 
     overshot_w: Watts
     silent: Flags
-    bounded: bool
+    since_s: float | None = None
+
+
+def ratings_w(tree: Tree, budget_w: float) -> list[Watts]:
+    """An array for each level. The domain's own limit carries its budget."""
+    return [*(level.ratings_w for level in tree.levels[:-1]), np.array([budget_w])]
 
 
 @dataclass(slots=True)
@@ -27,8 +33,9 @@ class Loads:
 
     tree: Tree
     budget_w: float
-    heats: list[Values]
+    found: Found
     kept: HeatKept
+    heats: list[Values] = field(init=False)
     measured_w: list[Watts] = field(default_factory=list)
     """Upper estimates; nothing before the first measurement."""
     likely_w: list[Watts] = field(default_factory=list)
@@ -39,12 +46,11 @@ class Loads:
     """Without foreign load."""
 
     def __post_init__(self) -> None:
-        self.bare = self.tree
+        self.bare, self.heats = self.tree, self.tree.apart(self.found.lapsed_heat)
 
     @property
     def ratings_w(self) -> list[Watts]:
-        """The domain's own limit carries its budget."""
-        return [*(level.ratings_w for level in self.tree.levels[:-1]), np.array([self.budget_w])]
+        return ratings_w(self.tree, self.budget_w)
 
     def carry(self, more_w: Sequence[Watts], gain: Watts) -> None:
         """So much on each limit that neither nodes nor the declared base draw, one array a level; and `gain` watts of each node for one of limit."""
@@ -65,8 +71,10 @@ class Loads:
         drawn_w = np.maximum(sensed_w, metered_w)
         warming_w = drawn_w if unseen is None else np.maximum(sensed_w + self._unseen_w(gpus_w, unseen), metered_w)
         load_ratio = warming_w / np.concatenate(self.ratings_w)
-        before = np.concatenate(self.heats)
-        heat = np.minimum(whole.breakers.after(before, load_ratio, passed_s), before if unseen is not None and unseen.bounded else whole.breakers.unknown)
+        if unseen is None or unseen.since_s is None:
+            heat = np.minimum(whole.breakers.after(np.concatenate(self.heats), load_ratio, passed_s), whole.breakers.unknown)
+        else:
+            heat = self.found.now(whole.breakers.rate(load_ratio), unseen.since_s)
         self._warm_cases(heat)
         self.heats, self.measured_w, self.measured_s = self.tree.apart(heat), self.tree.apart(drawn_w), now_s
         self.likely_w = self.tree.apart(sensed_w - np.concatenate(overstated_w)) if overstated_w else self.measured_w
@@ -90,15 +98,17 @@ class Loads:
     def forget_heat(self) -> None:
         """Somebody else has granted meanwhile: nobody knows it any more."""
         self.heats = [level.breakers.unknown for level in self.tree.levels]
+        self.found.forget(self.tree.whole.breakers.unknown)
 
     def set_budget(self, budget_w: float) -> None:
         """Heat is in terms of the rating: a change leaves it unknown until measured load has cooled it."""
         self.budget_w = budget_w
         self.heats[-1] = self.tree.root.breakers.unknown
+        self.found.forget(self.tree.whole.breakers.unknown, slice(-1, None))
 
-    def heat_changes(self, worst_w: Watts, for_ever_w: Watts, lapse_s: float) -> tuple[LimitHeat, ...]:
-        """What must be durable before grants leave that let each node be at `worst_w`, and at `for_ever_w` once all leases have ended."""
-        return self.kept.changes(self.tree, self.heats, self.ratings_w, worst_w, for_ever_w, lapse_s)
+    def heat_changes(self, granted: Granted) -> tuple[LimitHeat, ...]:
+        """What must be durable before these grants leave."""
+        return self.kept.changes(self.tree, self.heats, self.ratings_w, granted)
 
     @property
     def heat_ratio(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpuwarden.controller.power.breaker import WRITTEN_SHARE
 from gpuwarden.controller.power.domain import DomainConfig
-from gpuwarden.controller.power.level import SETTLING_S, Kept, Level, level_of
+from gpuwarden.controller.power.level import SETTLING_S, Level, level_of
 from gpuwarden.controller.power.limit import LimitConfig
 
 BISECTIONS: Final = 20
@@ -58,8 +58,7 @@ def _highest_share(level: Level, lapse_s: float) -> float:
 
 def _holds(level: Level, share: float, lapse_s: float) -> bool:
     limits_w, count = _limits_w(level, share), len(level.nodes)
-    kept = Kept(limits_w, lapse_s)
-    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), kept=kept)[0])
+    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), spare=WRITTEN_SHARE)[0])
 
 
 def _limits_w(level: Level, share: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
@@ -73,12 +72,12 @@ def _total_w(level: Level, share: float) -> float:
 
 
 def _beside(level: Level) -> float:
-    """Heat that is not at hand, since a controller that starts anew may have to take it for spent."""
-    return float(level.breakers.spike_heat[0] + WRITTEN_SHARE * level.breakers.unknown[0])
+    """Heat that is kept free, since a controller that starts anew knows it only so well."""
+    return float(WRITTEN_SHARE * level.breakers.unknown[0])
 
 
 def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float, beside: float) -> str:
-    ratio, seconds = grants_w / limit.rating_w, 2 * (lapse_s + SETTLING_S)  # a raise may overshoot for so long, on top; and once more, for a restart
+    ratio, seconds = grants_w / limit.rating_w, lapse_s + SETTLING_S  # a raise may overshoot for so long, on top
     if share == 1.0:
         return "carries every default"
     if limit.kind == "hard":

@@ -194,8 +194,8 @@ def test_heat_is_remembered_of_the_newest_epoch_only(file: Path) -> None:
     """A limit that it did not know, or a version that kept none, may have let it warm since."""
     ledger = Ledger(file)
     ledger.remember_epoch(6)
-    old, new = LimitHeat("row-a", "rack-1", 50e3, 11.0, 3.0), LimitHeat("row-a", "row-a", 90e3, 11.0, 2.0)
-    ledger.remember_heats((old, LimitHeat("row-a", "row-a", 90e3, 11.0, 9.0)))
+    old, new = LimitHeat("row-a", "rack-1", 50e3, 11.0, 2.5, 3.0), LimitHeat("row-a", "row-a", 90e3, 11.0, 1.0, 2.0)
+    ledger.remember_heats((old, LimitHeat("row-a", "row-a", 90e3, 11.0, 8.0, 9.0)))
     assert len(ledger.heats()) == 2
     ledger.remember_epoch(7)
     assert ledger.heats() == ()

@@ -17,7 +17,7 @@ from gpuwarden.controller.power.allocator import Grants, Situation
 from gpuwarden.controller.power.columns import Numbers
 from gpuwarden.controller.power.keeper import Keeper
 from gpuwarden.controller.power.level import Places, Watts
-from gpuwarden.controller.power.limit_heat import LimitHeat
+from gpuwarden.controller.power.limit_heat import Found, LimitHeat
 from gpuwarden.controller.power.loads import Loads
 from gpuwarden.controller.power.topology import Branch, ReplacedLimit
 from gpuwarden.controller.power.tree import Tree
@@ -94,18 +94,23 @@ def ignore_settling(patch: pytest.MonkeyPatch) -> None:
 def lose_the_heat(patch: pytest.MonkeyPatch) -> None:
     """Whoever starts takes every breaker for cold."""
 
-    def cold(tree: Tree, ratings_w: list[Watts], remembered: list[LimitHeat]) -> list[Watts]:
-        return [np.zeros(len(level.names)) for level in tree.levels]
+    def cold(tree: Tree, ratings_w: list[Watts], remembered: list[LimitHeat]) -> Found:
+        return Found(*np.zeros((2, len(tree.limit_names))))
 
-    patch.setattr(keeper, "begin", cold)
+    patch.setattr(keeper, "found", cold)
+
+
+def forget_what_was_drawn_meanwhile(patch: pytest.MonkeyPatch) -> None:
+    """Whoever starts takes every breaker for as warm as when somebody last granted, however long ago that is."""
+    patch.setattr(Found, "now", lambda self, warming, since_s: self.heat.copy())
 
 
 def keep_no_heat_for_a_restart(patch: pytest.MonkeyPatch) -> None:
-    """What is granted is what the heat of this moment carries, and not what it carries for all that is durable of it."""
+    """What is granted is what the heat of this moment carries, though who starts anew knows it less exactly."""
     question = allocator._question
 
     def now_only(*of: Any) -> Any:
-        return replace(question(*of), kept=None)
+        return replace(question(*of), spare=0.0)
 
     patch.setattr(allocator, "_question", now_only)
 

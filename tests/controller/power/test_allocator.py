@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpuwarden.controller.power.allocator import NOBODY, STEP_W, allocate
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.limit import LimitConfig
-from gpuwarden.controller.power.limit_heat import HeatKept, begin
+from gpuwarden.controller.power.limit_heat import Granted, HeatKept, found
 
 NODES = 12
 FLAT = flat(NODES, 90e3)
@@ -126,8 +126,11 @@ def test_who_starts_anew_and_knows_only_the_heat_that_is_durable_can_give_the_sa
     counted_w = tree.floor_w + np.floor(np.array(granted) * 20.0) * STEP_W * tree.gpus
     at = situation(tree, domain.rating_w, share, granted_w=counted_w, counted_w=counted_w, held_s=np.full(NODES, LEASE_S))
     given_w = allocate(tree, at, tree.floor_w + np.array(wish) * span_w).limits_w
-    kept = HeatKept("row", tree).changes(tree, at.heats, at.ratings_w, np.maximum(counted_w, given_w), tree.floor_w, LEASE_S)
-    again = replace(at, heats=begin(tree, at.ratings_w, kept), counted_w=given_w, granted_w=given_w, resuming=True)
+    granted_ = Granted(np.maximum(counted_w, given_w), (given_w > counted_w).astype(float), tree.floor_w, LEASE_S)
+    kept = HeatKept("row", tree).changes(tree, at.heats, at.ratings_w, granted_)
+    begins = found(tree, at.ratings_w, kept)
+    assert (begins.heat <= begins.lapsed_heat).all()
+    again = replace(at, heats=tree.apart(begins.heat), counted_w=given_w, granted_w=given_w, resuming=True)
     assert (allocate(tree, again, given_w).limits_w == given_w).all()
 
 

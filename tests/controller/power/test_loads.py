@@ -1,10 +1,12 @@
 """What limits carry and how warm they are, as a keeper measures it."""
 
+import math
+
 import numpy as np
 import pytest
 from fakes.trees import two_feeds
 
-from gpuwarden.controller.power.limit_heat import HeatKept
+from gpuwarden.controller.power.limit_heat import Found, HeatKept
 from gpuwarden.controller.power.loads import Loads, Unseen
 
 DOMAIN = two_feeds()
@@ -12,7 +14,12 @@ TREE = DOMAIN.tree()
 
 
 def cold() -> Loads:
-    return Loads(TREE, DOMAIN.rating_w, [np.zeros(len(level.names)) for level in TREE.levels], HeatKept("row", TREE))
+    return begun(0.0, 0.0)
+
+
+def begun(heat: float, lapsed_heat: float) -> Loads:
+    count = len(TREE.limit_names)
+    return Loads(TREE, DOMAIN.rating_w, Found(np.full(count, heat), np.full(count, lapsed_heat)), HeatKept("row", TREE))
 
 
 def heat_of(loads: Loads, name: str) -> float:
@@ -50,7 +57,7 @@ def test_silent_nodes_that_may_be_dead_ones_warm_their_limits_by_the_drivers_def
     for one, who in zip(loads, (None, silent), strict=True):
         one.carry(nearly_full_w, TREE.members.gain)
         for now_s in (0.0, 1.0):
-            one.measure(now_s, TREE.floor_w, unseen=None if who is None else Unseen(np.zeros(len(who)), who, bounded=False))
+            one.measure(now_s, TREE.floor_w, unseen=None if who is None else Unseen(np.zeros(len(who)), who))
     assert heat_of(loads[0], "row") == 0.0
     ratio = 0.99 + float(TREE.members.gain[0] * (TREE.default_w - TREE.floor_w)[0] / TREE.root.ratings_w[0])
     assert heat_of(loads[1], "row") == pytest.approx(ratio * ratio - 1.0), "one dead node, of the two that say nothing"
@@ -60,7 +67,7 @@ def test_silent_nodes_that_may_be_dead_ones_warm_their_limits_by_the_drivers_def
 def test_an_overshoot_that_no_reading_shows_warms_and_is_not_taken_for_a_load() -> None:
     loads, raised_w = cold(), np.where(np.arange(len(TREE.names)) < 4, 2800.0, 0.0)
     for now_s in (0.0, 1.0):
-        loads.measure(now_s, TREE.default_w, unseen=Unseen(raised_w, np.zeros(len(raised_w), bool), bounded=False))
+        loads.measure(now_s, TREE.default_w, unseen=Unseen(raised_w, np.zeros(len(raised_w), bool)))
     plain = cold()
     for now_s in (0.0, 1.0):
         plain.measure(now_s, TREE.default_w)
@@ -68,8 +75,25 @@ def test_an_overshoot_that_no_reading_shows_warms_and_is_not_taken_for_a_load() 
     assert loads.drawn_w == plain.drawn_w == loads.likely_w[-1][0]
 
 
-def test_as_long_as_nothing_has_been_granted_no_limit_is_warmer_than_what_was_remembered_of_it() -> None:
-    loads, nothing = cold(), np.zeros(len(TREE.names))
-    for now_s in (0.0, 2.0):
-        loads.measure(now_s, TREE.default_w, unseen=Unseen(nothing, nothing > 0, bounded=True))
-    assert all((heats == 0.0).all() for heats in loads.heats)
+@pytest.mark.parametrize(("since_s", "expected"), [(0.0, 0.1), (2.0, None), (30.0, 0.9), (math.inf, 0.9)])
+def test_who_starts_anew_takes_a_limit_for_warmed_by_what_was_drawn_since_somebody_granted_and_no_more_than_leases_could(
+    since_s: float, expected: float | None
+) -> None:
+    loads, nothing = begun(0.1, 0.9), np.zeros(len(TREE.names))
+    for now_s in (0.0, 2.0):  # what is heard while nothing is granted says the same again, and warms nothing twice
+        loads.measure(now_s, 1.2 * TREE.default_w, unseen=Unseen(nothing, nothing > 0, since_s))
+    ratio = loads.drawn_w / DOMAIN.rating_w
+    assert ratio > 1.0
+    assert heat_of(loads, "row") == pytest.approx(0.1 + since_s * (ratio * ratio - 1.0) if expected is None else expected)
+
+
+def test_what_was_found_is_forgotten_where_somebody_else_has_granted_and_for_another_budget() -> None:
+    nothing = np.zeros(len(TREE.names))
+    one, other = begun(0.1, 0.2), begun(0.1, 0.2)
+    one.set_budget(200e3)
+    other.forget_heat()
+    for loads, warm in ((one, {"row"}), (other, set(TREE.limit_names))):
+        loads.measure(0.0, TREE.floor_w, unseen=Unseen(nothing, nothing > 0, since_s=0.0))
+        unknown = dict(zip(TREE.limit_names, TREE.whole.breakers.unknown.tolist(), strict=True))
+        assert {name for name in warm if heat_of(loads, name) < 0.99 * unknown[name]} == set()
+    assert heat_of(one, "a") == 0.1

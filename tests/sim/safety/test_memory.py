@@ -11,7 +11,7 @@ from gpuwarden.sim.safety.memory import Memory
 
 
 def heat(limit: str, heat_s: float) -> LimitHeat:
-    return LimitHeat("row", limit, 1000.0, 11.0, heat_s)
+    return LimitHeat("row", limit, 1000.0, 11.0, heat_s / 2, heat_s)
 
 
 @pytest.fixture(params=["memory", "ledger"])
