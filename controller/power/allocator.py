@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.controller.power.breaker import WRITTEN_SHARE
+from gpuwarden.controller.power.breaker import SPARE_SHARE
 from gpuwarden.controller.power.level import FEW, Flags, Level, Places, Seconds, Watts
 from gpuwarden.controller.power.tree import Tree
 
@@ -143,7 +143,7 @@ def _question(level: Level, ratings_w: Watts, heat: NDArray[np.float64], situati
     reached, counted_w, held_s = situation.grantable[nodes], situation.counted_w[nodes], situation.held_s[nodes]
     old_w = np.where(reached, 0.0, counted_w) if steady else counted_w
     held_s = np.where(reached, np.maximum(held_s, situation.lease_s), held_s)
-    spare = WRITTEN_SHARE if steady and not situation.resuming else 0.0
+    spare = SPARE_SHARE if steady and not situation.resuming else 0.0
     return _Question(level, ratings_w, heat, reached, old_w, held_s, situation.fresh[nodes], situation.unpaid[nodes], situation.granted_w[nodes], spare)
 
 

@@ -23,6 +23,8 @@ RECOVERY_S: Final = 3600.0  # of a battery: far below the rate at which one is c
 FINEST: Final = 10  # bits: a 1024th of the ceiling
 AT_ONCE: Final = 5  # bits that are found at once: numpy's calls are what costs
 WRITTEN_SHARE: Final = 0.05  # of the trip: what is durable of a heat may be so much above what must be, so that not every step is written
+RESTART_SHARE: Final = 0.05  # of the trip: by so much a limit may be warmed around a restart, and no cap changes
+SPARE_SHARE: Final = WRITTEN_SHARE + RESTART_SHARE  # of the trip: no lease uses it
 UNKNOWN_SHARE: Final = 0.999  # an unknown history counts as just below the trip
 
 Values = NDArray[np.float64]

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.controller.power.breaker import WRITTEN_SHARE
+from gpuwarden.controller.power.breaker import SPARE_SHARE
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import SETTLING_S, Level, level_of
 from gpuwarden.controller.power.limit import LimitConfig
@@ -58,7 +58,7 @@ def _highest_share(level: Level, lapse_s: float) -> float:
 
 def _holds(level: Level, share: float, lapse_s: float) -> bool:
     limits_w, count = _limits_w(level, share), len(level.nodes)
-    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), spare=WRITTEN_SHARE)[0])
+    return bool(level.carries(level.ratings_w, np.zeros(1), limits_w, np.full(count, lapse_s), np.zeros(count, bool), spare=SPARE_SHARE)[0])
 
 
 def _limits_w(level: Level, share: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
@@ -73,7 +73,7 @@ def _total_w(level: Level, share: float) -> float:
 
 def _beside(level: Level) -> float:
     """Heat that is kept free, since a controller that starts anew knows it only so well."""
-    return float(WRITTEN_SHARE * level.breakers.unknown[0])
+    return float(SPARE_SHARE * level.breakers.unknown[0])
 
 
 def _why(limit: LimitConfig, grants_w: float, share: float, lapse_s: float, beside: float) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.events import FindingArrived, ReportArrived
+from gpuwarden.controller.power.breaker import RESTART_SHARE
 from gpuwarden.sim.safety.breakers import Breakers
 from gpuwarden.sim.safety.cards import Cards
 from gpuwarden.sim.safety.demand import Demand
@@ -31,6 +32,7 @@ FINDING_S: Final = 20.0
 CHECK_S: Final = 1.0  # about, between two questions of what would be if all fell silent
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
 SAME_W: Final = 0.5
+REPORT_S: Final = 1.0  # of a limiter
 HEARD_S: Final = 2.5  # in contact, a controller has surely heard by then that a driver hangs
 
 
@@ -90,6 +92,8 @@ class Row(Stage):
         self.head, self.other = Head(around, "a", Memory()), Head(around, "b", Memory())
         self.sessions = Sessions(self.head, len(site.names), self.time, self.chance, self._reachable)
         self._caps_w: Values | None = None  # while no limit may change
+        self._sensed_w: Values | None = None  # the highest that each node's sensors have shown since `_watched_s`
+        self._watched_s = 0.0
         self._floor_w = np.array([made.gpus * made.floor_w for made in site.classes])
         self._check_s = 0.0
         self._plan()
@@ -115,6 +119,8 @@ class Row(Stage):
         self.cards.advance(now_s)
         bases_w, shares = self.foreign * self.site.bases_w[self.lost], self.site.shares[self.lost]
         self._must(self.breakers.carry(bases_w + shares @ self.cards.draws_w(), seconds))
+        if self._sensed_w is not None:
+            self._sensed_w = np.maximum(self._sensed_w, self._sensed())
         self.told.passed_s += seconds
         if bases_w[-1] + float(shares[-1] @ self.cards.wanted_w()) > self.breakers.rating_w[-1]:
             self.told.above_s += seconds
@@ -140,7 +146,7 @@ class Row(Stage):
         self._must(self.leases.ordered(node, limits_w, float(self._floor_w[node])))
         if self._caps_w is None:
             return
-        if self._by_guard(node, sum(limits_w)):
+        if self._by_guard(node, sum(limits_w)) or self._overloaded(node):
             self._caps_w[node] = math.nan
         if abs(sum(limits_w) - self._caps_w[node]) > SAME_W:
             self._must(f"{self.site.names[node]} sets {sum(limits_w):.0f} instead of {self._caps_w[node]:.0f} W after a restart shorter than its lease")
@@ -175,11 +181,25 @@ class Row(Stage):
         ends_s = [server.clock.true_s(lease.ends_s) for server, lease in zip(self.servers, leases, strict=True) if lease is not None]
         return max(0.0, min(ends_s) - self.time.now_s)
 
+    def watches_power(self) -> None:
+        """From now on what sensors show is remembered, to tell whether what hangs on a limit may have been too much."""
+        self._sensed_w, self._watched_s = self._sensed(), self.time.now_s
+
+    def _sensed(self) -> Values:
+        return self.cards.sums(self.cards.power_w * self.cards.gain)
+
+    def _overloaded(self, node: int) -> bool:
+        """Whether a limit above it may have been warmed meanwhile by more than is kept free for that, as far as sensors tell: a cut is no restart's doing."""
+        assert self._sensed_w is not None
+        seconds = self.time.now_s - self._watched_s + REPORT_S
+        return bool(self.silence.warmed(self.breakers, self._sensed_w, seconds)[node] > RESTART_SHARE)
+
     def keeps_caps(self, whether: bool) -> None:
         """From now on no limiter may order another limit than its cards have, but those that its guard has at the floor."""
         limits_w = self.cards.sums(self.cards.limit_w)
         guarded = [self._by_guard(node, limit_w) for node, limit_w in enumerate(limits_w.tolist())]
         self._caps_w = np.where(guarded, math.nan, limits_w) if whether else None
+        self._sensed_w = self._sensed_w if whether else None
 
     def _by_guard(self, node: int, limit_w: float) -> bool:
         """Whether a limit is less than its lease allows: no controller's doing, nor is what ends it."""

@@ -48,6 +48,15 @@ class Silence:
                 return f"if all fell silent now{', and ' + case if case and not lost else ''}: {why}"
         return ""
 
+    def warmed(self, breakers: Breakers, power_w: Values, seconds: float) -> Values:
+        """Of each node, by which share of its trip some element above it may have been warmed, in any listed case, if its cards' readings were so high."""
+        drawn_w, warmed = self._base_w + self._gain * power_w, np.zeros(len(power_w))
+        for case, shares in self._shares.items():
+            ratio = (self._bases_w[case] + shares @ drawn_w) / breakers.rating_w
+            gained = breakers.after(np.zeros(len(ratio)), ratio, seconds) / breakers.trip
+            warmed = np.maximum(warmed, ((shares > 0.0) * gained[:, None]).max(axis=0))
+        return warmed
+
     def stands(self, ratings_w: Values, limit_w: Values) -> bool:
         """Whether nodes may be at these limits for ever, in each listed case, the dead beside them."""
         at, never = np.ones(len(limit_w)), np.zeros(len(limit_w), bool)

@@ -82,13 +82,14 @@ def ignore_dead_nodes(patch: pytest.MonkeyPatch) -> None:
 
 
 def ignore_settling(patch: pytest.MonkeyPatch) -> None:
-    """A limit that was read back is taken for one that is obeyed."""
+    """A limit that was read back, or whose lease has ended, is taken for one that is obeyed."""
 
     class Settled(exposure.Exposure):
         def __init__(self, floor_w: float, default_w: float, settle_s: float, row: Numbers) -> None:
             super().__init__(floor_w, default_w, 0.0, row=row)
 
     patch.setattr(keeper, "Exposure", Settled)
+    patch.setattr(Tree, "slowest_s", 0.0)
 
 
 def lose_the_heat(patch: pytest.MonkeyPatch) -> None:

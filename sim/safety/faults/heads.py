@@ -5,15 +5,15 @@ from typing import Final
 
 from gpuwarden.controller.events import FindingArrived
 from gpuwarden.sim.safety.memory import Memory
-from gpuwarden.sim.safety.row import Row
+from gpuwarden.sim.safety.row import REPORT_S, Row
 from gpuwarden.sim.safety.sessions import RECONNECT_S
 from gpuwarden.sim.safety.stage import Stage
 
 Heal = Callable[[], None]
 UNDER_WAY_S: Final = 0.3  # in which what a dying controller has sent is obeyed
-REPORT_S: Final = 1.0  # of a limiter
 LEASE_SHARE: Final = 0.99  # clocks do not run alike
-BRIEF_LASTS_S: Final = (18.0, 20.0)  # the longest lease twice, and what it takes to die
+ANSWERS_S: Final = 2.0  # a grant is no older than that as it is obeyed, while all is well
+BRIEF_LASTS_S: Final = (20.0, 22.0)  # the longest lease twice, and what it takes to die
 
 
 def killed(row: Stage) -> Heal | None:
@@ -24,13 +24,18 @@ def killed(row: Stage) -> Heal | None:
 
 def brief_restart(row: Row) -> Heal | None:
     """Away for less than a lease while all else is well: nobody's limit changes until one lease after the start."""
-    left_s = row.leases_left_s()
-    longest_s = left_s - (UNDER_WAY_S + RECONNECT_S + REPORT_S + row.pace.read_s + 2 * row.pace.tick_s)
-    if longest_s <= 0.0:
+    takes_s = UNDER_WAY_S + RECONNECT_S + REPORT_S + row.pace.read_s + 2 * row.pace.tick_s
+    if row.leases_left_s() <= takes_s:
         return None
-    row.kill(0)
+    row.watches_power()
 
-    def away() -> None:
+    def die() -> None:
+        longest_s = row.leases_left_s() - takes_s
+        if longest_s > 0.0:
+            row.kill(0)
+            row.time.after(UNDER_WAY_S, lambda: away(longest_s))
+
+    def away(longest_s: float) -> None:
         row.keeps_caps(True)
         row.time.after(row.chance.uniform(0.0, longest_s), back)
 
@@ -38,7 +43,7 @@ def brief_restart(row: Row) -> Heal | None:
         row.start_head()
         row.time.after(LEASE_SHARE * row.site.timing.lease_s, lambda: row.keeps_caps(False))
 
-    row.time.after(UNDER_WAY_S, away)
+    row.time.after(ANSWERS_S, die)
     return lambda: None
 
 
