@@ -71,6 +71,7 @@ class Limiter:
         self._set_s = self._read_s = self._sent_s = self._moved_s = -math.inf
         self._first_stamp_s = math.inf
         self._guard, self._peaks = Guard(), Peaks(LEASE_LIMIT_S)
+        self._step_w = STEP_RATIO * math.fsum(card.default_w for card in setup.cards)
         self._lets_go_s: float | None = None  # stamp of the first report that said that the guard has the node at its floor; None: it has not
         self._driver_loads = -1
         self._sequence = self._guard_trips = self._foreign_changes = self._refusals = 0
@@ -296,9 +297,8 @@ class Limiter:
         """Power has moved by a step, or a card has begun or ceased to answer."""
         if list(map(math.isnan, self._power_w)) != list(map(math.isnan, self._reported_w)):
             return True
-        step_w = STEP_RATIO * math.fsum(card.default_w for card in self._setup.cards)
         lately = now_s - self._moved_s < STEP_S  # a report that left as a step began would make two small ones of it
-        return any(moved_w(self._power_w, w) > step_w for w in (self._reported_w, *([self._reported_before_w] if lately else [])))
+        return any(moved_w(self._power_w, w) > self._step_w for w in (self._reported_w, *([self._reported_before_w] if lately else [])))
 
     def _report(self, now_s: float) -> SendReport:
         self._sequence += 1

@@ -77,9 +77,8 @@ def _lower(tree: Tree, situation: Situation, grants: Grants, low_w: Watts, stead
         return failing
     for level, ratings_w, heat, of_level in zip(tree.levels, situation.ratings_w, situation.heats, tree.apart(~holds), strict=True):
         if of_level.any():
-            chosen = of_level if len(level.nodes) > FEW else np.ones(len(of_level), bool)
-            question = _question(level.only(chosen), ratings_w[chosen], heat[chosen], situation, steady)
-            failing += _fit(question, grants, low_w, _steps_w(tree), first + np.flatnonzero(chosen))
+            question = _question(level.only(of_level), ratings_w[of_level], heat[of_level], situation, steady)
+            failing += _fit(question, grants, low_w, _steps_w(tree), first + np.flatnonzero(of_level))
         first += len(level.names)
     return failing
 
@@ -100,7 +99,7 @@ def _fit(question: "_Question", grants: Grants, low_w: Watts, step_w: Watts, num
     steps = np.arange(1.0, 2.0**bits)[:, None] + share
     first = question.holds(np.concatenate([low_w[None], high_w[None], points_w(steps / 2.0**bits)]))
     low_holds, high_holds = first[0], first[1]
-    for found in range(bits, FINEST + 1, bits):
+    for found in () if (high_holds | ~low_holds).all() else range(bits, FINEST + 1, bits):
         holds = first[2:] if found == bits else question.holds(points_w(share + steps / 2.0**found))
         share = share + np.logical_and.accumulate(holds).sum(axis=0) / 2.0**found
     fitted_w = np.where(level.spread(low_holds), points_w(share), level.members.floor_w)

@@ -49,7 +49,7 @@ class Breakers:
 
     def rate(self, load_ratio: Values) -> Values:
         """dE/dt. The last axis of `load_ratio` counts the limits."""
-        rate = np.where(self.thermal, load_ratio * load_ratio - 1.0, load_ratio - 1.0)
+        rate: Values = load_ratio * np.where(self.thermal, load_ratio, 1.0) - 1.0
         return np.where(self.timed, self._spent(load_ratio), rate) if self._some_timed else rate
 
     @cached_property
@@ -69,10 +69,14 @@ class Breakers:
 
         E rises as long as they are above the rating; were one higher than the one before it, this would be more than the highest.
         """
-        gained = np.maximum(self.rate(load_ratios) * seconds.reshape(-1, *[1] * (load_ratios.ndim - 1)), 0.0)
+        gained = self.gained(load_ratios, seconds)
         gained[0] += heat
         highest: Values = np.add.reduce(gained, axis=0)
         return highest
+
+    def gained(self, load_ratios: Values, seconds: Values) -> Values:
+        """By how much E rises under each of these loads, one for each of the `seconds`; 0 where it falls."""
+        return np.maximum(self.rate(load_ratios) * seconds.reshape(-1, *[1] * (load_ratios.ndim - 1)), 0.0)
 
     def bears(self, heat: Values, seconds: float) -> Values:
         """The highest load ratio that each stands for so long from this heat, to the 1024th part of its ceiling; 0 where none."""

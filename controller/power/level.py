@@ -25,10 +25,13 @@ S = TypeVar("S", bound=np.generic)
 SPIKE_RATIO = 1.5
 SETTLING_RATIO, SETTLING_S = 1.10, 1.0
 RAISED_RATIO: Final = ((SPIKE_RATIO**2 * SPIKE_S + SETTLING_RATIO**2 * (SETTLING_S - SPIKE_S)) / SETTLING_S) ** 0.5  # warms as much as that
+OVERSHOTS: Final = np.array((SPIKE_RATIO, SETTLING_RATIO, RAISED_RATIO)) - 1.0
+OVERSHOT_S: Final = np.array((SPIKE_S, SETTLING_S - SPIKE_S, SETTLING_S))
 LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizon has few phases
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
 FEW: Final = 1000  # members: of no more, numpy's calls are what costs, not its sums
+PARTS: Final = 64  # of a level with so few, which are asked for again and again
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,9 @@ class Level:
         if self._lone_dead is None:
             dead_w = np.zeros((*extra_w.shape[:-1], len(self.names)))
         else:
-            dead_w = np.maximum.reduceat(extra_w, self.starts, axis=-1) * self._lone_dead
+            dead_w = np.maximum.reduceat(extra_w, self.starts, axis=-1)
+            if self._some_undying:
+                dead_w *= self._lone_dead
         for limits, members, count, dead in self._many_dead:
             own_w = extra_w[..., members].reshape(*extra_w.shape[:-1], -1, count)
             own_w.partition(-dead, axis=-1)
@@ -138,6 +143,10 @@ class Level:
         """Limits with one dead node, of which the dearest is quickly found; None if there is no such limit."""
         lone = self.dead_counts == 1
         return lone if lone.any() else None
+
+    @cached_property
+    def _some_undying(self) -> bool:
+        return bool((self.dead_counts == 0).any())
 
     @cached_property
     def _many_dead(self) -> list[tuple[slice, slice, int, int]]:
@@ -194,10 +203,9 @@ class Level:
     def _overshot_heat(self, ratings_w: Watts, heat: NDArray[np.float64], now_w: Watts, unpaid_w: Watts) -> NDArray[np.float64]:
         """After all raised cards have overshot, on top of the leases: more than what can be. The larger of what they declare, and of what is counted of
         it once it has come to pass (`RAISED_RATIO`)."""
-        spike_w, settling_w, raised_w = (now_w + (ratio - 1) * unpaid_w for ratio in (SPIKE_RATIO, SETTLING_RATIO, RAISED_RATIO))
-        declared = self.breakers.peak(heat, np.stack((spike_w, settling_w)) / ratings_w, np.array((SPIKE_S, SETTLING_S - SPIKE_S)))
-        counted = self.breakers.peak(heat, raised_w[None] / ratings_w, np.array((SETTLING_S,)))
-        higher: NDArray[np.float64] = np.maximum(declared, counted)
+        loads_w = now_w + OVERSHOTS.reshape(-1, *[1] * now_w.ndim) * unpaid_w
+        spike, settling, counted = self.breakers.gained(loads_w / ratings_w, OVERSHOT_S)
+        higher: NDArray[np.float64] = np.maximum(heat + spike + settling, heat + counted)
         return higher
 
     def overshoot_heat(self, ratings_w: Watts, limits_w: Watts, unpaid: Watts) -> NDArray[np.float64]:
@@ -210,16 +218,29 @@ class Level:
         """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""
         ends_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S
         until_s = sorted({0.0, *ends_s.tolist()})
-        runs = ends_s >= np.array(until_s[1:]).reshape(-1, *[1] * limits_w.ndim)
-        lapsing_w = np.where(runs, limits_w, np.minimum(limits_w, self.members.floor_w))
-        for_ever_w = np.where(np.isinf(held_s), limits_w, self.members.floor_w)
+        runs = ends_s >= np.array([*until_s[1:], np.inf]).reshape(-1, *[1] * limits_w.ndim)
+        lapsing_w = np.minimum(limits_w, np.where(runs, np.inf, self.members.floor_w))
+        np.copyto(lapsing_w[-1], self.members.floor_w, where=~runs[-1])
         seconds = [min(end_s, FOREVER_S) - past_s for past_s, end_s in pairwise(until_s)]
-        return self.totals_w(np.concatenate([lapsing_w, for_ever_w[None]])), [*seconds, FOREVER_S]
+        return self.totals_w(lapsing_w), [*seconds, FOREVER_S]
 
     def only(self, chosen: Flags) -> "Level":
         """Some of its limits."""
         if chosen.all():
             return self
+        if len(self.nodes) > FEW:
+            return self._only(chosen)
+        if (part := self._parts.get(which := chosen.tobytes())) is None:
+            if len(self._parts) >= PARTS:
+                self._parts.clear()
+            part = self._parts[which] = self._only(chosen)
+        return part
+
+    @cached_property
+    def _parts(self) -> dict[bytes, "Level"]:
+        return {}
+
+    def _only(self, chosen: Flags) -> "Level":
         places = self.spread(chosen)
         names, elements, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.elements, self.cases))
         return Level(

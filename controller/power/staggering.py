@@ -5,12 +5,16 @@ more than the rating there is no room for all of them to overshoot together. Who
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from gpuwarden.controller.power.allocator import RAISE_STEPS, STEP_W
 from gpuwarden.controller.power.level import SPIKE_RATIO, Flags, Level, Watts
 from gpuwarden.controller.power.tree import Tree
+
+OVER: Final = SPIKE_RATIO - 1
+CLOSE_W: Final = 1.0  # a limit with more room to spare is passed over: sums are rounded by far less
 
 
 def staggered(tree: Tree, ratings_w: Sequence[Watts], granted_w: Watts, fresh: Flags, wishes_w: Watts, order: Watts) -> Watts:
@@ -22,20 +26,39 @@ def staggered(tree: Tree, ratings_w: Sequence[Watts], granted_w: Watts, fresh: F
     raises = wishes_w - granted_w >= np.minimum(step_w, np.maximum(tree.default_w - granted_w, 1.0))  # the last step to the default is one as well
     if not raises.any():
         return wishes_w
-    may_w = wishes_w.copy()
-    for level, ratings in zip(tree.levels, ratings_w, strict=True):
-        of = level.nodes
-        may_w[of] = np.minimum(may_w[of], _fitting_w(level, ratings, granted_w[of], fresh[of], np.where(raises[of], may_w[of], granted_w[of]), order[of]))
+    may_w, whole = wishes_w.copy(), tree.whole
+    room_w = _room_w(whole, np.concatenate(ratings_w), granted_w[whole.nodes], fresh[whole.nodes])
+    costs_w = _costs_w(whole, granted_w[whole.nodes], fresh[whole.nodes], np.where(raises, wishes_w, granted_w)[whole.nodes])
+    short = whole.sums(costs_w) > room_w - CLOSE_W  # what one limit lowers costs less under all others
+    for level, left_w, some in zip(tree.levels, tree.apart(room_w), tree.apart(short), strict=True):
+        if some.any():
+            of = level.nodes
+            raised_w = np.where(raises[of], may_w[of], granted_w[of])
+            may_w[of] = np.minimum(may_w[of], _fitting_w(level, left_w, granted_w[of], fresh[of], raised_w, order[of]))
     may_w = np.where((may_w - granted_w >= step_w) | (may_w >= tree.default_w), may_w, granted_w)
     return np.where(raises, may_w, wishes_w)
 
 
-def _fitting_w(level: Level, ratings_w: Watts, granted_w: Watts, fresh: Flags, wishes_w: Watts, order: Watts) -> Watts:
+def _room_w(level: Level, ratings_w: Watts, granted_w: Watts, fresh: Flags) -> Watts:
+    """Of each limit, up to its ceiling."""
+    now_w = level.totals_w(granted_w) + level.dead_spike_w + OVER * level.sums(np.where(fresh, level.members.gain * granted_w, 0.0))
+    return level.breakers.ceiling_ratio * ratings_w - now_w
+
+
+def _costs_w(level: Level, granted_w: Watts, fresh: Flags, wishes_w: Watts) -> Watts:
+    """What each node's raise takes of that; 0 where there is none."""
+    costs_w = level.members.gain * (_more_w(granted_w, fresh) + (1.0 + OVER) * (wishes_w - granted_w))
+    return np.where(wishes_w > granted_w, costs_w, 0.0)
+
+
+def _more_w(granted_w: Watts, fresh: Flags) -> Watts:
+    """By which a node overshoots as soon as it is raised at all."""
+    return np.where(fresh, 0.0, OVER * granted_w)
+
+
+def _fitting_w(level: Level, room_w: Watts, granted_w: Watts, fresh: Flags, wishes_w: Watts, order: Watts) -> Watts:
     """How far each node may be raised: with what those before it take, and its own overshoot, the ceiling is not passed."""
-    gain, over, raised = level.members.gain, SPIKE_RATIO - 1, wishes_w > granted_w
-    now_w = level.totals_w(granted_w) + level.dead_spike_w + over * level.sums(np.where(fresh, gain * granted_w, 0.0))
-    more_w = np.where(fresh, 0.0, over * granted_w)  # by which a node overshoots as soon as it is raised at all
-    costs_w = np.where(raised, gain * (more_w + (1.0 + over) * (wishes_w - granted_w)), 0.0)
-    before_w = level.sums_before(costs_w, np.where(raised, order, np.inf))
-    left_w = (level.spread(level.breakers.ceiling_ratio * ratings_w - now_w) - before_w) / gain
-    return np.where(raised, granted_w + np.maximum(left_w - more_w, 0.0) / (1.0 + over), np.inf)
+    raised = wishes_w > granted_w
+    before_w = level.sums_before(_costs_w(level, granted_w, fresh, wishes_w), np.where(raised, order, np.inf))
+    left_w = (level.spread(room_w) - before_w) / level.members.gain
+    return np.where(raised, granted_w + np.maximum(left_w - _more_w(granted_w, fresh), 0.0) / (1.0 + OVER), np.inf)

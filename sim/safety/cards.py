@@ -61,17 +61,23 @@ class Cards:
         part = self.part(node)
         new_w, old_w = np.asarray(limits_w, float), self.limit_w[part].copy()
         size, raised, lowered = len(new_w), new_w > old_w, new_w < old_w
-        slow = self._chance.random() < 0.5
-        settle_s = np.full(size, self.settle_s) if slow else self._chance.uniform(QUICKEST_S, self.settle_s, size)
+        settle_s, spike_s, tail_s = self._lasts_s(size)
         if lowered.any():
             turn = self._turn[node] = (self._turn[node] + 1) % HOLDS
             self._held_w[turn, part], self._held_until_s[turn, part] = old_w, np.where(lowered, now_s + settle_s, 0.0)
-        for until_s, (_, longest_s) in ((self._spike_until_s, SPIKE), (self._tail_until_s, TAIL)):
-            lasts_s = longest_s if slow else self._chance.uniform(0.0, longest_s, size)
-            until_s[part] = np.where(raised, now_s + lasts_s, until_s[part])
+        if raised.any():
+            np.copyto(self._spike_until_s[part], now_s + spike_s, where=raised)
+            np.copyto(self._tail_until_s[part], now_s + tail_s, where=raised)
         self.limit_w[part] = new_w
         self.sets[node] += 1
         self._changing_until_s = now_s + max(TAIL[1], self.settle_s)
+
+    def _lasts_s(self, cards: int) -> tuple[Values | float, Values | float, Values | float]:
+        """For each card: until it obeys a lower limit, and how long it overshoots a higher one, by half and by a tenth. Every other time as long as can be."""
+        if self._chance.random() < 0.5:
+            return self.settle_s, SPIKE[1], TAIL[1]
+        settle, spike, tail = self._chance.random((3, cards))
+        return QUICKEST_S + (self.settle_s - QUICKEST_S) * settle, SPIKE[1] * spike, TAIL[1] * tail
 
     def advance(self, now_s: float) -> None:
         """What each card draws from now on."""

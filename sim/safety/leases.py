@@ -32,6 +32,7 @@ class Leases:
     def __init__(self, servers: Sequence[Server], late_s: float) -> None:
         self._servers, self._late_s = servers, late_s
         self.sent = [deque[Sent](maxlen=KEPT) for _ in servers]
+        self._running: list[list[Sent]] = [[] for _ in servers]  # of these, in order, what has yet to end
         self.obeyed: list[Sent | None] = [None] * len(servers)
 
     def grant(self, node: int, sealed: bytes) -> Sent:
@@ -40,6 +41,7 @@ class Leases:
         ends_s = self._servers[node].clock.true_s(grant.echo_stamp_s + grant.lease_s)
         made = Sent(sum(grant.limits_w), ends_s, grant.echo_limiter_start, grant.controller_id, (grant.epoch, grant.sequence), grant.echo_stamp_s)
         self.sent[node].append(made)
+        self._running[node].append(made)
         return made
 
     def heard(self, node: int, now_s: float) -> str:
@@ -85,6 +87,9 @@ class Leases:
 
     def held_too_long(self, node: int, limit_w: float, now_s: float) -> str:
         """What is wrong with a limit above the floor in an obedient node's driver, or ''."""
+        start = self._servers[node].start
+        if any(sent.limit_w >= limit_w - SAME_W and sent.start == start for sent in self._yet_to_end(node, now_s)):
+            return ""
         past_s = now_s - self.still_s(node, limit_w)
         if past_s > FLOOR_S + self._late_s + CLOCK_S:
             return f"{self._servers[node].name} is at {limit_w:.0f} W, {past_s:.2f} s after the last lease that allowed it"
@@ -99,5 +104,9 @@ class Leases:
         if lease is not None:
             newest = lease.grant.epoch, lease.grant.sequence
             since_s = lease.ends_s if server.clock.local_s(now_s) >= lease.ends_s else 0.0
-        mine = (sent for sent in self.sent[node] if sent.start == server.start and sent.ends_s > now_s)
+        mine = (sent for sent in self._yet_to_end(node, now_s) if sent.start == server.start)
         return [sent for sent in mine if sent.order > newest and sent.stamp_s >= since_s]
+
+    def _yet_to_end(self, node: int, now_s: float) -> list[Sent]:
+        running = self._running[node] = [sent for sent in self._running[node] if sent.ends_s > now_s]
+        return running

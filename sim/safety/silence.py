@@ -43,8 +43,9 @@ class Silence:
 
     def broken(self, breakers: Breakers, outlook: Outlook, lost: str) -> str:
         """The first limit that would not bear it, or ''. `lost`: the case that has come already."""
+        phases = self._phases(outlook)
         for case in self._cases if lost == USUAL else (lost,):
-            if why := self._after(breakers, outlook, case):
+            if why := self._after(breakers, phases, outlook.idle, case):
                 return f"if all fell silent now{', and ' + case if case and not lost else ''}: {why}"
         return ""
 
@@ -62,31 +63,36 @@ class Silence:
         at, never = np.ones(len(limit_w)), np.zeros(len(limit_w), bool)
         return all(bool((self._load_w(limit_w, at, never, case) <= ratings_w).all()) for case in self._cases)
 
-    def _after(self, breakers: Breakers, outlook: Outlook, case: str) -> str:
-        heat = breakers.heat
-        ends_s = np.unique(np.concatenate([ends for _, ends in outlook.pieces]))
+    def _phases(self, outlook: Outlook) -> tuple[list[float], Values, Values]:
+        """(when each begins, from now; limits then, and by how much they are overshot: (phases, nodes))."""
+        ends_s = np.concatenate([ends for _, ends in outlook.pieces])
         times_s = sorted({0.0, SPIKE[1], TAIL[1], *(np.ceil(ends_s[(ends_s > 0) & np.isfinite(ends_s)] / STEP_S) * STEP_S).tolist()})
-        for from_s, until_s in zip(times_s, [*times_s[1:], np.inf], strict=True):
-            limit_w = self._floor_w
-            for piece_w, piece_ends_s in outlook.pieces:
-                limit_w = np.maximum(limit_w, np.where(piece_ends_s > from_s, piece_w, 0.0))
-            over = SPIKE[0] if from_s < SPIKE[1] else TAIL[0] if from_s < TAIL[1] else 1.0
-            load_w = self._load_w(limit_w, np.where(outlook.fresh, over, 1.0), outlook.idle, case)
-            heat = breakers.after(heat, load_w / breakers.rating_w, min(until_s - from_s, 1e6))
-            if why := breakers.broken(heat, load_w / breakers.rating_w):
+        from_s = np.array(times_s)[:, None]
+        limit_w = np.maximum(self._floor_w, np.maximum.reduce([np.where(ends > from_s, piece_w, 0.0) for piece_w, ends in outlook.pieces]))
+        over = np.where(from_s < SPIKE[1], SPIKE[0], np.where(from_s < TAIL[1], TAIL[0], 1.0))
+        return times_s, limit_w, np.where(outlook.fresh, over, 1.0)
+
+    def _after(self, breakers: Breakers, phases: tuple[list[float], Values, Values], idle: Flags, case: str) -> str:
+        heat, (times_s, limits_w, over) = breakers.heat, phases
+        ratios = self._load_w(limits_w, over, idle, case) / breakers.rating_w
+        for from_s, until_s, ratio in zip(times_s, [*times_s[1:], np.inf], ratios, strict=True):
+            heat = breakers.after(heat, ratio, min(until_s - from_s, 1e6))
+            if why := breakers.broken(heat, ratio):
                 return f"{from_s:.2f} s on {why}"
         return ""
 
     def _load_w(self, limit_w: Values, over: Values, idle: Flags, case: str) -> Values:
+        """Of each element. `limit_w` and `over` may have an axis before the nodes': so many moments at once."""
         shares = self._shares[case]
         steady_w = self._base_w + self._gain * np.where(idle, self._floor_w, limit_w)
-        extra_w = shares * np.maximum(self._base_w + self._gain * self._default_w - steady_w, 0.0)
+        extra_w = shares * np.maximum(self._base_w + self._gain * self._default_w - steady_w, 0.0)[..., None, :]
         overshoot_w = self._gain * (over - 1.0) * np.where(idle, 0.0, limit_w)
-        load_w: Values = self._bases_w[case] + shares @ (steady_w + overshoot_w) + self._dearest(extra_w)
+        load_w: Values = self._bases_w[case] + (steady_w + overshoot_w) @ shares.T + self._dearest(extra_w)
         return load_w
 
     def _dearest(self, extra_w: Values) -> Values:
         if (self._dead == 1).all():
-            dearest_w: Values = extra_w.max(axis=1)
+            dearest_w: Values = extra_w.max(axis=-1)
             return dearest_w
-        return np.array([np.sort(row)[-dead:].sum() for row, dead in zip(extra_w, self._dead.tolist(), strict=True)])
+        ascending = np.sort(extra_w, axis=-1)
+        return np.stack([ascending[..., place, -dead:].sum(axis=-1) for place, dead in enumerate(self._dead.tolist())], axis=-1)
