@@ -101,11 +101,6 @@ def lose_the_heat(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keeper, "found", cold)
 
 
-def forget_what_was_drawn_meanwhile(patch: pytest.MonkeyPatch) -> None:
-    """Whoever starts takes every breaker for as warm as when somebody last granted, however long ago that is."""
-    patch.setattr(Found, "now", lambda self, warming, since_s: self.heat.copy())
-
-
 def keep_no_heat_for_a_restart(patch: pytest.MonkeyPatch) -> None:
     """What is granted is what the heat of this moment carries, though who starts anew knows it less exactly."""
     question = allocator._question
@@ -146,12 +141,13 @@ def accept_late_grants(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_raises_on_the_way(patch: pytest.MonkeyPatch) -> None:
-    """A raise that has not arrived within a second does not overshoot any more."""
+    """A raise that has yet to arrive overshoots nothing."""
     follow = NodeRecord._follow_raise
 
     def soon_over(self: NodeRecord, now_s: float, report: PowerReport, requested_w: float, epoch: int) -> None:
         follow(self, now_s, report, requested_w, epoch)
-        self.overshoots_until_s = min(self.overshoots_until_s, now_s + 1.0)
+        if self.overshoots_until_s == math.inf:
+            self.overshoots_until_s = now_s
 
     patch.setattr(NodeRecord, "_follow_raise", soon_over)
 

@@ -39,16 +39,16 @@ TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
     "forget old leases": Trial(mutations.forget_old_leases, LATE, (43,)),
     "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,)),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,)),
-    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (42,)),
+    "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (51,), seconds=20.0, policy="none", reserve=False),
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (83,), policy="greedy", reserve=False),
     "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
     "accept late grants": Trial(mutations.accept_late_grants, LATE),
-    "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (48,)),
-    "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), (50,), policy="greedy"),
+    "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (46,), seconds=75.0),
+    "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), (52,), seconds=40.0, policy="greedy"),
     "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
     "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
-    "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (56,), seconds=90.0),
-    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (109,), policy="none", reserve=False),
+    "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (65,), seconds=90.0),
+    "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (105,), seconds=20.0, policy="none", reserve=False),
 })
 
 
