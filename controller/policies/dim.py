@@ -76,4 +76,4 @@ def kept(view: RowView) -> Watts:
 
 
 def _draws_w(view: RowView, nodes: Flags, share: Watts | float = 1.0) -> Watts:
-    return view.level.sums(np.where(nodes, view.level.members.gain * np.nan_to_num(view.power_w) * share, 0.0))
+    return view.level.sums(np.where(nodes, view.level.members.gain * np.fmax(view.power_w, 0.0) * share, 0.0))

@@ -112,7 +112,7 @@ def _taken(view: RowView, state: State, load: Watts, t1: Watts, t2: Watts) -> tu
             drawn_w, load = drawn_w * dimmed / before, load - (cut_w - left_w) / view.ratings_w
             left_w = np.where(left_w > 0, load - (np.maximum(threshold, limited) - HYSTERESIS), 0.0) * view.ratings_w
             lower_w = np.minimum(caps_w, shed(view, drawn_w, left_w, may_give))
-            load = load - view.level.sums(view.level.members.gain * np.nan_to_num(np.maximum(drawn_w - lower_w, 0.0))) / view.ratings_w
+            load = load - view.level.sums(view.level.members.gain * np.fmax(drawn_w - lower_w, 0.0)) / view.ratings_w
             caps_w, drawn_w = lower_w, np.minimum(drawn_w, lower_w)
     return dimmed, caps_w
 
@@ -144,14 +144,14 @@ def _clocks(view: RowView, caps_w: Watts) -> Watts:
 
 def _apart_w(view: RowView) -> Watts:
     """What each limit carries besides training nodes, whose rises are at their limits already."""
-    drawn_w = np.where(view.training, np.nan_to_num(view.power_w), 0.0)
+    drawn_w = np.where(view.training, np.fmax(view.power_w, 0.0), 0.0)
     return view.load_w - view.level.sums(view.level.members.gain * drawn_w)
 
 
 def _unseen_w(view: RowView, limits_w: Watts) -> Watts:
     """By how much training nodes may draw more than they do now. A silent one is in the load at its worst."""
-    above_w = np.where(view.training, np.maximum(limits_w - view.power_w, 0.0), 0.0)
-    return view.level.sums(view.level.members.gain * np.nan_to_num(above_w))
+    above_w = np.where(view.training, np.fmax(limits_w - view.power_w, 0.0), 0.0)
+    return view.level.sums(view.level.members.gain * above_w)
 
 
 def _held_back(view: RowView) -> Flags:

@@ -39,9 +39,7 @@ def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[S
         tuple(climb(ladder, stood, now_s, at, view.lag_s) for stood, at in zip(before, load.tolist(), strict=True))
         for ladder, before in ((LADDER, state.stands), (BRAKE, state.brakes))
     )
-    low, high = np.array([
-        np.minimum(clocks(LADDER, stood), clocks(BRAKE, braked)) for stood, braked in zip(stands, brakes, strict=True)
-    ]).T
+    low, high = np.minimum([clocks(LADDER, stood) for stood in stands], [clocks(BRAKE, braked) for braked in brakes]).T
     gives = view.priority < view.priority.max()
     return State(stands, brakes, load, np.where(gives, view.level.spread(low), view.level.spread(high))), view.most_w
 

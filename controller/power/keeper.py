@@ -230,7 +230,7 @@ class Keeper:
     def _braked_under(self, now_s: float, obeying: Flags) -> Places:
         """For each node the largest limit above it that is braked."""
         if self.mode == MODE_AUTO:
-            told_w = np.where(obeying, np.nan_to_num(self.powers_w), 0.0)
+            told_w = np.where(obeying, np.fmax(self.powers_w, 0.0), 0.0)
             self.brake.look(now_s, self.tree.whole, told_w, self.loads.ratings_w)
         return self._under(self.brake.on)
 
