@@ -25,6 +25,8 @@ class Way(bytes, Enum):
     UP = b"report"
     DOWN = b"grant"
 
+    __hash__ = bytes.__hash__  # Enum's own is not in C
+
 
 class Forged(Exception):
     """The message was not sealed with this node's key, for this node, in this direction."""
@@ -64,16 +66,18 @@ def unseal(key: bytes, way: Way, node: str, sealed: bytes) -> bytes:
 
 
 def _digest(key: bytes, way: Way, node: str, payload: bytes) -> bytes:
-    name, (inner, outer) = node.encode(), _keyed(key)
+    inner, outer = _keyed(key, way, node)
     within, around = inner.copy(), outer.copy()
-    within.update(b"%s %d %s %s" % (way, len(name), name, payload))
+    within.update(payload)
     around.update(within.digest())
     return around.digest()
 
 
 @lru_cache(maxsize=KNOWN_KEYS)
-def _keyed(key: bytes) -> "tuple[HASH, HASH]":
-    """SHA-256 as it is once HMAC has put the key in (RFC 2104, section 4): that is half of what a seal costs."""
+def _keyed(key: bytes, way: Way, node: str) -> "tuple[HASH, HASH]":
+    """SHA-256 as it is once HMAC has put the key in (RFC 2104, section 4), and what stands before every payload: that is half of what a seal costs."""
     assert len(key) == KEY_BYTES, f"a node key has {KEY_BYTES} bytes, this one {len(key)}"
-    padded = key.ljust(sha256().block_size, b"\0")
-    return sha256(bytes(byte ^ 0x36 for byte in padded)), sha256(bytes(byte ^ 0x5C for byte in padded))
+    padded, name = key.ljust(sha256().block_size, b"\0"), node.encode()
+    inner, outer = (sha256(bytes(byte ^ mask for byte in padded)) for mask in (0x36, 0x5C))
+    inner.update(b"%s %d %s " % (way, len(name), name))
+    return inner, outer
