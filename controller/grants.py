@@ -88,7 +88,7 @@ class _Sealer:
         node, first = change.node, self._first
         first.node, first.sequence = node.name, node.sequence
         first.echo_limiter_start, first.echo_stamp_s = report.limiter_start, report.stamp_s
-        each = change.limit_w / node.made.gpus, change.clock_hz, len(report.cards)
+        each = change.limit_w / node.made.gpus, change.clock_hz, node.card_count
         if (last := self._last.get(each)) is None:
             last = self._last[each] = self._limits(*each)
         return seal(node.key, Way.DOWN, node.name, first.SerializeToString() + last)

@@ -42,6 +42,7 @@ class NodeRecord:
     session: int | None = None
     agent_version: str = ""
     report: PowerReport | None = None
+    card_count: int = 0  # of that report
     sequence: int = 0
     power_before_w: float = math.nan  # of the reading reported before the newest
     moved_s: float = -math.inf
@@ -102,7 +103,7 @@ class NodeRecord:
         self._follow_pressing(now_s, report)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
-        self.report, self.received_s, self.unanswered = report, now_s, 1.0
+        self.report, self.card_count, self.received_s, self.unanswered = report, len(cards), now_s, 1.0
         self.heard_s = now_s if self.session is not None else -math.inf
         unknown = not self.exposure.known
         self.exposure.reported(now_s, report, epoch)
