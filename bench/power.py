@@ -141,7 +141,7 @@ def _ticks(row: Row, count: int) -> Iterator[tuple[float, float, int, int]]:
         row.now_s = (tenth + 1) / 10
         lines = sum(len(action.payloads) for action in actions if isinstance(action, WriteLedger))
         yield 1e3 * (ended_s - began_s), 1e3 * decided_s, sum(isinstance(action, SendGrant) for action in actions), lines
-    Keeper.decide = untimed  # type: ignore[method-assign]
+    Keeper.decide = untimed  # type: ignore[method-assign]  # as it was
 
 
 def _spread(values_ms: tuple[float, ...]) -> dict[str, float]:
