@@ -1,6 +1,5 @@
 """A decision becomes sealed grants, and for each limit that changes a ledger line before them."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +9,7 @@ from gpuwarden.controller.events import Action, SendGrant, WriteLedger
 from gpuwarden.controller.lines import Alike, Lines
 from gpuwarden.controller.power.allocator import NOBODY
 from gpuwarden.controller.power.keeper import Decision, Keeper
-from gpuwarden.controller.power.level import SETTLING_S, Places
+from gpuwarden.controller.power.level import Places
 from gpuwarden.controller.record import NodeRecord
 from gpuwarden.core.seal import Way, seal
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, Grant, PowerReport
@@ -36,8 +35,8 @@ class _Change(NamedTuple):
     place: int
     node: NodeRecord
     before_w: float
-    granted_w: float
     limit_w: float
+    power_w: float
     clock_before_hz: float
     clock_hz: float
 
@@ -55,34 +54,22 @@ def give(now_s: float, keeper: Keeper, decision: Decision, authority: Authority,
     changed += [_clock_line(said, change, authority, lines) for change in pending if change.clock_hz != change.clock_before_hz]
     if changed:
         yield WriteLedger(tuple(changed))
+    keeper.grants(now_s, places, decision.limits_w[places], decision.clocks_hz[places])
     sealer = _Sealer(keeper, authority)
-    keeper.grants(places, decision.limits_w[places], decision.clocks_hz[places])
     for change in pending:
-        yield _grant(now_s, keeper, change, sealer)
+        yield _grant(change, sealer)
 
 
 def _pending(now_s: float, keeper: Keeper, decision: Decision, places: Places) -> list[_Change]:
-    rows = keeper.rows
-    before_w, granted_w, clock_before_hz = keeper.standing_w(now_s), NodeRecord.granted_w.of(rows), NodeRecord.clock_hz.of(rows)
-    columns = (before_w, granted_w, decision.limits_w, clock_before_hz, decision.clocks_hz)
+    before_w, clock_before_hz = keeper.standing_w(now_s), NodeRecord.clock_hz.of(keeper.rows)
+    columns = (before_w, decision.limits_w, keeper.powers_w, clock_before_hz, decision.clocks_hz)
     nodes = [keeper.nodes[place] for place in places.tolist()]
     return list(map(_Change, places.tolist(), nodes, *(column[places].tolist() for column in columns)))
 
 
-def _grant(now_s: float, keeper: Keeper, change: _Change, sealer: "_Sealer") -> SendGrant:
-    node, limit_w, exposure = change.node, change.limit_w, change.node.exposure
-    report, session, lease_s = node.report, node.session, keeper.timing.lease_s
+def _grant(change: _Change, sealer: "_Sealer") -> SendGrant:
+    report, session = change.node.report, change.node.session
     assert report is not None and session is not None, "only a live node is granted anything"
-    assert exposure.floor_w <= limit_w <= exposure.default_w, (node.name, limit_w)
-    node.sequence += 1
-    if limit_w > change.before_w:
-        node.overshoots_until_s, node.raised, node.unpaid_s = math.inf, node.sequence, SETTLING_S
-    if limit_w != change.granted_w:
-        node.asks(now_s)
-    if keeper.mode == MODE_AUTO:
-        exposure.granted(node.sequence, limit_w, node.received_s, lease_s)
-    else:
-        exposure.released(node.sequence, report.stamp_s, lease_s)
     return SendGrant(session, sealer.sealed(change, report))
 
 
@@ -101,7 +88,7 @@ class _Sealer:
         node, first = change.node, self._first
         first.node, first.sequence = node.name, node.sequence
         first.echo_limiter_start, first.echo_stamp_s = report.limiter_start, report.stamp_s
-        each = change.limit_w / node.made.gpus, change.clock_hz, len(report.cards)
+        each = change.limit_w / node.made.gpus, change.clock_hz, node.card_count
         if (last := self._last.get(each)) is None:
             last = self._last[each] = self._limits(*each)
         return seal(node.key, Way.DOWN, node.name, first.SerializeToString() + last)
@@ -115,8 +102,9 @@ class _Said:
 
     def __init__(self, keeper: Keeper, decision: Decision, authority: Authority, lines: Lines) -> None:
         self.keeper, self.decision = keeper, decision
-        self.shown = cache(keeper.loads.shown)
-        self.bound_by = decision.bound_by.tolist()
+        self.shown = shown = cache(keeper.loads.shown)
+        self.alike = cache(lambda verb, each_w, bound: _limited(verb, each_w, shown(bound), keeper.words(bound)))  # not of `self`: that were a cycle
+        self.bound_by, self.apart = decision.bound_by.tolist(), keeper.apart().tolist()
         name = keeper.config.name
         own = (("limit before", "W"), ("limit", "W"), ("GPU power", "W"))
         shared = (
@@ -132,7 +120,7 @@ def _line(said: _Said, change: _Change) -> bytes:
     node = change.node
     node.reason = _reason(said, change)
     kind = "floor" if change.limit_w <= node.exposure.floor_w else "cap"
-    return said.lines.line(kind, node.name, node.reason, (change.before_w, change.limit_w, node.power_w))
+    return said.lines.line(kind, node.name, node.reason, (change.before_w, change.limit_w, change.power_w))
 
 
 def _clock_line(said: _Said, change: _Change, authority: Authority, lines: Lines) -> bytes:
@@ -147,7 +135,7 @@ def _clock_line(said: _Said, change: _Change, authority: Authority, lines: Lines
         evidence=(
             ("clock before", change.clock_before_hz / 1e6, "MHz"),
             ("clock", change.clock_hz / 1e6, "MHz"),
-            ("GPU power", change.node.power_w, "W"),
+            ("GPU power", change.power_w, "W"),
             (f"{keeper.config.name} draws at most", keeper.loads.drawn_w, "W"),
         ),
     )
@@ -161,7 +149,13 @@ def _reason(said: _Said, change: _Change) -> str:
     if change.limit_w >= change.node.exposure.default_w:
         budget_kw = keeper.budget_w / 1e3
         return f"{verb} to the driver's default of {each_w:.0f} W a GPU: {keeper.config.name} can carry it, budget {budget_kw:,.1f} kW"
-    return f"{verb} to {each_w:.0f} W a GPU: {said.shown(bound)}, {keeper.why(change.place)}"
+    if said.apart[change.place]:
+        return _limited(verb, each_w, said.shown(bound), keeper.why(change.place))
+    return said.alike(verb, each_w, bound)
+
+
+def _limited(verb: str, each_w: float, shown: str, why: str) -> str:
+    return f"{verb} to {each_w:.0f} W a GPU: {shown}, {why}"
 
 
 def _why_not(said: _Said, index: int, bound: int) -> str:

@@ -1,6 +1,5 @@
 """Wires the controller: the machine, its ledger, gRPC, findings, webhooks, page and metrics."""
 
-import gc
 import logging
 import sqlite3
 import threading
@@ -57,7 +56,14 @@ from gpuwarden.core.log import log_to_stderr, say
 from gpuwarden.core.machine import Say
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
-from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
+from gpuwarden.core.service import (
+    Inbox,
+    Ticker,
+    count_failures_of,
+    serve,
+    spare_garbage_collection,
+    stop_on_signals,
+)
 from gpuwarden.core.tls import Rotating
 
 TICK_S: Final = 0.05  # a quarter of the time from one decision of a domain to the next: each tick has a few domains, and none waits for all
@@ -71,7 +77,7 @@ def run(config: ControllerConfig, *, events_dir: Path | None = None) -> int:
     log_to_stderr()
     stop = stop_on_signals()
     with ControllerShell(config, read_keys(config), _way_to_bus(config.bus), events_dir, stop, Supervisor()) as shell:
-        gc.freeze()  # what is here by now stays: to look through it for garbage would hold a decision up
+        spare_garbage_collection()
         stop.wait()
     return 1 if shell.failed else 0
 

@@ -8,7 +8,7 @@ from typing import Final
 from gpuwarden.controller.alerts import Alerts
 from gpuwarden.controller.lines import Lines
 from gpuwarden.controller.power.keeper import Keeper
-from gpuwarden.controller.view import complete, show_node
+from gpuwarden.controller.view import complete, show_nodes
 from gpuwarden.proto.control_pb2 import GetClusterResponse, WatchResponse
 
 PUBLISH_S: Final = 0.95  # pictures are this far apart
@@ -19,7 +19,7 @@ class Picture:
 
     def __init__(self, keepers: Sequence[Keeper]) -> None:
         self._keepers = keepers
-        self._places = [(keeper, place) for keeper in keepers for place in range(len(keeper.nodes))]
+        self._node_count = sum(len(keeper.nodes) for keeper in keepers)
         self._next = WatchResponse()
         self._firing = Counter[str]()
         self._published_s = -math.inf
@@ -30,8 +30,10 @@ class Picture:
         if not drawn:
             self._firing = alerts.firing_by_node()
         passed = min((now_s - self._published_s) / PUBLISH_S, 1.0)
-        for keeper, place in self._places[drawn : math.ceil(passed * len(self._places))]:
-            show_node(self._next, now_s, keeper, place, self._firing[keeper.nodes[place].name])
+        first, last = drawn, math.ceil(passed * self._node_count)
+        for keeper in self._keepers:
+            show_nodes(self._next, now_s, keeper, slice(max(first, 0), max(last, 0)), self._firing)
+            first, last = first - len(keeper.nodes), last - len(keeper.nodes)
         if passed < 1.0:
             return None
         whole, self._next, self._published_s = self._next, WatchResponse(), now_s

@@ -42,6 +42,7 @@ class NodeRecord:
     session: int | None = None
     agent_version: str = ""
     report: PowerReport | None = None
+    card_count: int = 0  # of that report
     sequence: int = 0
     power_before_w: float = math.nan  # of the reading reported before the newest
     moved_s: float = -math.inf
@@ -104,7 +105,7 @@ class NodeRecord:
         self._follow_pressing(now_s, report)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
-        self.report, self.received_s, self.unanswered = report, now_s, 1.0
+        self.report, self.card_count, self.received_s, self.unanswered = report, len(cards), now_s, 1.0
         self.heard_s = now_s if self.session is not None else -math.inf
         if report.HasField("grant") and report.grant.epoch < epoch:
             self._find(report.grant, epoch)
@@ -182,10 +183,18 @@ class NodeRecord:
         faded_w = self.peak_w * 0.5 ** ((now_s - self.received_s) / PEAK_HALF_LIFE_S)
         self.peak_w = power_w if math.isnan(faded_w) else max(power_w, faded_w)
 
+    def numbers_grant(self, now_s: float, raises: bool, changes: bool) -> None:
+        """A grant is about to leave; whether its limit is above the one that stands, and another than that of the grant before."""
+        self.sequence += 1
+        if raises:
+            self.raised = self.sequence
+        if changes:
+            self.asked, self.asked_s = self.sequence, now_s
 
-    def asks(self, now_s: float) -> None:
-        """A grant with a new limit is about to leave."""
-        self.asked, self.asked_s = self.sequence, now_s
+    def released(self, lease_s: float) -> None:
+        """That grant takes the node out of auto."""
+        assert self.report is not None, "only a live node is granted anything"
+        self.exposure.released(self.sequence, self.report.stamp_s, lease_s)
 
     def _follow_lag(self, now_s: float, report: PowerReport) -> None:
         """Both ends on our clock. The highest counts, and fades, so that one slow answer does not count for ever."""

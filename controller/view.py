@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -97,35 +97,32 @@ def _power_w(now_s: float, keeper: Keeper) -> float:
     return sum(node.made.base_w + node.made.slope * of_node_w for node, of_node_w in zip(keeper.nodes, gpus_w, strict=True))
 
 
-def _node_w(keeper: Keeper, node: NodeRecord, index: int, live: bool) -> float:
-    """At its supply."""
-    gpus_w = node.power_w
-    if math.isnan(gpus_w) or not live:
-        gpus_w = float(keeper.decision.counted_limits_w[index]) if keeper.decision else node.exposure.default_w
-    return node.made.base_w + node.made.slope * gpus_w
-
-
-def show_node(picture: WatchResponse, now_s: float, keeper: Keeper, index: int, firing: int) -> None:
-    """One more: the node at this place in its domain."""
-    node = keeper.nodes[index]
-    counted_w, held_s = node.exposure.counted(now_s)
-    report, live = node.report, node.live(now_s, keeper.timing.stale_s)
-    shown = picture.nodes.add(
-        name=node.name, state=_state(node, live), domain=keeper.config.name, gpu_count=node.made.gpus,
-        gpu_power_w=node.power_w, power_w=_node_w(keeper, node, index, live), granted_w=node.granted_w,
-        enforced_w=node.limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=counted_w,
-        report_age_s=now_s - node.received_s, lease_ends_in_s=held_s, firing=firing, reason=node.reason,
-        mode=report.mode if report else MODE_UNSPECIFIED, cards=report.cards if report else (),
-        agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
-        refusal=report.refusal if report else "",
-        bound_by=_bound_by(keeper, index), clock_hz=node.clock_hz, clock_reason=node.clock_reason,
+def show_nodes(picture: WatchResponse, now_s: float, keeper: Keeper, places: slice, firing: Mapping[str, int]) -> None:
+    """More of them: the nodes at these places of a domain. `firing`: how many findings fire of which node, by name."""
+    of, rows, nodes, decision = NodeRecord, keeper.rows[:, places], keeper.nodes[places], keeper.decision
+    counted_w, held_s = keeper.outlook(now_s, places)
+    live, power_w = keeper.live(now_s)[places], of.power_w.of(rows)
+    worst_w = decision.counted_limits_w[places] if decision else keeper.tree.default_w[places]
+    bound_by = decision.bound_by[places].tolist() if decision else [NOBODY] * len(nodes)
+    columns = (
+        power_w, np.where(np.isnan(power_w) | ~live, worst_w, power_w), of.granted_w.of(rows), of.limit_w.of(rows), counted_w,
+        now_s - of.received_s.of(rows), held_s, of.clock_hz.of(rows), live,
     )
-    _show_counts(shown.counts, node)
-
-
-def _bound_by(keeper: Keeper, index: int) -> str:
-    bound = keeper.decision.bound_by[index] if keeper.decision else NOBODY
-    return "" if bound == NOBODY else keeper.tree.limit_names[bound]
+    for node, bound, told_w, drawn_w, granted_w, limit_w, most_w, age_s, ends_in_s, clock_hz, lives in zip(
+        nodes, bound_by, *(column.tolist() for column in columns), strict=True
+    ):
+        report, made = node.report, node.made
+        shown = picture.nodes.add(
+            name=node.name, state=_state(node, lives), domain=keeper.config.name, gpu_count=made.gpus,
+            gpu_power_w=told_w, power_w=made.base_w + made.slope * drawn_w, granted_w=granted_w,
+            enforced_w=limit_w, default_w=node.exposure.default_w, floor_w=node.exposure.floor_w, counted_w=most_w,
+            report_age_s=age_s, lease_ends_in_s=ends_in_s, firing=firing.get(node.name, 0), reason=node.reason,
+            mode=report.mode if report else MODE_UNSPECIFIED, cards=report.cards if report else (),
+            agent_version=node.agent_version, limiter_version=report.limiter_version if report else "",
+            refusal=report.refusal if report else "",
+            bound_by="" if bound == NOBODY else keeper.tree.limit_names[bound], clock_hz=clock_hz, clock_reason=node.clock_reason,
+        )
+        _show_counts(shown.counts, node)
 
 
 def _show_counts(counts: LimiterCounts, node: NodeRecord) -> None:

@@ -1,5 +1,6 @@
 """The loop of every daemon: one bounded inbox, one decider, actions performed in order."""
 
+import gc
 import logging
 import queue
 import signal
@@ -18,6 +19,7 @@ E = TypeVar("E")
 A = TypeVar("A")
 Clock = Callable[[], float]
 
+GARBAGE_OBJECTS: Final = 100_000  # more than a decision makes
 IDLE_S: Final = 0.25  # a watchdog of 1 s is told of a turn every 0.5 s; every waking costs
 
 FAILED: Final[Counter[str]] = Counter()
@@ -28,6 +30,12 @@ _log = logging.getLogger("gpuwarden.service")
 
 class Unperformed(Exception):
     """An action that was not done. Whoever raises it has told the machine, which says what follows from that."""
+
+
+def spare_garbage_collection() -> None:
+    """What is here by now stays, and what a decision makes ends with it: to look through either for garbage would hold a decision up."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def count_failures_of(actions: object) -> None:

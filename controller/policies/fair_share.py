@@ -22,11 +22,15 @@ AT_ONCE = 5  # bits that are found at once where few nodes are concerned
 
 
 def wishes(view: RowView) -> Watts:
-    """W of GPU limits, one entry a member, from floor to `most_w`."""
+    """W of GPU limits, one entry a member, from floor to `most_w`.
+
+    Both at once: where needs do not fit, nothing is left over, since the next step of them would be at most what a step of what is left over is.
+    """
     nodes = view.level.members
     need_w = np.clip(_needs(view), nodes.floor_w, view.most_w)
-    level_w = _highest(view, lambda level: np.minimum(need_w, np.maximum(level * nodes.default_w, nodes.floor_w)))
-    return _highest(view, lambda extra: np.minimum(level_w + extra * nodes.default_w, view.most_w))
+    met = view.level.spread(view.level.totals_w(need_w) <= view.ratings_w)
+    from_w, to_w = np.where(met, need_w, 0.0), np.where(met, view.most_w, need_w)
+    return _highest(view, lambda share: np.minimum(to_w, np.maximum(from_w + share * nodes.default_w, nodes.floor_w)))
 
 
 def _needs(view: RowView) -> Watts:

@@ -9,10 +9,14 @@ Only the limiter's sealed word counts. Times are the controller's monotonic cloc
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from gpuwarden.controller.power.columns import Column, Numbers, beginnings
+from gpuwarden.controller.power.level import Places
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, PowerReport
 
 DRIFT = 1.001  # the limiter's clock may run this much slower than ours
@@ -69,21 +73,14 @@ class Exposure:
         if self.known and not self.stuck:
             self.grants = [g for g in self.grants if g.ends_s > now_s]
         limit_w, first_s, last_s = max(self.floor_w, self.excess_w), math.inf, -math.inf
-        for grant in self.grants:
-            limit_w = max(limit_w, grant.limit_w)
-            first_s, last_s = min(first_s, grant.ends_s), max(last_s, grant.ends_s)
+        if self.grants:
+            _, limits_w, ends_s = zip(*self.grants, strict=True)
+            limit_w, first_s, last_s = max(limit_w, *limits_w), min(ends_s), max(ends_s)
         if not self.known:
             limit_w = self.default_w
         if not self.known or self.stuck or self.excess_w > 0:
             last_s = math.inf
         return limit_w, last_s, first_s
-
-    def granted(self, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
-        """A grant is about to leave. Its lease starts at the echoed stamp, which is before we received that report."""
-        ends_s = echo_received_s + lease_s * DRIFT + self.settle_s
-        self.grants = [g for g in self.grants if g.limit_w > limit_w or g.ends_s > ends_s]  # the rest is covered by the new one
-        self.grants.append(Outstanding(sequence, limit_w, ends_s))
-        self.look_s = -math.inf
 
     def released(self, sequence: int, echo_stamp_s: float, lease_s: float) -> None:
         """A grant that takes the node out of auto is about to leave. Obeyed once, it outlasts its lease: only a report takes it back."""
@@ -139,3 +136,18 @@ class Exposure:
             return self.default_w if not self.grants else 0.0
         explained_w = max([self.floor_w, *(g.limit_w for g in self.grants)])
         return enforced_w if enforced_w > explained_w + 1.0 else 0.0
+
+
+def surely_ended_s(received_s: Numbers, lease_s: float, settle_s: Numbers) -> Numbers:
+    """When grants that answer these reports are obeyed no longer: a lease starts at the echoed stamp, which is before we received that report."""
+    return received_s + lease_s * DRIFT + settle_s
+
+
+def grant(exposures: Sequence[Exposure], rows: Numbers, places: Places, sequences: Sequence[int], limits_w: Numbers, ends_s: Numbers) -> None:
+    """Grants are about to leave, for nodes at these places of `rows`; everything has one entry for each. Unless something else asks for a look, the
+    columns know already what it would find: the worst is at least what is granted, and what the new grant covers alone is not missed."""
+    for exposure, sequence, limit_w, end_s in zip(exposures, sequences, limits_w.tolist(), ends_s.tolist(), strict=True):
+        exposure.grants = [g for g in exposure.grants if g.limit_w > limit_w or g.ends_s > end_s]  # the rest is covered by the new one
+        exposure.grants.append(Outstanding(sequence, limit_w, end_s))
+    for column, of_two, values in ((Exposure.worst_w, np.maximum, limits_w), (Exposure.worst_ends_s, np.maximum, ends_s), (Exposure.look_s, np.minimum, ends_s)):
+        rows[column.place, places] = of_two(rows[column.place, places], values)

@@ -10,7 +10,7 @@ from gpuwarden.controller.power.allocator import NOBODY, RAISE_STEPS, STEP_W, Si
 from gpuwarden.controller.power.brake import Brake, brake_of
 from gpuwarden.controller.power.columns import Numbers, beginnings
 from gpuwarden.controller.power.domain import DomainConfig
-from gpuwarden.controller.power.exposure import Exposure
+from gpuwarden.controller.power.exposure import Exposure, grant, surely_ended_s
 from gpuwarden.controller.power.foreign_kept import ForeignKept, LimitForeign
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.power.learnt_kept import EVERY_S, LimitLearnt
@@ -134,16 +134,33 @@ class Keeper:
         other = (decision.limits_w != of.granted_w.of(self.rows)) | (decision.clocks_hz != of.clock_hz.of(self.rows))
         return np.flatnonzero((other | (of.unanswered.of(self.rows) > 0.0)) & self.live(now_s))
 
-    def grants(self, places: Places, limits_w: Watts, clocks_hz: Numbers) -> None:
-        """These are about to leave; one entry for each of these nodes."""
-        of = NodeRecord
+    def grants(self, now_s: float, places: Places, limits_w: Watts, clocks_hz: Numbers) -> None:
+        """These are about to leave; one entry for each of these live nodes."""
+        of, rows, nodes = NodeRecord, self.rows, [self.nodes[place] for place in places.tolist()]
+        assert ((self.tree.floor_w[places] <= limits_w) & (limits_w <= self.tree.default_w[places])).all()
+        raised, other = limits_w > self.standing_w(now_s)[places], limits_w != rows[of.granted_w.place, places]
+        for node, raises, changes in zip(nodes, raised.tolist(), other.tolist(), strict=True):
+            node.numbers_grant(now_s, raises, changes)
         for column, values in ((of.granted_w, limits_w), (of.clock_hz, clocks_hz), (of.unanswered, 0.0)):
-            self.rows[column.place, places] = values
+            rows[column.place, places] = values
+        rows[of.overshoots_until_s.place, places[raised]], rows[of.unpaid_s.place, places[raised]] = math.inf, SETTLING_S
+        if self.mode == MODE_AUTO:
+            ends_s = surely_ended_s(rows[of.received_s.place, places], self.timing.lease_s, self.tree.settle_s[places])
+            grant([node.exposure for node in nodes], self.exposures, places, [node.sequence for node in nodes], limits_w, ends_s)
+        else:
+            for node in nodes:
+                node.released(self.timing.lease_s)
 
     def standing_w(self, now_s: float) -> Watts:
         """See `NodeRecord.standing_w`: of every node."""
         self._look(now_s)
         return np.minimum(NodeRecord.granted_w.of(self.rows), Exposure.worst_w.of(self.exposures))
+
+    def outlook(self, now_s: float, places: slice) -> tuple[Watts, Seconds]:
+        """See `Exposure.counted`: of some nodes."""
+        self._look(now_s, places)
+        rows = self.exposures[:, places]
+        return Exposure.worst_w.of(rows), np.maximum(Exposure.worst_ends_s.of(rows) - now_s, 0.0)
 
     def live(self, now_s: float) -> Flags:
         """See `NodeRecord.live`: of every node."""
@@ -184,6 +201,10 @@ class Keeper:
         words, least = self.words(self.decision.bound_by.item(node)), self.wishing.least
         kept = least.jobs[node] and limit_w <= least.watts[node] + STEP_W * gpus
         return f"{words}; job {least.jobs[node]} keeps {least.watts[node] / gpus:.0f} W" if kept else words
+
+    def apart(self) -> Flags:
+        """Nodes of which `why` may say more than it says of others under the same limit."""
+        return np.ones(len(self.nodes), bool) if self.wishing.policy.stateful else self.wishing.least.of_jobs
 
     def words(self, limit: int) -> str:
         """What the policy did under a limit: the same for all nodes that it holds back."""
@@ -245,13 +266,13 @@ class Keeper:
         """Outside auto nothing is enforced; decisions are made as if the grants of the ledger were."""
         if self.mode != MODE_AUTO:
             return granted_w, np.full(len(self.nodes), self.timing.lease_s)
-        self._look(now_s)
-        return Exposure.worst_w.of(self.exposures), np.maximum(Exposure.worst_ends_s.of(self.exposures) - now_s, 0.0)
+        return self.outlook(now_s, slice(None))
 
-    def _look(self, now_s: float) -> None:
-        due = np.flatnonzero(now_s >= Exposure.look_s.of(self.exposures))
+    def _look(self, now_s: float, places: slice = slice(None)) -> None:
+        rows, nodes = self.exposures[:, places], self.nodes[places]
+        due = np.flatnonzero(now_s >= Exposure.look_s.of(rows))
         if len(due):
-            self.exposures[:, due] = np.array([self.nodes[index].exposure.found(now_s) for index in due.tolist()]).T
+            rows[:, due] = np.array([nodes[index].exposure.found(now_s) for index in due.tolist()]).T
 
     def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
         """What each node's GPUs have drawn since the last decision, ours or of whoever was before us, at most, by their own readings; a silent node the

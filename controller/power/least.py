@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gpuwarden.controller.power.level import ROUNDING, Watts
+from gpuwarden.controller.power.level import ROUNDING, Flags, Watts
 from gpuwarden.controller.power.tree import Tree
 
 
@@ -28,6 +28,11 @@ class Least:
     floors: tuple[JobFloor, ...]
     watts: Watts
     jobs: tuple[str, ...]
+
+    @cached_property
+    def of_jobs(self) -> Flags:
+        """Whether a job keeps it."""
+        return np.array([bool(job) for job in self.jobs])
 
     @cached_property
     def shown(self) -> tuple[JobFloor, ...]:

@@ -217,7 +217,7 @@ class Level:
     def lapse_w(self, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
         """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""
         ends_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S
-        until_s = sorted({0.0, *ends_s.tolist()})
+        until_s: list[float] = np.unique(np.append(ends_s, 0.0)).tolist()
         runs = ends_s >= np.array([*until_s[1:], np.inf]).reshape(-1, *[1] * limits_w.ndim)
         lapsing_w = np.minimum(limits_w, np.where(runs, np.inf, self.members.floor_w))
         np.copyto(lapsing_w[-1], self.members.floor_w, where=~runs[-1])

@@ -131,7 +131,7 @@ class Loads:
     def shown(self, limit: int) -> str:
         """What a limit carries now of what it may."""
         number, place = self.tree.places[limit]
-        drawn_kw, rating_kw = self.measured_w[number][place] / 1e3, self.ratings_w[number][place] / 1e3
+        drawn_kw, rating_kw = self.measured_w[number].item(place) / 1e3, self.ratings_w[number].item(place) / 1e3
         foreign_w = self.foreign_w(limit)
         foreign = f" ({foreign_w / 1e3:,.1f} kW of it foreign)" if foreign_w > 0 else ""
         return f"{self.tree.limit_names[limit]} draws up to {drawn_kw:,.1f} of {rating_kw:,.1f} kW{foreign}"

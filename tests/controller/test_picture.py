@@ -44,13 +44,14 @@ def test_every_picture_is_whole_and_they_are_about_a_second_apart(controller: Co
 def test_no_tick_but_the_first_draws_many_nodes(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = 0
 
-    def counted(*given: Any) -> None:
+    def counted(shown: WatchResponse, *given: Any) -> None:
         nonlocal drawn
-        drawn += 1
-        show_node(*given)
+        before = len(shown.nodes)
+        show_nodes(shown, *given)
+        drawn += len(shown.nodes) - before
 
-    show_node = picture.show_node
-    monkeypatch.setattr(picture, "show_node", counted)
+    show_nodes = picture.show_nodes
+    monkeypatch.setattr(picture, "show_nodes", counted)
     parts = []
     for tick in range(60):
         controller.step(tick * 0.05, Tick(tick))

@@ -25,6 +25,12 @@ def test_the_seal_is_the_hmac_of_everybody_else(key: bytes, payload: bytes) -> N
     assert sealed.seal == hmac.digest(key, b"report 2 n1 " + payload, sha256)
 
 
+@given(st.binary(max_size=300), st.sampled_from(Way), st.text(st.characters(codec="utf-8"), max_size=200))
+def test_a_sealed_message_is_the_message_that_its_fields_make(payload: bytes, way: Way, node: str) -> None:
+    sealed = seal(KEY, way, node, payload)
+    assert Sealed(node=node, payload=payload, seal=sealed[-sha256().digest_size :]).SerializeToString() == sealed
+
+
 def test_a_report_cannot_come_back_as_a_grant() -> None:
     with pytest.raises(Forged, match=r"^seal: "):
         unseal(KEY, Way.DOWN, "n1", seal(KEY, Way.UP, "n1", b"report"))

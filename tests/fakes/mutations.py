@@ -1,6 +1,7 @@
 """The product with one thing left out, for the checkers to find. Each is a small patch of the real code."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,13 +48,23 @@ def raise_before_cut(patch: pytest.MonkeyPatch) -> None:
 
 def forget_old_leases(patch: pytest.MonkeyPatch) -> None:
     """Only the newest grant counts."""
-    granted = exposure.Exposure.granted
 
-    def newest(self: exposure.Exposure, sequence: int, limit_w: float, echo_received_s: float, lease_s: float) -> None:
-        self.grants = []
-        granted(self, sequence, limit_w, echo_received_s, lease_s)
+    def forget(granted: Sequence[exposure.Exposure]) -> None:
+        for one in granted:
+            one.grants = []
 
-    patch.setattr(exposure.Exposure, "granted", newest)
+    _look_after_each_grant(patch, forget)
+
+
+def _look_after_each_grant(patch: pytest.MonkeyPatch, first: Callable[[Sequence[exposure.Exposure]], None]) -> None:
+    grant = exposure.grant
+
+    def looked_at(exposures: Sequence[exposure.Exposure], rows: Numbers, places: Places, *of: Any) -> None:
+        first(exposures)
+        rows[exposure.Exposure.look_s.place, places] = -math.inf
+        grant(exposures, rows, places, *of)
+
+    patch.setattr(keeper, "grant", looked_at)
 
 
 def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
@@ -73,6 +84,7 @@ def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(exposure.Exposure, "reported", hear)
     patch.setattr(exposure.Exposure, "found", as_heard)
+    _look_after_each_grant(patch, lambda granted: None)
     patch.setattr(Keeper, "_drawn_w", last_heard_w)
 
 
@@ -88,8 +100,10 @@ def ignore_settling(patch: pytest.MonkeyPatch) -> None:
         def __init__(self, floor_w: float, default_w: float, settle_s: float, row: Numbers) -> None:
             super().__init__(floor_w, default_w, 0.0, row=row)
 
+    ended_s = exposure.surely_ended_s
     patch.setattr(keeper, "Exposure", Settled)
     patch.setattr(Tree, "slowest_s", 0.0)
+    patch.setattr(keeper, "surely_ended_s", lambda received_s, lease_s, settle_s: ended_s(received_s, lease_s, 0.0 * settle_s))
 
 
 def lose_the_heat(patch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ from fakes.views import seen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuwarden.controller.policies.fair_share import wishes
+from gpuwarden.controller.policies.fair_share import _highest, _needs, wishes
+from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.level import Watts
+from gpuwarden.controller.power.limit import LimitConfig
 from gpuwarden.controller.power.node_class import NodeClass
 
 NODES = 8
@@ -27,6 +29,30 @@ def test_the_worst_draw_of_all_wishes_fits_the_budget(power: list[float], budget
     wish_w = wished(budget_w, power_w, TREE.default_w)
     assert (wish_w >= TREE.floor_w - 1e-6).all() and (wish_w <= TREE.default_w + 1e-6).all()
     assert TREE.total_w(wish_w) <= budget_w * (1 + 1e-9) or np.allclose(wish_w, TREE.floor_w)
+
+
+RACKS = DomainConfig(
+    "row", 60e3, (NodeClass("h100", ("n[1-5]",)), NodeClass("v100", ("n[6-8]",), default_w=300.3, floor_w=150.0)),
+    limits=(LimitConfig("rack1", 20e3, nodes=("n[1-4]",)), LimitConfig("rack2", 15e3, nodes=("n[5-8]",), dead_nodes=2)),
+)
+
+
+def one_after_the_other(view: RowView) -> Watts:
+    """First what is needed, then what is left over."""
+    nodes = view.level.members
+    need_w = np.clip(_needs(view), nodes.floor_w, view.most_w)
+    level_w = _highest(view, lambda level: np.minimum(need_w, np.maximum(level * nodes.default_w, nodes.floor_w)))
+    return _highest(view, lambda extra: np.minimum(level_w + extra * nodes.default_w, view.most_w))
+
+
+@given(readings, st.lists(st.floats(0.0, 1.0), min_size=NODES, max_size=NODES), st.lists(st.floats(5e3, 60e3), min_size=2, max_size=2))
+def test_needs_and_what_is_left_over_found_at_once_are_what_they_are_one_after_the_other(
+    power: list[float], left: list[float], ratings_w: list[float]
+) -> None:
+    racks = RACKS.tree().levels[0]
+    floor_w, default_w = racks.members.floor_w, racks.members.default_w
+    view = seen(RACKS, power, floor_w + np.array(left) * (default_w - floor_w), level=racks, ratings_w=np.array(ratings_w), limit_w=default_w)
+    assert wishes(view).tolist() == one_after_the_other(view).tolist()
 
 
 def test_an_idle_node_leaves_its_share_to_those_who_are_held_back() -> None:
