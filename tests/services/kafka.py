@@ -130,6 +130,7 @@ def _properties(folder: Path, port: int, protocol: str, more: Mapping[str, str])
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        "metadata.max.idle.interval.ms": "0",  # else it writes a record that says nothing twice a second, for as long as it runs
         "auto.create.topics.enable": "false",  # as in a well-kept cluster: a topic is made by who means to
         **more,
     }
