@@ -4,7 +4,8 @@ import numpy as np
 
 
 def test_it_sees_a_metric_that_leaves_the_others_and_repeats_itself() -> None:
-    from gpuwarden.detector.health.borghesi import borghesi  # torch takes seconds and 400 MB, of every worker that only collects
+    # Here, since torch takes seconds and 400 MB of every process that only collects tests.
+    from gpuwarden.detector.health.borghesi import borghesi
 
     chance = np.random.default_rng(1)
     history = chance.uniform(0, 100, (4000, 1)) + chance.normal(0, 1, (4000, 5))
