@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Daemons start in the tests again and again: they should not compile themselves each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help up test servers chaos sim-power bench
+.PHONY: help up test types suite servers chaos sim-power bench
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -16,9 +16,14 @@ up: .venv/up  ## install gpuwarden into .venv and run all of it here, in one pro
 
 test: .venv/dev servers  ## install the servers and tools that the suite needs, then lint, type check and test everything
 	$(BIN)/ruff check
-	$(BIN)/mypy
 	$(BIN)/buf lint
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # most of it waits for leases and servers; tests/conftest.py orders it
+	@$(MAKE) --no-print-directory -j2 types suite  # types first: what is wrong there is said while the suite runs
+
+types: .venv/dev  ## type check everything
+	$(BIN)/mypy
+
+suite: .venv/dev servers  ## all tests and nothing else
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder  # on two cores: half of it waits for leases and servers; tests/conftest.py orders it
 
 servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and InfluxDB where Go and cargo are
 	@$(PYTHON) tests/services/install.py

@@ -32,7 +32,6 @@ from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
 from gpuwarden.agent.spool import COMM_DROPPED, COMM_WAITING, MEMORY_BYTES, Spool
 from gpuwarden.core.bus_roles import AGENT
-from gpuwarden.core.connect import connect
 from gpuwarden.core.eventlog import EventLog
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.machine import Say
@@ -52,7 +51,11 @@ def run(config: AgentConfig, *, events_dir: Path | None = None) -> int:
     """Until SIGTERM."""
     log_to_stderr()
     stop = stop_on_signals()
-    connect_bus = partial(connect, config.bus, wanted=AGENT.topics) if config.bus is not None else None
+    connect_bus = None
+    if config.bus is not None:
+        from gpuwarden.core.connect import connect  # who has no bus does not carry its client
+
+        connect_bus = partial(connect, config.bus, wanted=AGENT.topics)
     collect_and_relay(named(config), connect_bus, stop, events_dir, Supervisor())
     return 0
 

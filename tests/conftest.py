@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 from fakes.nvml.steer import FakeNode
@@ -37,12 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
         warnings.filterwarnings("ignore", message, category)  # the line above holds from the first test to the last
 
 
-_LONG: Final = ("e2e", "contract", "sim")
+_WAITING, _COMPUTING = ("e2e", "contract"), ("sim",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first: else the last minutes of a run are one file's, and the other workers have nothing left to do."""
-    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[1] not in _LONG)
+    """What takes long begins first: else the last minutes of a run are one file's, and the other workers have nothing left to do.
+
+    Of that a file that mostly waits, for servers and leases, and one that mostly computes take turns: else all workers wait, and then all want the cores.
+    """
+    turns = dict[Path, int]()
+    for folders in (_WAITING, _COMPUTING):
+        files = dict.fromkeys(item.path for folder in folders for item in items if _folder(item) == folder)
+        turns |= {file: turn for turn, file in enumerate(files)}
+    items.sort(key=lambda item: turns.get(item.path, len(turns)))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).parts[1]
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def past(told: str, nodes: list[str]) -> Past:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=6, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), cards=st.integers(1, 10))
 @example(seed=536821107, cards=2)  # two starts in one minute, one of them with its clock set back
 def test_the_same_telemetry_is_the_same_block_whatever_it_is_read_from(

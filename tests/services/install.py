@@ -55,7 +55,7 @@ def main(names: list[str]) -> int:
 
 
 def _fetch_and_build() -> int:
-    kafka.install()
+    kafka.archive()
     if not (lacking := influx.lacking()):
         influx.install()
         return 0

@@ -58,17 +58,17 @@ def test_a_controller_that_falls_silent_leaves_every_card_at_its_floor_within_th
     auto: tuple[Cluster, Row, Ledger]
 ) -> None:
     row, _, _ = auto
-    row.time.run(60.0)
+    row.time.run(30.0)
     assert row.plant.limit_w.max() > 300.0
     row.cut_off()
-    row.time.run(60.0 + LEASE_S + 1.0)
+    row.time.run(30.0 + LEASE_S + 1.0)
     assert row.plant.limit_w.max() == 200.0
 
 
 @pytest.mark.parametrize("mode", ["observe", "notify"])
 def test_outside_auto_no_limit_is_touched(tmp_path: Path, mode: str) -> None:
     row, _, ledger = cluster(tmp_path, mode)
-    row.time.run(60.0)
+    row.time.run(30.0)
     assert row.plant.limit_w.min() == 700.0
     assert sum(node.limits_set for node in row.nodes) == 0
     assert any(not line.performed for line in ledger.newest(100))

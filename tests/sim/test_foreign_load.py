@@ -19,7 +19,7 @@ from gpuwarden.sim.loads import ChangingLoad
 from gpuwarden.sim.plant import STEP_S
 from gpuwarden.sim.watch import Watch
 
-BUDGET_W, LEASE_S, METER_S, FOREIGN_W, BEGINS_S = 58e3, 5.0, 2.0, 12e3, 60.0
+BUDGET_W, LEASE_S, METER_S, FOREIGN_W, BEGINS_S = 58e3, 5.0, 2.0, 12e3, 30.0
 SETTLES_S = 1.0  # setting eight cards behind one lock, and their lag
 
 
@@ -67,7 +67,7 @@ def test_the_breaker_holds_when_somebody_else_begins_to_draw(ledger: Ledger) -> 
     breaker.foreign_w = FOREIGN_W
     cluster.time.run(BEGINS_S + METER_S + SETTLES_S)
     began = len(breaker.load_w)
-    cluster.time.run(BEGINS_S + 60.0)
+    cluster.time.run(BEGINS_S + 40.0)
     assert max(breaker.load_w[began:]) <= BUDGET_W
     keeper = cluster.controller.keepers["row"]
     assert keeper.meters.by_limit["row"].foreign_w == pytest.approx(FOREIGN_W, rel=0.15)
@@ -91,6 +91,6 @@ def test_without_a_meter_it_is_overloaded_for_long(ledger: Ledger) -> None:
     cluster, breaker = row(ledger, metered=False)
     cluster.time.run(BEGINS_S)
     breaker.foreign_w, began = FOREIGN_W, len(breaker.load_w)
-    cluster.time.run(BEGINS_S + 60.0)
+    cluster.time.run(BEGINS_S + 40.0)
     overloaded_s = STEP_S * sum(load_w > BUDGET_W for load_w in breaker.load_w[began:])
     assert overloaded_s > 10.0

@@ -53,7 +53,7 @@ def test_whenever_a_feed_is_lost_the_other_carries_all(tmp_path: Path, lost_s: f
     row.time.run(lost_s)
     feeds.lost = True
     row.cut_off()
-    row.time.run(lost_s + 60.0)
+    row.time.run(lost_s + LEASE_S + 15.0)  # all are at their floors since the lease has ended
     ledger.close()
 
 

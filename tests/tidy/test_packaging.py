@@ -52,7 +52,7 @@ ROOT_PROCESSES = {
     "gpuwarden.agent.limiter.main": ("pynvml", "prometheus_client", "grpc", "kafka", "http"),
     "gpuwarden.agent.limiter.cards_session": ("google.protobuf.descriptor", "prometheus_client", "grpc", "kafka", "http"),
     "gpuwarden.agent.nvml_pass": ("google.protobuf.descriptor", "prometheus_client", "grpc", "kafka", "http"),
-    "gpuwarden.agent.main": ("pynvml", "numpy"),
+    "gpuwarden.agent.main": ("pynvml", "numpy", "kafka"),
 }
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import httpx
 import pytest
@@ -38,10 +38,13 @@ def unix_s(content: dict[str, object]) -> float:
 
 
 def test_however_fast_the_controller_publishes_a_viewer_gets_two_a_second_and_the_newest() -> None:
-    with playing(Scene(), period_s=0.02, step_s=0.02) as page:
-        got = [(when, unix_s(content)) for when, name, content in told(page, 3.0) if name == "snapshot"]
-    assert 4 <= len(got) <= 8
-    assert all(later[1] - earlier[1] > 0.3 for earlier, later in pairwise(got)), "each skipped what came between"
+    """On a busy machine both are slower: what is asked is far from what a stream without its pace would show there."""
+    step_s = 0.02
+    with playing(Scene(), period_s=step_s, step_s=step_s) as page:
+        snapshots = ((when, unix_s(content)) for when, name, content in told(page, 60.0) if name == "snapshot")
+        got = list(islice(snapshots, 6))
+    assert got[-1][0] - got[0][0] > 1.25, "2.5 s for five more"
+    assert all(later[1] - earlier[1] > 2.5 * step_s for earlier, later in pairwise(got)), "each skipped what came between"
 
 
 def test_a_silent_controller_is_told_as_silent() -> None:

@@ -59,11 +59,12 @@ def test_a_strange_name_takes_the_time_of_a_wrong_password(anybody: Visitor, use
     write_user(users_file, "real", Role.VIEWER, "a password of full cost")
 
     def least_s(name: str) -> float:
+        """Of the processor, which others on the machine do not add to; the page runs in this process."""
         took_s = []
         for _ in range(3):
-            begin_s = time.perf_counter()
+            begin_s = time.process_time()
             assert anybody.log_in(name, "guess").status_code == 401
-            took_s.append(time.perf_counter() - begin_s)
+            took_s.append(time.process_time() - begin_s)
         return min(took_s)
 
     known_s, strange_s = least_s("real"), least_s("strange")

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from gpuwarden.detector.health.borghesi import borghesi
-
 
 def test_it_sees_a_metric_that_leaves_the_others_and_repeats_itself() -> None:
+    # Here, since torch takes seconds and 400 MB of every process that only collects tests.
+    from gpuwarden.detector.health.borghesi import borghesi
+
     chance = np.random.default_rng(1)
     history = chance.uniform(0, 100, (4000, 1)) + chance.normal(0, 1, (4000, 5))
     history = np.concatenate((history, np.full((4000, 1), 3.0)), 1)

@@ -16,12 +16,12 @@ from gpuwarden.sim.safety.silence import Silence
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Each seed as long as `seconds`, with `faults` alone; without `reserve`, what a restart may need is not kept back: else that covers for it."""
+    """Each seed as long as `seconds`, some longer than it takes to find it, with `faults` alone; without `reserve`, what a restart may need is not kept back: else that covers for it."""
 
     mutate: Callable[[pytest.MonkeyPatch], None]
     faults: tuple[str, ...]
     seeds: tuple[int, ...] = (40,)
-    seconds: float = 60.0
+    seconds: float = 30.0
     policy: str = "erratic"
     reserve: bool = True
 
@@ -35,18 +35,18 @@ class Trial:
 
 LATE: Final = ("messages late",)
 TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
-    "raise before cut": Trial(mutations.raise_before_cut, LATE, (43,)),
-    "forget old leases": Trial(mutations.forget_old_leases, LATE, (43,)),
-    "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,)),
-    "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,)),
+    "raise before cut": Trial(mutations.raise_before_cut, LATE, (43,), seconds=12.0),
+    "forget old leases": Trial(mutations.forget_old_leases, LATE, (43,), seconds=12.0),
+    "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,), seconds=24.0),
+    "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,), seconds=12.0),
     "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (51,), seconds=20.0, policy="none", reserve=False),
-    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (83,), policy="greedy", reserve=False),
-    "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,), seconds=30.0),
-    "accept late grants": Trial(mutations.accept_late_grants, LATE),
+    "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (83,), seconds=40.0, policy="greedy", reserve=False),
+    "renew by keep-alive": Trial(mutations.renew_by_keep_alive, ("agent lying",), (46,)),
+    "accept late grants": Trial(mutations.accept_late_grants, LATE, seconds=20.0),
     "decide anew after a restart": Trial(mutations.decide_anew_after_a_restart, ("brief restart",), (46,), seconds=75.0),
     "ignore the budget": Trial(mutations.ignore_the_budget, ("budget lowered",), (52,), seconds=40.0, policy="greedy"),
-    "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=30.0),
-    "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), policy="greedy"),
+    "leave auto unasked": Trial(mutations.leave_auto_unasked, ("mode refused",), seconds=12.0),
+    "ignore what is replaced": Trial(mutations.ignore_what_is_replaced, ("UPS on battery",), (48,), seconds=12.0, policy="greedy"),
     "keep no heat for a restart": Trial(mutations.keep_no_heat_for_a_restart, ("brief restart",), (65,), seconds=90.0),
     "forget raises on the way": Trial(mutations.forget_raises_on_the_way, ("messages late", "messages lost"), (105,), seconds=20.0, policy="none", reserve=False),
 })

@@ -12,7 +12,7 @@ from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
-    slow = [undergo(seed, policy, ONE_HZ, 80.0) for seed, policy in enumerate(wishes.NAMES)]
+    slow = [undergo(seed, policy, ONE_HZ, 50.0) for seed, policy in enumerate(wishes.NAMES)]
     return [*slow, undergo(7, "fair-share", TEN_HZ, 15.0)]
 
 
