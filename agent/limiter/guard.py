@@ -78,7 +78,7 @@ class Guard:
 
 
 def _above(power_w: Sequence[float], limits_w: Sequence[float], ratio: float) -> bool:
-    for drawn_w, limit_w in zip(power_w, limits_w, strict=True):  # noqa: SIM110  # ten times a second: `any` over a generator takes twice as long
+    for drawn_w, limit_w in zip(power_w, limits_w, strict=True):  # noqa: SIM110 - ten times a second: `any` over a generator takes twice as long
         if drawn_w > ratio * limit_w:
             return True
     return False

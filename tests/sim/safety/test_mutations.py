@@ -35,9 +35,9 @@ class Trial:
 
 LATE: Final = ("messages late",)
 TRIALS: Final[Mapping[str, Trial]] = MappingProxyType({
-    "raise before cut": Trial(mutations.raise_before_cut, LATE, (43,), seconds=12.0),
-    "forget old leases": Trial(mutations.forget_old_leases, LATE, (43,), seconds=12.0),
-    "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (42,), seconds=24.0),
+    "raise before cut": Trial(mutations.raise_before_cut, LATE, (48,), seconds=12.0),
+    "forget old leases": Trial(mutations.forget_old_leases, LATE, (48,), seconds=12.0),
+    "trust stale samples": Trial(mutations.trust_stale_samples, LATE, (45,), seconds=24.0),
     "ignore dead nodes": Trial(mutations.ignore_dead_nodes, LATE, (41,), seconds=12.0),
     "ignore settling": Trial(mutations.ignore_settling, tuple(FAULTS), (51,), seconds=20.0, policy="none", reserve=False),
     "lose the heat at a restart": Trial(mutations.lose_the_heat, ("crash loop", "controller killed"), (83,), seconds=40.0, policy="greedy", reserve=False),
