@@ -124,7 +124,7 @@ def test_a_ramp_halves_the_rises_of_a_job_under_the_real_controller_and_costs_li
 
 
 def test_the_brake_of_polca_is_counted_and_costs_the_job_much() -> None:
-    made = mixed("polca", None, 120.0, budget=7)
+    made = mixed("polca", None, 120.0, budget=6)
     assert made.brakes > 0
     assert made.training is not None and made.training.lost_ratio(30.0, 120.0) > 0.05
 
