@@ -263,7 +263,7 @@ def test_the_heart_beats_with_the_ticks_and_with_nothing_else() -> None:
     made = controller(AlertSetup(beat_s=30.0))
     assert len(of(Beat, ticks(made, 0.0, 100.0))) == 4
     assert of(Beat, made.step(200.0, finding("n0"))) == [], "a decider whose ticks do not come is silent"
-    assert of(Beat, ticks(controller(), 0.0, 100.0)) == [], "nobody listens"
+    assert of(Beat, ticks(controller(), 0.0, 40.0)) == [], "nobody listens"
 
 
 # By gRPC, over a restart of the daemon.

@@ -8,6 +8,7 @@ from fakes.limiters import KEY, Limiter, Row
 
 from gpuwarden.controller.events import RememberLearnt
 from gpuwarden.controller.machine import Controller, ControllerSetup
+from gpuwarden.controller.power import keeper as keeper_module
 from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.keeper import Keeper, Timing
 from gpuwarden.controller.power.learnt_kept import LimitLearnt
@@ -103,12 +104,13 @@ def learnt(made: Row) -> list[RememberLearnt]:
     return [action for action in made.done if isinstance(action, RememberLearnt)]
 
 
-def test_what_a_policy_has_learnt_is_kept_now_and_then_and_a_restart_goes_on_from_it() -> None:
+def test_what_a_policy_has_learnt_is_kept_now_and_then_and_a_restart_goes_on_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "EVERY_S", 120.0)
     made, keeper = row("headroom", demand_w=2000.0)
-    made.run(300.0)
+    made.run(60.0)
     for limiter in made.limiters:
         limiter.demand_w = 3000.0
-    made.run(295.0)
+    made.run(55.0)
     assert learnt(made) == []
     made.run(30.0)
     (kept,) = learnt(made)

@@ -141,13 +141,13 @@ def test_the_same_chance_gives_the_same_steps_and_another_one_others() -> None:
     assert not np.array_equal(one.wished_w, other.wished_w)
 
 
-def test_a_load_that_swings_around_the_threshold_for_hours_changes_caps_a_bounded_number_of_times() -> None:
+def test_a_load_that_swings_around_the_threshold_changes_caps_a_bounded_number_of_times() -> None:
     row = Row(DOMAIN, lambda now_s: each_w(0.93 + 0.1 * np.sin(now_s / 30.0)), lag_s=0.5)
-    row.run(3600.0, step_s=0.5)
+    row.run(1200.0, step_s=0.5)
     first = row.changes.max()
-    row.run(3600.0, step_s=0.5)
+    row.run(1200.0, step_s=0.5)
     assert 0 < first < 60
-    assert row.changes.max() - first < 40, "it is given back ever later"
+    assert row.changes.max() - first < 20, "it is given back ever later; twice as many if always after the same hold"
 
 
 def test_a_load_that_swings_around_the_threshold_changes_locks_a_bounded_number_of_times() -> None:
