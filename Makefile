@@ -23,7 +23,7 @@ types: .venv/dev  ## type check everything
 	$(BIN)/mypy
 
 suite: .venv/dev servers  ## all tests and nothing else
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder  # on two cores: half of it waits for leases and servers; tests/conftest.py orders it
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # on two cores: half of it waits for leases and servers; tests/conftest.py orders it
 
 servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and InfluxDB where Go and cargo are
 	@$(PYTHON) tests/services/install.py

@@ -1,5 +1,6 @@
 """`gpuwarden config certs`: what it makes is enough for what the guides say to type."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from gpuwarden.cli.main import main
 from gpuwarden.controller.config import ControllerConfig, read_keys
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.core.config import load
+
+DRAWN_WITHIN_S = 20.0  # the first picture
 
 
 @pytest.fixture
@@ -33,7 +36,10 @@ def port_of(request: pytest.FixtureRequest, machine, certs: Path) -> Iterator[tu
 def test_status_answers_on_the_controllers_own_machine(port_of: tuple[str, int], certs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host, port = port_of
     for called in (host, "localhost"):
-        assert main(["status", "--server", f"{called}:{port}", "--tls", str(certs / "viewer-wall")]) != 2, capsys.readouterr().err
+        status, until_s = ["status", "--server", f"{called}:{port}", "--tls", str(certs / "viewer-wall")], time.monotonic() + DRAWN_WITHIN_S
+        while (answer := main(status)) == 2 and time.monotonic() < until_s:
+            time.sleep(0.1)
+        assert answer != 2, capsys.readouterr().err
 
 
 def test_the_commands_default_is_one_of_those_names() -> None:

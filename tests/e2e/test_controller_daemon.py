@@ -62,6 +62,7 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*COMMAND, "controller", "--config", str(self.file)], stderr=log)
         wait_until_open(int(self.server.rpartition(":")[2]), self.process, self.log, 20.0)
+        self.wait_for(lambda: self.ask("status").returncode != 2)  # it draws its first picture a second later
 
     def ask(self, *words: str) -> Said:
         return gpuwarden(*words, "--server", self.server)

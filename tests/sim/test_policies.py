@@ -111,7 +111,7 @@ def test_under_its_thresholds_headroom_caps_nobody_where_fair_share_cannot_but_c
 
 
 def test_after_a_peak_power_comes_back_in_steps_and_in_the_end_all_of_it(tmp_path: Path) -> None:
-    limits_w, _ = Seen(tmp_path, "headroom", lambda now_s: np.full(NODES, FULL_W if 20.0 < now_s < 40.0 else 250.0)).run(210.0).after(35.0)
+    limits_w, _ = Seen(tmp_path, "headroom", lambda now_s: np.full(NODES, FULL_W if 20.0 < now_s < 40.0 else 250.0)).run(300.0).after(35.0)
     assert limits_w[0][LOW].max() < 0.7 * limits_w[0][4:].min(), "the low priority has given"
     raises_w = np.diff(limits_w, axis=0)
     assert (raises_w[round(10.0 / STEP_S) :] >= 0).all()
