@@ -282,9 +282,16 @@ class Keeper:
         """
         if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
-        found_w = np.nan_to_num(NodeRecord.found_peak_w.of(self.rows), posinf=math.inf) if self._granted_nothing else 0.0
-        drawn_w = np.maximum(self.powers_w, found_w)
+        drawn_w = np.maximum(self.powers_w, self._found_w(now_s))
         return np.where(live & np.isfinite(drawn_w), drawn_w, counted_w)
+
+    def _found_w(self, now_s: float) -> Watts:
+        """What each node's GPUs have drawn since whoever was before us last granted, as far as that counts; one whose lease has ended by now, anything."""
+        since_s = self._since_s(now_s)
+        if since_s is None or math.isinf(since_s):
+            return np.zeros(len(self.nodes))
+        found_w = NodeRecord.found_peak_w.of(self.rows)
+        return np.where(np.isnan(found_w), self.tree.default_w, found_w)
 
     def _overshot_w(self, now_s: float, drawn_w: Watts, counted_w: Watts) -> Watts:
         """What raised nodes drew beyond that, of cards that pressed against their limits. It is over before a reading may show it, and is counted once."""
