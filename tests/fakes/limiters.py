@@ -30,6 +30,8 @@ class Limiter:
     clocks_hz: tuple[float, ...] = ()
     key: bytes = KEY
     obeys: float = 1.0  # more: its cards draw so much more than their limits
+    peak_w: float = 0.0  # reported since it obeyed its grant
+    tells_age: bool = True  # False: an older one, which says nothing of how old its grant is
 
     @property
     def enforced_w(self) -> float:
@@ -38,6 +40,7 @@ class Limiter:
     def report(self, now_s: float) -> bytes:
         self.sequence += 1
         power_w, limit_w = min(self.demand_w, self.enforced_w * self.obeys) / GPUS, self.enforced_w / GPUS
+        self.peak_w = max(self.peak_w, power_w * GPUS)
         card = CardReport(power_w=power_w, default_w=700, min_w=200, max_w=700, requested_w=limit_w, enforced_w=limit_w)
         made = PowerReport(
             version=1, node=self.node, limiter_start=self.start, sequence=self.sequence, stamp_s=now_s, cards=[card] * GPUS,
@@ -49,6 +52,7 @@ class Limiter:
             made.grant.CopyFrom(GrantInForce(
                 epoch=self.grant.epoch, sequence=self.grant.sequence, controller_id=self.grant.controller_id,
                 limits_w=self.grant.limits_w, ends_in_s=self.grant.echo_stamp_s + self.grant.lease_s - now_s,
+                age_s=now_s - self.grant.echo_stamp_s if self.tells_age else None, peak_w=self.peak_w if self.tells_age else None,
             ))
         return seal(self.key, Way.UP, self.node, made.SerializeToString())
 
@@ -57,7 +61,7 @@ class Limiter:
         if (grant.mode, sum(grant.limits_w)) != (self.mode, self.limit_w):
             self.since_s = now_s
             self.applied = Applied(sequence=grant.sequence, echo_s=grant.echo_stamp_s, received_s=now_s, set_s=now_s)
-        self.clocks_hz = tuple(grant.clocks_hz)
+        self.clocks_hz, self.peak_w = tuple(grant.clocks_hz), 0.0
         self.mode, self.limit_w, self.grant, self.epoch = grant.mode, sum(grant.limits_w), grant, grant.epoch
 
 
