@@ -62,7 +62,7 @@ def _prepared(part: str, setup: Plain, args: argparse.Namespace) -> tuple[Reader
 
 
 def _agent(plain: Plain) -> tuple[Reader, Build]:
-    from gpuwarden.agent import events, reading
+    from gpuwarden.agent import events, probed, reading
     from gpuwarden.agent.machine import Agent, AgentSetup
     from gpuwarden.core.nccl import ras
     from gpuwarden.core.nccl.process import Process
@@ -70,7 +70,7 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
 
     ranks = (reading.RankReading, reading.RankGroup, reading.RankPending, reading.RankTimed, reading.RankEnd, reading.TimedReading, reading.TimesRow, reading.RasReading, reading.ProgressReading, reading.Progress, reading.JobPhase)
     answers = (ras.Answer, ras.Communicator, ras.Member, ras.Absent, Process)
-    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, *answers, Device)
+    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, *answers, Device, probed.Offered, probed.Result, probed.Outcome, probed.Figure)
     reader = Reader((AgentSetup, *get_args(events.Event), *nested))
     setup = _setup(reader, plain, AgentSetup)
     return reader, lambda: Agent(setup)
