@@ -151,10 +151,11 @@ def _isolation(plain: Plain) -> tuple[Reader, Build]:
     from gpuwarden.controller.events import FindingArrived
     from gpuwarden.controller.isolation import config, events, lifecycle, records, signals
     from gpuwarden.controller.isolation.desk import Desk
+    from gpuwarden.controller.isolation.probe import OfferedProbe
     from gpuwarden.controller.schedulers import scheduler
 
     configs = (config.IsolationConfig, config.GroupConfig, config.SharedConfig)
-    known = (*get_args(records.Record), records.Restart, signals.Signal, scheduler.Truth, scheduler.NodeTruth, scheduler.JobTruth)
+    known = (*get_args(records.Record), records.Restart, signals.Signal, OfferedProbe, scheduler.Truth, scheduler.NodeTruth, scheduler.JobTruth)
     words = (
         records.Mode, records.ActionClass, records.WishKind, records.Activity, records.EffectState, records.Answer, lifecycle.State, signals.Scope,
         events.Outcome, scheduler.Availability, scheduler.Phase, scheduler.Kind,
