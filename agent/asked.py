@@ -1,14 +1,14 @@
 """What becomes of tests that the controller asks for: whether and when one begins, and who hears what came of it.
 
 One at a time, and each id once: what was asked twice is answered twice. A test waits until the cards may draw what it needs, and is not begun where somebody
-computes on them. Slowness under limits that are lower than that is no failure of the node.
+computes on them; a job that comes while it runs goes first. Slowness under limits that are lower than that is no failure of the node.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gpuwarden.agent.events import AnswerProbe, ProbeAsked, ProbeEnded, RunProbe
+from gpuwarden.agent.events import AnswerProbe, ProbeAsked, ProbeEnded, RunProbe, StopProbe
 from gpuwarden.agent.probed import Offered, Outcome, Result, impossible
 from gpuwarden.agent.reading import GpuProcess
 from gpuwarden.core.machine import Level, Say
@@ -20,18 +20,19 @@ TOLD_AGAIN_S: Final = 1800.0  # as long as a controller waits for an answer
 KEPT: Final = 16
 SAME_W: Final = 1.0
 
-Action = RunProbe | AnswerProbe | Say
+Action = RunProbe | StopProbe | AnswerProbe | Say
 
 
 @dataclass(slots=True)
 class _Under:
-    """Way, since `since_s`. `short`: power was, at some time since it began."""
+    """Way, since `since_s`. `short`: power was, at some time since it began. `stopped`: why."""
 
     asked: ProbeAsked
     offered: Offered
     since_s: float
     begun: bool = False
     short: bool = False
+    stopped: str = ""
 
 
 class Asked:
@@ -54,14 +55,22 @@ class Asked:
             yield from self._answered(now_s, event, impossible(f"test {self._under.asked.id} is under way"))
 
     def tick(self, now_s: float) -> Iterator[Action]:
-        if self._under is not None and not self._under.begun:
-            yield from self._begun(now_s, self._under)
+        under = self._under
+        if under is None or under.stopped:
+            return
+        if not under.begun:
+            yield from self._begun(now_s, under)
+        elif not under.offered.harmless and (job := next((one for one in self._computing if one.job_id), None)) is not None:
+            under.stopped = f"{_named(job)}: it was ended"  # its own processes are of no job
+            yield StopProbe(under.asked.id)
 
     def ended(self, now_s: float, event: ProbeEnded) -> Iterator[Action]:
         under, self._under = self._under, None
         assert under is not None and under.asked.id == event.id, "only what was begun ends"
         result = event.result
-        if result.slow and under.short:
+        if under.stopped:
+            result = impossible(under.stopped)
+        elif result.slow and under.short:
             result = replace(result, outcome=Outcome.IMPOSSIBLE, said=f"{result.said}, but power was short: {self._limits()}")
         yield from self._answered(now_s, under.asked, result)
 
@@ -91,10 +100,8 @@ class Asked:
 
     def _begun(self, now_s: float, under: _Under) -> Iterator[Action]:
         """Or given up, or waited on."""
-        busy = next((one for processes in self._processes.values() for one in processes), None)
-        if busy is not None and not under.offered.harmless:
-            of = f" of job {busy.job_id}" if busy.job_id else ""
-            yield from self._given_up(now_s, under, f"process {busy.pid}{of} computes on {busy.gpu_id}")
+        if (busy := next(self._computing, None)) is not None and not under.offered.harmless:
+            yield from self._given_up(now_s, under, _named(busy))
         elif not (under.offered.needs_w and self._lower(under.offered)):
             under.begun, under.short = True, self._short(under.offered)
             yield Say(f"test {under.offered.name} begins, asked for by the controller ({under.asked.id})")
@@ -119,6 +126,10 @@ class Asked:
         if self._version >= PROBES_SINCE:
             yield answer
 
+    @property
+    def _computing(self) -> Iterator[GpuProcess]:
+        return (one for processes in self._processes.values() for one in processes)
+
     def _short(self, offered: Offered) -> bool:
         """Whether a card may not work as the test needs it."""
         return self._lower(offered) or (self._report is not None and any(clock_hz > 0 for clock_hz in self._report.clocks_hz))
@@ -133,3 +144,8 @@ class Asked:
         cards = self._report.cards if self._report is not None else ()
         low = min(cards, key=lambda card: card.enforced_w, default=None)
         return f"{low.uuid} is limited to {low.enforced_w:g} W" if low is not None else "its limits are not known"
+
+
+def _named(process: GpuProcess) -> str:
+    of = f" of job {process.job_id}" if process.job_id else ""
+    return f"process {process.pid}{of} computes on {process.gpu_id}"

@@ -129,6 +129,13 @@ class RunProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class StopProbe:
+    """End the test that runs, at once; its ProbeEnded follows."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerProbe:
     """Tell the controller what came of it."""
 
@@ -137,4 +144,4 @@ class AnswerProbe:
     result: Result
 
 
-Action: TypeAlias = Collect | SendTelemetry | SendComm | ToLimiter | ToController | RunProbe | AnswerProbe | Say
+Action: TypeAlias = Collect | SendTelemetry | SendComm | ToLimiter | ToController | RunProbe | StopProbe | AnswerProbe | Say

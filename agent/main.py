@@ -23,6 +23,7 @@ from gpuwarden.agent.events import (
     RunProbe,
     SendComm,
     SendTelemetry,
+    StopProbe,
     Tick,
     ToController,
     ToLimiter,
@@ -157,6 +158,8 @@ class _Performer:
                 self._session.send(action.sealed)
             case RunProbe():
                 self._probing.order(action.id, action.name)
+            case StopProbe():
+                self._probing.stop(action.id)
             case AnswerProbe():
                 assert self._session is not None, "its link came up"
                 self._session.answer(action)

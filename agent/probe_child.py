@@ -28,7 +28,7 @@ _KEPT_PREFIXES: Final = ("CUDA_", "NCCL_", "OMP_")
 
 
 class Late(Exception):
-    """Its deadline has passed, or the agent ends."""
+    """Its deadline has passed, or it was stopped."""
 
 
 class Immortal(Late):

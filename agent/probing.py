@@ -24,32 +24,41 @@ class Probing:
 
     def __init__(self, probes: Iterable[ProbeConfig], put: Callable[[ProbeEnded], object]) -> None:
         self._probes, self._put = {probe.name: probe for probe in probes}, put
-        self._stop = threading.Event()
+        self._closed = False
+        self._under = ("", threading.Event())  # the id of the newest, and what stops it
         self._thread: threading.Thread | None = None
         self._immortal: Immortal | None = None
 
     def order(self, id: str, name: str) -> None:
         """Of one that is configured; the one before has ended."""
-        self._thread = threading.Thread(target=self._run, args=(id, self._probes[name]), name="probe", daemon=True)
+        self._under = id, threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(*self._under, self._probes[name]), name="probe", daemon=True)
         self._thread.start()
+
+    def stop(self, id: str) -> None:
+        """One that has ended meanwhile is not asked."""
+        under, stop = self._under
+        if under == id:
+            stop.set()
 
     def close(self) -> None:
         """A test that runs is killed, and nobody hears of it."""
-        self._stop.set()
+        self._closed = True
+        self._under[1].set()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
 
-    def _run(self, id: str, probe: ProbeConfig) -> None:
-        result = self._tested(probe)
-        if not self._stop.is_set():
+    def _run(self, id: str, stop: threading.Event, probe: ProbeConfig) -> None:
+        result = self._tested(probe, stop)
+        if not self._closed:
             self._put(ProbeEnded(id, result))
 
-    def _tested(self, probe: ProbeConfig) -> Result:
+    def _tested(self, probe: ProbeConfig, stop: threading.Event) -> Result:
         if self._immortal is not None and self._immortal.child.poll() is None:
             return impossible(f"an earlier test is still there: {self._immortal}")
         kind, began_s = PROBES[probe.kind], time.monotonic()
         try:
-            result = kind.read(probe, run(kind.argv(probe), probe.deadline_s, self._stop))
+            result = kind.read(probe, run(kind.argv(probe), probe.deadline_s, stop))
         except Unsupported as why:
             return impossible(str(why))
         except OSError as why:

@@ -10,6 +10,7 @@ from gpuwarden.agent.events import (
     ProbeAsked,
     ProbeEnded,
     RunProbe,
+    StopProbe,
     Tick,
 )
 from gpuwarden.agent.machine import Agent, AgentSetup
@@ -29,7 +30,7 @@ def agent(version: int = 2) -> Agent:
 
 
 def did(actions: list[Action]) -> list[Action]:
-    return [action for action in actions if isinstance(action, RunProbe | AnswerProbe)]
+    return [action for action in actions if isinstance(action, RunProbe | StopProbe | AnswerProbe)]
 
 
 def answered(actions: list[Action]) -> Result:
@@ -101,6 +102,19 @@ def test_who_begins_to_compute_while_it_waits_goes_first() -> None:
     made.step(3.0, Tick(1))
     made.step(3.5, Collected("nvml", Reading(processes=(GpuProcess("GPU-0", 77, 1),)), 0.1))
     assert answered(made.step(4.0, Tick(2))).said == "process 77 computes on GPU-0"
+
+
+def test_a_job_that_comes_while_a_test_runs_goes_first() -> None:
+    made = agent()
+    made.step(1.0, ProbeAsked("q1", "any"))
+    for at_s, process, did_it in ((2.0, GpuProcess("GPU-0", 5, 1), []), (3.0, GpuProcess("GPU-0", 77, 1, "41"), [StopProbe("q1")]), (4.0, GpuProcess("GPU-0", 78, 1, "41"), [])):
+        made.step(at_s, Tick(1))
+        made.step(at_s, Collected("nvml", Reading(processes=(process,)), 0.1))
+        assert did(made.step(at_s + 0.5, Tick(2))) == did_it, "its own process is of no job, and it is stopped once"
+    result = answered(made.step(5.0, ProbeEnded("q1", Result(Outcome.DEADLINE, "it was ended after 60 s"))))
+    assert (result.outcome, result.said) == (Outcome.IMPOSSIBLE, "process 77 of job 41 computes on GPU-0: it was ended")
+    made.step(6.0, ProbeAsked("q2", "look"))
+    assert did(made.step(7.0, Tick(3))) == [], "what is harmless goes on"
 
 
 def test_slow_because_capped_is_no_failure() -> None:

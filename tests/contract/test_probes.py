@@ -183,6 +183,21 @@ def test_an_agent_that_ends_kills_its_test_and_tells_nobody(script: Callable, tm
     assert_gone(tmp_path / "pids")
 
 
+def test_one_that_is_stopped_is_killed_at_once_and_is_answered(script: Callable, tmp_path: Path) -> None:
+    text = f"import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen({str(tmp_path / 'pids')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    ended: queue.Queue[ProbeEnded] = queue.Queue()
+    probing = Probing((command(script(text), deadline_s=600.0),), ended.put)
+    probing.order("q1", "site")
+    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
+        time.sleep(0.02)
+    probing.stop("q0")
+    began_s = time.monotonic()
+    probing.stop("q1")
+    assert ended.get(timeout=10).id == "q1" and time.monotonic() - began_s < 3
+    assert_gone(tmp_path / "pids")
+    probing.close()
+
+
 def test_one_that_cannot_be_killed_is_told_and_nothing_else_is_begun_beside_it(script: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing hangs in the kernel at will: here its death is only not seen."""
     ended: queue.Queue[ProbeEnded] = queue.Queue()
