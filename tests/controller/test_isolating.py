@@ -287,6 +287,19 @@ def test_an_answer_that_cannot_be_one_ends_the_session_with_the_field(
         assert refusal(line.hear)[::2] == ("INVALID_ARGUMENT", field)
 
 
+@pytest.mark.parametrize(("made", "field"), [
+    ([pb.OfferedProbe(name="m")] * 65, "hello.probes"), ([pb.OfferedProbe()], "hello.probes.name"),
+    ([pb.OfferedProbe(name="m", needs_w=float("nan"))], "hello.probes.needs_w"), ([pb.OfferedProbe(name="m", deadline_s=-1.0)], "hello.probes.deadline_s"),
+])  # fmt: skip
+def test_offers_that_cannot_be_are_refused_with_the_field(
+    site: Site, open_line: Callable, refusal: Callable, made: list[pb.OfferedProbe], field: str
+) -> None:
+    with site.run() as shell:
+        line = open_line(grpc.insecure_channel(str(shell.address)))
+        line.hello("n1", 2, 1, made)
+        assert refusal(line.hear)[::2] == ("INVALID_ARGUMENT", field)
+
+
 def test_two_witnesses_drain_the_node_and_requeue_its_job_without_a_word_of_anybody(site: Site, tmp_path: Path) -> None:
     with site.run(tmp_path / "events") as shell:
         site.say_two()
