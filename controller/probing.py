@@ -22,21 +22,17 @@ class Probing:
 
     def __init__(self, ask: Callable[[str, str, str], None], power: AskPower, offer: Callable[[Performed], object]) -> None:
         self._ask, self._power, self._offer = ask, power, offer
-        self._floors = set[str]()  # keys of tests for which power was asked
 
     def order(self, act: Probe) -> None:
         if act.needs_w > 0:
-            self._floors.add(act.key)
             lasts_s = LIMITS_WAIT_S + act.deadline_s
             self._ask_power(lambda token: SetJobFloor(token, ACTOR, act.key, _job(act.key), (act.node,), act.needs_w, lasts_s, False))
         self._offer(Performed(act.key, Outcome.DONE))
         self._ask(act.node, act.key, act.name)
 
     def ended(self, event: Probed) -> None:
-        """May be said of what was never ordered here. What nobody says so of ends by itself."""
-        if event.key in self._floors:
-            self._floors.discard(event.key)
-            self._ask_power(lambda token: EndJobFloor(token, ACTOR, f"{event.key}/end", _job(event.key)))
+        """Also of one that an earlier life of the controller ordered: what was set aside for it has outlived that. Where nobody says so it ends by itself."""
+        self._ask_power(lambda token: EndJobFloor(token, ACTOR, f"{event.key}/end", _job(event.key)))
 
     def _ask_power(self, make_event: Callable[[int], Event]) -> None:
         self._power(make_event).add_done_callback(_say_refused)
@@ -49,5 +45,6 @@ def _job(key: str) -> str:
 
 def _say_refused(answer: "Future[bytes]") -> None:
     """The test begins only where limits are high enough, whoever has set them; a policy that knows no floors, or a floor that is lower, may well have."""
-    if not answer.cancelled() and isinstance(why := answer.exception(), Refused):
+    why = None if answer.cancelled() else answer.exception()
+    if isinstance(why, Refused) and why.why.reason != "NO_SUCH_FLOOR":  # there is none to end where it needed no power
         _log.info("no power was set aside for a test: %s", why)

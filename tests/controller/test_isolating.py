@@ -253,7 +253,7 @@ def test_an_answer_is_heard_by_the_controller_that_comes_after_the_one_that_aske
     assert site.kinds().count("probe") == 1
 
 
-def test_a_test_has_power_set_aside_until_it_is_over(site: Site, agent_of: Callable, control_of: Callable) -> None:
+def test_a_test_has_power_set_aside_until_it_is_over_though_the_controller_is_restarted_meanwhile(site: Site, agent_of: Callable, control_of: Callable) -> None:
     site.scheduler.end(JOB)
     (domain,) = site.config.domains
     site.config = replace(site.config, domains=(replace(domain, policy="headroom"),))
@@ -264,6 +264,9 @@ def test_a_test_has_power_set_aside_until_it_is_over(site: Site, agent_of: Calla
         wait_for(lambda: floors(control))
         (floor,) = floors(control)
         assert (floor.job, list(floor.nodes), floor.floor_w, floor.actor) == ("gpuwarden probe/q1/0", ["n1"], 600.0, "isolation")
+    with site.run() as shell:
+        line, control = agent_of(shell, pb.OfferedProbe(name="matmul", needs_w=600.0, deadline_s=60.0)), control_of(shell)
+        wait_for(lambda: state(shell) == "confirming" and floors(control))
         line.answer(answer(ask, PASSED))
         wait_for(lambda: not floors(control))
     assert [kind for kind in site.kinds() if kind in ("probe", "job-floor")] == ["probe", "job-floor", "job-floor"]

@@ -11,9 +11,13 @@ import pytest
 from services import stack
 from services.kafka import Broker
 
+from gpuwarden.cli.main import main
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 
+pytestmark = pytest.mark.timeout(300)
+
+NEEDS_W = 500.0  # more than an equal share of the budget
 ISOLATION = """[isolation]
 blast_nodes = 2
 [[isolation.groups]]
@@ -41,11 +45,14 @@ def row(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     program = folder / "program"
     program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder)))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    probes = f'[[probes]]\nname = "site"\nkind = "command"\nargv = ["{program}", "a word; and more"]\ndeadline_s = 120\nneeds_w = 250\n'
+    probes = f'[[probes]]\nname = "site"\nkind = "command"\nargv = ["{program}", "a word; and more"]\ndeadline_s = 120\nneeds_w = {NEEDS_W}\n'
     plan = stack.Plan(
-        ("a", "b"), 'name = "row"\nrating_w = 12000\nmode = "auto"\ndead_nodes = 0\n', kafka_broker.bootstrap, controller_tables=ISOLATION, agent_tables=probes
+        ("a", "b"), 'name = "row"\nrating_w = 12000\nmode = "auto"\ndead_nodes = 0\npolicy = "headroom"\n', kafka_broker.bootstrap, events=True, controller_tables=ISOLATION,
+        agent_tables=probes, lease_s=12.0,  # none ends, however busy the machine
     )
     with stack.running(folder, plan) as running:
+        for gpus in running.gpus.values():
+            gpus.set_demands(650.0)
         yield running
 
 
@@ -75,11 +82,17 @@ def begun(row: stack.Stack) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+def lowest_w(row: stack.Stack, node: str) -> float:
+    """Of the limits of its cards but the one that is lost."""
+    return min(row.gpus[node].limit_w(gpu) for gpu in range(8) if gpu != 3)
+
+
 def test_a_lost_card_and_a_test_that_fails_take_the_node_out_once_though_the_controller_is_killed_meanwhile(row: stack.Stack) -> None:
-    """The agent begins once its limits are above the 250 W that the test declares, knows an id that is asked twice, and tells the next controller."""
-    wait_until(lambda: min(row.gpus["a"].limit_w(gpu) for gpu in range(8)) > 250.0)
+    """The agent begins once its limits are as high as the test needs them, for which the controller sets power aside, and tells the next controller."""
+    wait_until(lambda: 250.0 < lowest_w(row, "a") < NEEDS_W - 20.0)
     row.gpus["a"].lose(3)
     wait_until(lambda: begun(row))
+    assert lowest_w(row, "a") >= NEEDS_W - 1.0
     row.kill("controller")
     (row.folder / "status").write_text("1")
     row.start_controller()
@@ -108,6 +121,10 @@ def test_an_agent_that_is_killed_leaves_no_test_behind_and_begins_none_when_it_i
     assert len(begun(row)) == 1
     for log in row.folder.glob("*.log"):
         assert "Traceback" not in log.read_text(), log.name
+    row.stop()
+    for part in ("agent-a", "agent-b", "isolation"):
+        for log in (row.folder / "events").glob(f"{part}*.jsonl"):
+            assert main(["replay", str(log)]) == 0, log.name
 
 
 def running(program: bytes) -> list[str]:
