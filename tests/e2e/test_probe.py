@@ -21,10 +21,15 @@ NEEDS_W = 500.0  # more than an equal share of the budget
 ISOLATION = """[isolation]
 blast_nodes = 2
 [[isolation.groups]]
-name = "all"
-nodes = ["a", "b"]
+name = "a"
+nodes = ["a"]
 isolation = "auto"
-probe = "site"
+probe = "strong"
+[[isolation.groups]]
+name = "b"
+nodes = ["b"]
+isolation = "auto"
+probe = "weak"
 """
 # Notes that it has begun and with what, and goes on until it is told how to end.
 PROGRAM = """#!{python}
@@ -45,7 +50,10 @@ def row(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     program = folder / "program"
     program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder)))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    probes = f'[[probes]]\nname = "site"\nkind = "command"\nargv = ["{program}", "a word; and more"]\ndeadline_s = 120\nneeds_w = {NEEDS_W}\n'
+    probes = "".join(
+        f'[[probes]]\nname = "{name}"\nkind = "command"\nargv = ["{program}", "a word; and more"]\ndeadline_s = 120\nneeds_w = {needs_w}\n'
+        for name, needs_w in (("strong", NEEDS_W), ("weak", 0.0))  # a node with a lost card counts at its worst: power for another test may then not be had
+    )
     plan = stack.Plan(
         ("a", "b"), 'name = "row"\nrating_w = 12000\nmode = "auto"\ndead_nodes = 0\npolicy = "headroom"\n', kafka_broker.bootstrap, events=True, controller_tables=ISOLATION,
         agent_tables=probes, lease_s=12.0,  # none ends, however busy the machine
@@ -101,7 +109,7 @@ def test_a_lost_card_and_a_test_that_fails_take_the_node_out_once_though_the_con
     kinds = [line.kind for line in reversed(lines) if line.kind in ("probe", "drain") and line.performed]
     assert kinds == ["probe", "drain"]
     assert begun(row) == ["['a word; and more']"]
-    assert any("site failed" in line.reason and "it ended with status 1: a word of the site" in line.reason for line in lines)
+    assert any("strong failed" in line.reason and "it ended with status 1: a word of the site" in line.reason for line in lines)
     assert any("drain a (q1)" in line.reason and "(borne out by a test)" in line.reason for line in lines)
     assert seen(row, "b") is None
 
