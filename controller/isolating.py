@@ -25,12 +25,12 @@ from gpuwarden.controller.isolation.events import (
     Answered,
     AskCheckpoint,
     Drain,
+    EndPower,
     Exclude,
     Line,
     Outcome,
     Performed,
     Probe,
-    Probed,
     Requeue,
     Resume,
     SchedulerLost,
@@ -100,8 +100,6 @@ class Isolating:
 
     def offer(self, event: Event) -> bool:
         """False if there is no room, or nothing is decided any more."""
-        if isinstance(event, Probed):
-            self._probing.ended(event)
         return not self._stopped and self._inbox.offer(event)
 
     def start(self, connect_bus: Connect | None) -> None:
@@ -181,6 +179,8 @@ class Isolating:
                 self._tell(ToldOfIsolation(action.key, action.firing, action.severity, action.title, action.text, action.node))
             case Answered():
                 self._answer(action)
+            case EndPower():
+                self._probing.end_power(action.key)
             case Shown():
                 self._picture = action.picture
             case Say():

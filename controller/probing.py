@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from gpuwarden.controller.events import EndJobFloor, Event, SetJobFloor
-from gpuwarden.controller.isolation.events import Outcome, Performed, Probe, Probed
+from gpuwarden.controller.isolation.events import Outcome, Performed, Probe
 from gpuwarden.controller.rpc_refusal import Refused
 
 ACTOR: Final = "isolation"
@@ -30,9 +30,9 @@ class Probing:
         self._offer(Performed(act.key, Outcome.DONE))
         self._ask(act.node, act.key, act.name)
 
-    def ended(self, event: Probed) -> None:
-        """Also of one that an earlier life of the controller ordered: what was set aside for it has outlived that. Where nobody says so it ends by itself."""
-        self._ask_power(lambda token: EndJobFloor(token, ACTOR, f"{event.key}/end", _job(event.key)))
+    def end_power(self, key: str) -> None:
+        """Also of a test that an earlier life of the controller ordered: what was set aside for it has outlived that. Where nobody says so it ends by itself."""
+        self._ask_power(lambda token: EndJobFloor(token, ACTOR, f"{key}/end", _job(key)))
 
     def _ask_power(self, make_event: Callable[[int], Event]) -> None:
         self._power(make_event).add_done_callback(_say_refused)

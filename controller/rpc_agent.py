@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from threading import Lock
@@ -23,8 +24,10 @@ HELLO_WITHIN_S: Final = 10.0
 MAX_NAME_CHARS: Final = 253  # a DNS name's
 _SAY_AGAIN_S: Final = 0.05
 _SAY_ISOLATION_AGAIN_S: Final = 1.0
+_TRIES: Final = 60
 # A limiter reports once a second, and at most ten times as often when power jumps; who floods us waits in his own stream.
 _REPORT_GAP_S: Final = 0.01
+_ANSWER_GAP_S: Final = 0.2  # each may be a line of the log
 _ASKS_MOST: Final = 4
 
 SESSIONS: Final = Gauge("gpuwarden_controller_sessions", "Agents that hold a session")
@@ -35,12 +38,15 @@ _TAKEN, _DROPPED, _SENT = REPORTS.labels("taken"), REPORTS.labels("dropped"), GR
 Offer = Callable[[Event], bool]
 OfferIsolation = Callable[[isolation.Event], bool]
 
+_log = logging.getLogger("gpuwarden.controller")
+
 
 class _Session:
     """What waits to go down one stream: of grants a single slot, since a newer one makes the older one worthless, and tests."""
 
-    def __init__(self, number: int, node: str, version: int) -> None:
-        self.number, self.node, self.version = number, node, version
+    def __init__(self, number: int, hello: Hello, version: int) -> None:
+        self.number, self.node, self.version = number, hello.node, version
+        self.probes = offered(hello, version)
         self._grant: bytes | None = None
         self._asks = deque[ProbeAsk](maxlen=_ASKS_MOST)  # one is under way at a time
         self._ended: Refuse | None = None
@@ -107,7 +113,7 @@ class AgentSessions(AgentServiceServicer):
     def _ask(self, node: str, id: str, name: str) -> None:
         session = self._by_node.get(node)
         if session is None or session.version < PROBES_SINCE:
-            self._tell_isolation(unheard(node, id, name))
+            self._tell_probed(unheard(node, id, name))
         else:
             session.ask(ProbeAsk(id=id, name=name))
 
@@ -151,8 +157,7 @@ class AgentSessions(AgentServiceServicer):
             ))
         version = _version(hello)
         assert version is not None, "the hello was checked"
-        probes = offered(hello, version)
-        session = _Session(next(self._numbers), hello.node, version)
+        session = _Session(next(self._numbers), hello, version)
         if (older := self._by_node.get(hello.node)) is not None:
             self._forget(older, "a newer session of this node replaced it")
             older.end(Refuse("ABORTED", "SESSION_REPLACED", "", f"node {hello.node} opened a newer session"))
@@ -160,7 +165,7 @@ class AgentSessions(AgentServiceServicer):
             raise Refused(Refuse("UNAVAILABLE", "BUSY", "", "the controller's inbox is full: come again"))
         self._by_number[session.number] = self._by_node[hello.node] = session
         SESSIONS.set(len(self._by_number))
-        self._tell_isolation(probes)
+        self._tell_offered(hello.node)
         return session
 
     def _forget(self, session: _Session, reason: str) -> None:
@@ -168,7 +173,7 @@ class AgentSessions(AgentServiceServicer):
             return
         if self._by_node.get(session.node) is session:
             del self._by_node[session.node]
-            self._tell_isolation(isolation.ProbesOffered(session.node, ()))
+            self._tell_offered(session.node)
         SESSIONS.set(len(self._by_number))
         self._tell(SessionClosed(session.number, reason))
 
@@ -177,10 +182,24 @@ class AgentSessions(AgentServiceServicer):
         if not self._offer(event):
             self._loop.call_later(_SAY_AGAIN_S, self._tell, event)
 
-    def _tell_isolation(self, event: isolation.Event) -> None:
-        """As above, but where nothing is decided any more it stays unheard."""
-        if self._offer_isolation is not None and not self._offer_isolation(event):
-            self._loop.call_later(_SAY_ISOLATION_AGAIN_S, self._tell_isolation, event)
+    def _tell_offered(self, node: str, tries: int = _TRIES) -> None:
+        """What it offers by the time there is room."""
+        session = self._by_node.get(node)
+        event = isolation.ProbesOffered(node, session.probes if session is not None else ())
+        if not self._heard(event, tries):
+            self._loop.call_later(_SAY_ISOLATION_AGAIN_S, self._tell_offered, node, tries - 1)
+
+    def _tell_probed(self, event: isolation.Probed, tries: int = _TRIES) -> None:
+        if not self._heard(event, tries):
+            self._loop.call_later(_SAY_ISOLATION_AGAIN_S, self._tell_probed, event, tries - 1)
+
+    def _heard(self, event: isolation.Probed | isolation.ProbesOffered, tries: int) -> bool:
+        """Or given up: where nothing is decided any more there is never room."""
+        if self._offer_isolation is None or self._offer_isolation(event):
+            return True
+        if tries <= 0:
+            _log.warning("isolation takes nothing: %s of %s is lost", type(event).__name__, event.node)
+        return tries <= 0
 
     async def _read(self, session: _Session, requests: AsyncIterator[SessionRequest]) -> None:
         free_s = 0.0
@@ -189,7 +208,8 @@ class AgentSessions(AgentServiceServicer):
                 await asyncio.sleep(early_s)
             free_s = self._loop.time() + _REPORT_GAP_S
             if request.WhichOneof("message") == "probe" and session.version >= PROBES_SINCE:
-                self._tell_isolation(probed(session.node, request.probe))
+                free_s = self._loop.time() + _ANSWER_GAP_S
+                self._tell_probed(probed(session.node, request.probe))
                 continue
             sealed = _report(session.node, request).SerializeToString()
             (_TAKEN if self._offer(ReportArrived(session.number, sealed)) else _DROPPED).inc()

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from gpuwarden.controller.isolation.events import Probed, ProbesOffered
+from gpuwarden.controller.isolation.events import Probed
 from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.rpc_refusal import invalid
 from gpuwarden.core.version import PROBES_SINCE
@@ -21,7 +21,7 @@ _WORDS: Final = {
 _PASSED: Final = {ProbeOutcome.PROBE_OUTCOME_PASSED: True, ProbeOutcome.PROBE_OUTCOME_FAILED: False}
 
 
-def offered(hello: Hello, version: int) -> ProbesOffered:
+def offered(hello: Hello, version: int) -> tuple[OfferedProbe, ...]:
     """Nothing by an agent of a version that knows no tests. Refused where one cannot be."""
     if len(hello.probes) > OFFERED_MOST:
         raise invalid("hello.probes", "TOO_MANY", f"hello.probes: are {len(hello.probes)}, {OFFERED_MOST} may come")
@@ -31,7 +31,7 @@ def offered(hello: Hello, version: int) -> ProbesOffered:
             if not (math.isfinite(value) and value >= 0):
                 raise invalid(f"hello.probes.{field}", "BAD_NUMBER", f"hello.probes.{field}: is {value:g}, should be 0 or more")
     probes = hello.probes if version >= PROBES_SINCE else ()
-    return ProbesOffered(hello.node, tuple(OfferedProbe(one.name, one.harmless, one.needs_w, one.deadline_s) for one in probes))
+    return tuple(OfferedProbe(one.name, one.harmless, one.needs_w, one.deadline_s) for one in probes)
 
 
 def probed(node: str, answer: ProbeAnswer) -> Probed:

@@ -248,6 +248,13 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPower:
+    """A test is over, whoever ordered it: what was set aside for it is free again."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Tell a person; the same key is one alert for its whole life."""
 
@@ -271,4 +278,4 @@ class Answered:
 
 
 Act: TypeAlias = Drain | Resume | Requeue | Exclude | AskCheckpoint | Probe
-Action: TypeAlias = Line | Keep | Forget | Act | Tell | Answered | Say
+Action: TypeAlias = Line | Keep | Forget | Act | EndPower | Tell | Answered | Say
