@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from gpuwarden.agent.probe_config import ProbeConfig
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import MAX_RECORD_BYTES, BusConfig
 from gpuwarden.core.config import option
 
 DEFAULT_COLLECTORS = ("nvml", "host", "infiniband")
+PROBES_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class AgentConfig:
     bmc: BmcConfig | None = option("the collector bmc; none: the BMC is not read", default=None)
     ras: RasConfig | None = option("the collector ras; none: NCCL's RAS ports are not asked", default=None)
     job_log: JobLogConfig | None = option("the collector job; none: no logs of training scripts are followed", default=None)
+    probes: tuple[ProbeConfig, ...] = option("tests of this node that the controller may ask for; none: it tests nothing", default=())
     fake: FakeConfig = option("the collector fake", default=FakeConfig())
 
     def problems(self) -> Iterator[str]:
@@ -146,6 +149,15 @@ class AgentConfig:
             yield "job_log: is of no use without job among the collectors"
         if self.bmc is not None and "bmc" not in self.collectors:
             yield "bmc: is of no use without bmc among the collectors"
+        yield from self._probe_problems()
+
+    def _probe_problems(self) -> Iterator[str]:
+        if self.probes and self.controller is None:
+            yield "probes: are of no use without controller"
+        if len({probe.name for probe in self.probes}) != len(self.probes):
+            yield "probes: two have the same name"
+        if len(self.probes) > PROBES_MOST:
+            yield f"probes: are {len(self.probes)}, should be {PROBES_MOST} at most"
 
 
 def named(config: AgentConfig) -> AgentConfig:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gpuwarden.agent.probed import Result
 from gpuwarden.agent.reading import Reading
 from gpuwarden.core.machine import Say
 
@@ -55,13 +56,30 @@ class LimiterLink:
 
 @dataclass(frozen=True, slots=True)
 class ControllerLink:
-    """The gRPC session came up or went down."""
+    """The gRPC session came up, in this version of it, or went down."""
 
     up: bool
     reason: str = ""
+    version: int = 1
 
 
-Event: TypeAlias = Tick | Collected | CollectFailed | FromLimiter | FromController | LimiterLink | ControllerLink
+@dataclass(frozen=True, slots=True)
+class ProbeAsked:
+    """The controller names a test. The same id twice has one effect."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnded:
+    """What came of a RunProbe."""
+
+    id: str
+    result: Result
+
+
+Event: TypeAlias = Tick | Collected | CollectFailed | FromLimiter | FromController | LimiterLink | ControllerLink | ProbeAsked | ProbeEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +120,28 @@ class ToController:
     sealed: bytes
 
 
-Action: TypeAlias = Collect | SendTelemetry | SendComm | ToLimiter | ToController | Say
+@dataclass(frozen=True, slots=True)
+class RunProbe:
+    """Run the test of this name; answered by one ProbeEnded."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopProbe:
+    """End the test that runs, at once; its ProbeEnded follows."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerProbe:
+    """Tell the controller what came of it."""
+
+    id: str
+    name: str
+    result: Result
+
+
+Action: TypeAlias = Collect | SendTelemetry | SendComm | ToLimiter | ToController | RunProbe | StopProbe | AnswerProbe | Say

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from google.protobuf.message import DecodeError
 
+from gpuwarden.agent.asked import Asked
 from gpuwarden.agent.comm import record as comm_record
 from gpuwarden.agent.events import (
     Action,
@@ -17,12 +18,15 @@ from gpuwarden.agent.events import (
     FromController,
     FromLimiter,
     LimiterLink,
+    ProbeAsked,
+    ProbeEnded,
     SendComm,
     SendTelemetry,
     Tick,
     ToController,
     ToLimiter,
 )
+from gpuwarden.agent.probed import Offered
 from gpuwarden.agent.reading import CommReading, DeviceEvent, DeviceReading, GpuProcess, Reading
 from gpuwarden.agent.telemetry import Increases, blocks
 from gpuwarden.core.machine import Level, Say
@@ -37,11 +41,12 @@ MAX_EVENTS = 1000  # of one record; its reader refuses one with many more
 
 @dataclass(frozen=True, slots=True)
 class AgentSetup:
-    """`agent_start` identifies one start: sequence numbers count from 1 within it. `collectors` are names, in order."""
+    """`agent_start` identifies one start: sequence numbers count from 1 within it. `collectors` are names, in order; `probes` may be asked for."""
 
     node: str
     agent_start: str
     collectors: tuple[str, ...]
+    probes: tuple[Offered, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Agent:
         self._capped: dict[str, bool] = {}
         self._last_good_s: dict[str, float] = {}
         self._controller_up = self._limiter_up = False
+        self._asked = Asked(setup.probes)
         self._ticked_ns = 0
         self._comm_sequences: dict[str, int] = {}  # of each job's records
         self.sequence = 0
@@ -75,7 +81,7 @@ class Agent:
         """Actions in order."""
         match event:
             case Tick():
-                return list(self._tick(now_s, event))
+                return [*self._tick(now_s, event), *self._asked.tick(now_s)]
             case Collected():
                 return list(self._collected(now_s, event))
             case CollectFailed():
@@ -90,7 +96,11 @@ class Agent:
                 return [_link("limiter", event.up, "")]
             case ControllerLink():
                 self._controller_up = event.up
-                return [_link("controller", event.up, event.reason)]
+                return [_link("controller", event.up, event.reason), *self._asked.link(now_s, event.version if event.up else 0)]
+            case ProbeAsked():
+                return list(self._asked.asked(now_s, event))
+            case ProbeEnded():
+                return list(self._asked.ended(now_s, event))
             case _:
                 assert_never(event)
 
@@ -113,6 +123,7 @@ class Agent:
         if self._lacks.get(event.collector, ()) != event.reading.lacks:
             self._lacks[event.collector] = event.reading.lacks
             yield Say(f"collector {event.collector} cannot read: {'; '.join(event.reading.lacks) or 'nothing, all is there now'}")
+        self._asked.computing(event.collector, event.reading.processes)
         yield from map(self._comm, event.reading.comm)
         yield from self._answered(now_s, event.collector, event.reading)
 
@@ -181,6 +192,7 @@ class Agent:
             report = PowerReport.FromString(Sealed.FromString(sealed).payload)
         except DecodeError:
             return  # the controller will refuse it, with the reason
+        self._asked.limited(report)
         ours = report.mode == MODE_AUTO
         self._capped = {card.uuid: ours and card.enforced_w < card.default_w for card in report.cards}
 

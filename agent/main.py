@@ -17,16 +17,20 @@ from gpuwarden.agent.comm import job_of
 from gpuwarden.agent.config import AgentConfig, named
 from gpuwarden.agent.events import (
     Action,
+    AnswerProbe,
     Collect,
     Event,
+    RunProbe,
     SendComm,
     SendTelemetry,
+    StopProbe,
     Tick,
     ToController,
     ToLimiter,
 )
 from gpuwarden.agent.exposition import Exposition
 from gpuwarden.agent.machine import Agent, AgentSetup
+from gpuwarden.agent.probing import Probing, offered
 from gpuwarden.agent.relay import LimiterRelay
 from gpuwarden.agent.sender import Connect, Sender
 from gpuwarden.agent.session import ControllerSession
@@ -83,7 +87,7 @@ def _run(
     collectors, left_out = open_collectors(config)
     for name, why in left_out.items():
         _log.info("collector %s is left out: %s", name, why)
-    setup = AgentSetup(config.node, secrets.token_hex(8), tuple(collectors))
+    setup = AgentSetup(config.node, secrets.token_hex(8), tuple(collectors), offered(config.probes))
     log = EventLog(events_dir, "agent", setup.node, setup) if events_dir is not None else None
     if log is not None:
         opened.callback(log.close)
@@ -132,9 +136,12 @@ class _Performer:
             self._sender = Sender(connect_bus, topics.TELEMETRY, lambda payload: config.node, Spool(config.spool_file, config.spool_bytes))
         if connect_bus is not None and not OF_JOBS.isdisjoint(config.collectors):  # worth nothing after a restart: in memory
             self._comm_sender = Sender(connect_bus, topics.COMM, job_of, Spool(None, MEMORY_BYTES, COMM_WAITING, COMM_DROPPED))
-        self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put) if config.controller is not None else None
+        self._probing = Probing(config.probes, inbox.put)
+        self._session = None
+        if config.controller is not None:
+            self._session = ControllerSession(config.controller, config.tls_dir, config.node, inbox.put, offered(config.probes))
         self._relay = LimiterRelay(config.limiter_socket, inbox.put) if config.limiter_socket is not None else None
-        for part in (self._sender, self._comm_sender, self._session, self._relay):
+        for part in (self._sender, self._comm_sender, self._probing, self._session, self._relay):
             if part is not None:
                 opened.callback(part.close)
 
@@ -152,6 +159,13 @@ class _Performer:
             case ToController():
                 assert self._session is not None, "its link came up"
                 self._session.send(action.sealed)
+            case RunProbe():
+                self._probing.order(action.id, action.name)
+            case StopProbe():
+                self._probing.stop(action.id)
+            case AnswerProbe():
+                assert self._session is not None, "its link came up"
+                self._session.answer(action)
             case ToLimiter():
                 assert self._relay is not None, "its link came up"
                 self._relay.send(action.sealed)

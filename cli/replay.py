@@ -62,7 +62,7 @@ def _prepared(part: str, setup: Plain, args: argparse.Namespace) -> tuple[Reader
 
 
 def _agent(plain: Plain) -> tuple[Reader, Build]:
-    from gpuwarden.agent import events, reading
+    from gpuwarden.agent import events, probed, reading
     from gpuwarden.agent.machine import Agent, AgentSetup
     from gpuwarden.core.nccl import ras
     from gpuwarden.core.nccl.process import Process
@@ -70,7 +70,7 @@ def _agent(plain: Plain) -> tuple[Reader, Build]:
 
     ranks = (reading.RankReading, reading.RankGroup, reading.RankPending, reading.RankTimed, reading.RankEnd, reading.TimedReading, reading.TimesRow, reading.RasReading, reading.ProgressReading, reading.Progress, reading.JobPhase)
     answers = (ras.Answer, ras.Communicator, ras.Member, ras.Absent, Process)
-    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, *answers, Device)
+    nested = (reading.Reading, reading.DeviceReading, reading.DeviceEvent, reading.GpuProcess, *ranks, *answers, Device, probed.Offered, probed.Result, probed.Outcome, probed.Figure)
     reader = Reader((AgentSetup, *get_args(events.Event), *nested))
     setup = _setup(reader, plain, AgentSetup)
     return reader, lambda: Agent(setup)
@@ -151,10 +151,11 @@ def _isolation(plain: Plain) -> tuple[Reader, Build]:
     from gpuwarden.controller.events import FindingArrived
     from gpuwarden.controller.isolation import config, events, lifecycle, records, signals
     from gpuwarden.controller.isolation.desk import Desk
+    from gpuwarden.controller.isolation.probe import OfferedProbe
     from gpuwarden.controller.schedulers import scheduler
 
     configs = (config.IsolationConfig, config.GroupConfig, config.SharedConfig)
-    known = (*get_args(records.Record), records.Restart, signals.Signal, scheduler.Truth, scheduler.NodeTruth, scheduler.JobTruth)
+    known = (*get_args(records.Record), records.Restart, signals.Signal, OfferedProbe, scheduler.Truth, scheduler.NodeTruth, scheduler.JobTruth)
     words = (
         records.Mode, records.ActionClass, records.WishKind, records.Activity, records.EffectState, records.Answer, lifecycle.State, signals.Scope,
         events.Outcome, scheduler.Availability, scheduler.Phase, scheduler.Kind,

@@ -25,12 +25,12 @@ from gpuwarden.controller.isolation.events import (
     Answered,
     AskCheckpoint,
     Drain,
+    EndPower,
     Exclude,
     Line,
     Outcome,
     Performed,
     Probe,
-    Probed,
     Requeue,
     Resume,
     SchedulerLost,
@@ -42,6 +42,7 @@ from gpuwarden.controller.isolation.events import (
 from gpuwarden.controller.isolation.records import Record
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.lines import SHOWN
+from gpuwarden.controller.probing import AskPower, Probing
 from gpuwarden.controller.progress import Progress
 from gpuwarden.controller.schedulers import KINDS
 from gpuwarden.controller.schedulers.scheduler import Truth
@@ -67,11 +68,14 @@ _log = logging.getLogger("gpuwarden.isolation")
 
 @dataclass(frozen=True, slots=True)
 class Outward:
-    """Where its words go: `tell` to people, and answers whether there was room; `answer` to whoever asked; `end` where the ledger cannot be written."""
+    """Where its words go: `tell` to people, and answers whether there was room; `answer` to whoever asked; `end` where the ledger cannot be written; `probe` to a
+    node's agent, for a test, and `power` to who grants it."""
 
     tell: Callable[[ToldOfIsolation], bool]
     answer: Callable[[int, bytes | Refuse], None]
     end: Callable[[str], None]
+    probe: Callable[[str, str, str], None]
+    power: AskPower
 
 
 class Isolating:
@@ -85,6 +89,7 @@ class Isolating:
         self._inbox: Inbox[Event] = Inbox(INBOX_LIMIT)
         self._through: Through[Event, Action] = Through(Desk(config))
         self._caps = Caps(self.offer)
+        self._probing = Probing(outward.probe, outward.power, self.offer)
         self._newest: tuple[pb.Action, ...] = ()
         self._picture = pb.Isolation(scheduler=config.scheduler, scheduler_lost="it has not answered yet")
         self._truth: Truth | None = None
@@ -174,6 +179,8 @@ class Isolating:
                 self._tell(ToldOfIsolation(action.key, action.firing, action.severity, action.title, action.text, action.node))
             case Answered():
                 self._answer(action)
+            case EndPower():
+                self._probing.end_power(action.key)
             case Shown():
                 self._picture = action.picture
             case Say():
@@ -194,8 +201,7 @@ class Isolating:
             case AskCheckpoint():
                 self.offer(Performed(act.key, Outcome.REFUSED, "no job can be asked to checkpoint here"))
             case Probe():
-                self.offer(Performed(act.key, Outcome.DONE))
-                self.offer(Probed(act.key, act.node, None, "no test can be run here"))
+                self._probing.order(act)
             case _:
                 assert_never(act)
 

@@ -165,7 +165,10 @@ class ControllerShell:
     def _isolation(self, config: ControllerConfig, inbox: Inbox[Event], log: EventLog | None) -> Isolating | None:
         if config.isolation is None:
             return None
-        outward = Outward(inbox.offer, lambda token, said: self._rpc.answer_of_isolation(token, said), self._end)
+        outward = Outward(
+            inbox.offer, lambda token, said: self._rpc.answer_of_isolation(token, said), self._end,
+            lambda node, id, name: self._rpc.probe(node, id, name), lambda make_event: self._rpc.ask(make_event),
+        )  # fmt: skip
         return Isolating(config.isolation, config.nodes(), self._ledger, self.board, outward, log)
 
     def _open_rpc(self, opened: ExitStack) -> Address:

@@ -62,7 +62,7 @@ class CannotListen(ConfigError):
 
 
 class Rpc:
-    """Serves from `start` to `stop`. `grant` and `answer` may be called from any thread, until `close`."""
+    """Serves from `start` to `stop`. `grant`, `probe`, `ask` and `answer` may be called from any thread, until `close`."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Rpc:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="rpc", daemon=True)
         self._thread.start()
-        self._sessions = AgentSessions(self._nodes, offer, self._loop, self._access)
+        self._sessions = AgentSessions(self._nodes, offer, self._loop, self._access, offer_isolation)
         self._replies = Replies(offer, self._loop)
         self._isolation = Replies(offer_isolation, self._loop) if offer_isolation is not None else None
         self._health = health.aio.HealthServicer()
@@ -97,6 +97,10 @@ class Rpc:
 
     def grant(self, session: int, sealed: bytes) -> None:
         self._sessions.send(session, sealed)
+
+    def probe(self, node: str, id: str, name: str) -> None:
+        """Asks the node's agent for a test; answered by one Probed, to isolation."""
+        self._sessions.ask(node, id, name)
 
     def answer(self, token: int, response: bytes | Refuse) -> None:
         self._replies.answer(token, response)

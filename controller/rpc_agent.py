@@ -1,7 +1,9 @@
-"""The agents' side: one session for each node, reports into the inbox, the newest grant out."""
+"""The agents' side: one session for each node, reports and what came of tests into the inboxes, the newest grant and tests that are asked for out."""
 
 import asyncio
 import itertools
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from threading import Lock
 from typing import Final
@@ -10,17 +12,23 @@ from prometheus_client import Counter, Gauge
 
 from gpuwarden.controller.access import Access, Context, check_node
 from gpuwarden.controller.events import Event, Refuse, ReportArrived, SessionClosed, SessionOpened
+from gpuwarden.controller.isolation import events as isolation
+from gpuwarden.controller.rpc_probe import offered, probed, unheard
 from gpuwarden.controller.rpc_refusal import Refused, abort, invalid
-from gpuwarden.core.version import SESSION, VERSION, Versions
-from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse, Welcome
+from gpuwarden.core.version import PROBES_SINCE, SESSION, VERSION, Versions
+from gpuwarden.proto.control_pb2 import Hello, ProbeAsk, SessionRequest, SessionResponse, Welcome
 from gpuwarden.proto.control_pb2_grpc import AgentServiceServicer
 from gpuwarden.proto.lease_pb2 import Sealed
 
 HELLO_WITHIN_S: Final = 10.0
 MAX_NAME_CHARS: Final = 253  # a DNS name's
 _SAY_AGAIN_S: Final = 0.05
+_SAY_ISOLATION_AGAIN_S: Final = 1.0
+_TRIES: Final = 60
 # A limiter reports once a second, and at most ten times as often when power jumps; who floods us waits in his own stream.
 _REPORT_GAP_S: Final = 0.01
+_ANSWER_GAP_S: Final = 0.2  # each may be a line of the log
+_ASKS_MOST: Final = 4
 
 SESSIONS: Final = Gauge("gpuwarden_controller_sessions", "Agents that hold a session")
 REPORTS: Final = Counter("gpuwarden_controller_reports_total", "Power reports that came, by what became of them", ["outcome"])
@@ -28,14 +36,19 @@ GRANTS: Final = Counter("gpuwarden_controller_grants_total", "Grants ordered, by
 _TAKEN, _DROPPED, _SENT = REPORTS.labels("taken"), REPORTS.labels("dropped"), GRANTS.labels("sent")  # to look one up costs as much as to send a grant's bytes
 
 Offer = Callable[[Event], bool]
+OfferIsolation = Callable[[isolation.Event], bool]
+
+_log = logging.getLogger("gpuwarden.controller")
 
 
 class _Session:
-    """What waits to go down one stream: a single slot, since a newer grant makes the older one worthless."""
+    """What waits to go down one stream: of grants a single slot, since a newer one makes the older one worthless, and tests."""
 
-    def __init__(self, number: int, node: str, version: int) -> None:
-        self.number, self.node, self.version = number, node, version
+    def __init__(self, number: int, hello: Hello, version: int) -> None:
+        self.number, self.node, self.version = number, hello.node, version
+        self.probes = offered(hello, version)
         self._grant: bytes | None = None
+        self._asks = deque[ProbeAsk](maxlen=_ASKS_MOST)  # one is under way at a time
         self._ended: Refuse | None = None
         self._changed = asyncio.Event()
 
@@ -45,12 +58,16 @@ class _Session:
         self._grant = sealed
         self._changed.set()
 
+    def ask(self, ask: ProbeAsk) -> None:
+        self._asks.append(ask)
+        self._changed.set()
+
     def end(self, why: Refuse) -> None:
         self._ended = why
         self._changed.set()
 
-    async def grants(self) -> AsyncIterator[bytes]:
-        """Each grant that was the newest when the stream was free; Refused once the session is ended from here."""
+    async def messages(self) -> AsyncIterator[SessionResponse]:
+        """Each grant that was the newest when the stream was free, and tests; Refused once the session is ended from here."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -58,14 +75,20 @@ class _Session:
                 raise Refused(self._ended)
             sealed, self._grant = self._grant, None
             if sealed is not None:
-                yield sealed
+                yield SessionResponse(grant=Sealed.FromString(sealed))
+                _SENT.inc()
+            while self._asks:
+                yield SessionResponse(probe=self._asks.popleft())
 
 
 class AgentSessions(AgentServiceServicer):
-    """Lives in one event loop; only `send` may be called from another thread."""
+    """Lives in one event loop; only `send` and `ask` may be called from another thread."""
 
-    def __init__(self, nodes: Collection[str], offer: Offer, loop: asyncio.AbstractEventLoop, access: Access) -> None:
-        self._access = access
+    def __init__(
+        self, nodes: Collection[str], offer: Offer, loop: asyncio.AbstractEventLoop, access: Access, offer_isolation: OfferIsolation | None = None
+    ) -> None:
+        """Without `offer_isolation` nobody asks for tests."""
+        self._access, self._offer_isolation = access, offer_isolation
         self._nodes = frozenset(nodes)
         self._offer = offer
         self._loop = loop
@@ -82,6 +105,17 @@ class AgentSessions(AgentServiceServicer):
             self._to_send[session] = sealed
         if first:
             self._loop.call_soon_threadsafe(self._deal_out)
+
+    def ask(self, node: str, id: str, name: str) -> None:
+        """Orders a test of a node, from any thread; answered by one Probed with this id, soon where there is nobody to ask."""
+        self._loop.call_soon_threadsafe(self._ask, node, id, name)
+
+    def _ask(self, node: str, id: str, name: str) -> None:
+        session = self._by_node.get(node)
+        if session is None or session.version < PROBES_SINCE:
+            self._tell_probed(unheard(node, id, name))
+        else:
+            session.ask(ProbeAsk(id=id, name=name))
 
     def end_all(self, why: Refuse) -> None:
         for session in self._by_number.values():
@@ -123,7 +157,7 @@ class AgentSessions(AgentServiceServicer):
             ))
         version = _version(hello)
         assert version is not None, "the hello was checked"
-        session = _Session(next(self._numbers), hello.node, version)
+        session = _Session(next(self._numbers), hello, version)
         if (older := self._by_node.get(hello.node)) is not None:
             self._forget(older, "a newer session of this node replaced it")
             older.end(Refuse("ABORTED", "SESSION_REPLACED", "", f"node {hello.node} opened a newer session"))
@@ -131,6 +165,7 @@ class AgentSessions(AgentServiceServicer):
             raise Refused(Refuse("UNAVAILABLE", "BUSY", "", "the controller's inbox is full: come again"))
         self._by_number[session.number] = self._by_node[hello.node] = session
         SESSIONS.set(len(self._by_number))
+        self._tell_offered(hello.node)
         return session
 
     def _forget(self, session: _Session, reason: str) -> None:
@@ -138,6 +173,7 @@ class AgentSessions(AgentServiceServicer):
             return
         if self._by_node.get(session.node) is session:
             del self._by_node[session.node]
+            self._tell_offered(session.node)
         SESSIONS.set(len(self._by_number))
         self._tell(SessionClosed(session.number, reason))
 
@@ -146,12 +182,35 @@ class AgentSessions(AgentServiceServicer):
         if not self._offer(event):
             self._loop.call_later(_SAY_AGAIN_S, self._tell, event)
 
+    def _tell_offered(self, node: str, tries: int = _TRIES) -> None:
+        """What it offers by the time there is room."""
+        session = self._by_node.get(node)
+        event = isolation.ProbesOffered(node, session.probes if session is not None else ())
+        if not self._heard(event, tries):
+            self._loop.call_later(_SAY_ISOLATION_AGAIN_S, self._tell_offered, node, tries - 1)
+
+    def _tell_probed(self, event: isolation.Probed, tries: int = _TRIES) -> None:
+        if not self._heard(event, tries):
+            self._loop.call_later(_SAY_ISOLATION_AGAIN_S, self._tell_probed, event, tries - 1)
+
+    def _heard(self, event: isolation.Probed | isolation.ProbesOffered, tries: int) -> bool:
+        """Or given up: where nothing is decided any more there is never room."""
+        if self._offer_isolation is None or self._offer_isolation(event):
+            return True
+        if tries <= 0:
+            _log.warning("isolation takes nothing: %s of %s is lost", type(event).__name__, event.node)
+        return tries <= 0
+
     async def _read(self, session: _Session, requests: AsyncIterator[SessionRequest]) -> None:
         free_s = 0.0
         async for request in requests:
             if (early_s := free_s - self._loop.time()) > 0:
                 await asyncio.sleep(early_s)
             free_s = self._loop.time() + _REPORT_GAP_S
+            if request.WhichOneof("message") == "probe" and session.version >= PROBES_SINCE:
+                free_s = self._loop.time() + _ANSWER_GAP_S
+                self._tell_probed(probed(session.node, request.probe))
+                continue
             sealed = _report(session.node, request).SerializeToString()
             (_TAKEN if self._offer(ReportArrived(session.number, sealed)) else _DROPPED).inc()
 
@@ -168,9 +227,8 @@ class AgentSessions(AgentServiceServicer):
 
 async def _write(session: _Session, context: Context) -> None:
     await context.write(SessionResponse(welcome=Welcome(version=session.version, controller_version=VERSION)))
-    async for sealed in session.grants():
-        await context.write(SessionResponse(grant=Sealed.FromString(sealed)))
-        _SENT.inc()
+    async for message in session.messages():
+        await context.write(message)
 
 
 async def _hello(requests: AsyncIterator[SessionRequest]) -> Hello:

@@ -25,4 +25,5 @@ class Versions:
         return str(self.highest) if self.lowest == self.highest else f"{self.lowest} to {self.highest}"
 
 
-SESSION: Final = Versions(1, 1)  # of agent and controller. A release that adds one keeps the one before, for while nodes are upgraded
+SESSION: Final = Versions(1, 2)  # of agent and controller. A release that adds one keeps the one before, for while nodes are upgraded
+PROBES_SINCE: Final = 2  # version of the session

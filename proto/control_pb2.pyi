@@ -21,6 +21,31 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ProbeOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProbeOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProbeOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROBE_OUTCOME_UNSPECIFIED: _ProbeOutcome.ValueType  # 0
+    PROBE_OUTCOME_PASSED: _ProbeOutcome.ValueType  # 1
+    PROBE_OUTCOME_FAILED: _ProbeOutcome.ValueType  # 2
+    PROBE_OUTCOME_IMPOSSIBLE: _ProbeOutcome.ValueType  # 3
+    """It could not be run: this says nothing of the node."""
+    PROBE_OUTCOME_DEADLINE: _ProbeOutcome.ValueType  # 4
+    """It was ended: it took too long."""
+
+class ProbeOutcome(_ProbeOutcome, metaclass=_ProbeOutcomeEnumTypeWrapper): ...
+
+PROBE_OUTCOME_UNSPECIFIED: ProbeOutcome.ValueType  # 0
+PROBE_OUTCOME_PASSED: ProbeOutcome.ValueType  # 1
+PROBE_OUTCOME_FAILED: ProbeOutcome.ValueType  # 2
+PROBE_OUTCOME_IMPOSSIBLE: ProbeOutcome.ValueType  # 3
+"""It could not be run: this says nothing of the node."""
+PROBE_OUTCOME_DEADLINE: ProbeOutcome.ValueType  # 4
+"""It was ended: it took too long."""
+Global___ProbeOutcome: _TypeAlias = ProbeOutcome  # noqa: Y015
+
 class _NodeState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -75,21 +100,27 @@ class SessionRequest(_message.Message):
 
     HELLO_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
     def report(self) -> _lease_pb2.Sealed: ...
+    @_builtins.property
+    def probe(self) -> Global___ProbeAnswer:
+        """Since version 2 of the session; to a ProbeAsk, and again on a new session, since nobody may have heard it."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         report: _lease_pb2.Sealed | None = ...,
+        probe: Global___ProbeAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "message", b"message", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "message", b"message", "probe", b"probe", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "message", b"message", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "message", b"message", "probe", b"probe", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "report", "probe"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -105,12 +136,17 @@ class Hello(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     LOWEST_VERSION_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The highest version of the session that this agent speaks."""
     node: _builtins.str
     agent_version: _builtins.str
     lowest_version: _builtins.int
     """The lowest; 0: only the highest."""
+    @_builtins.property
+    def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferedProbe]:
+        """Tests of its node that this agent would run: those of its own configuration."""
+
     def __init__(
         self,
         *,
@@ -118,14 +154,46 @@ class Hello(_message.Message):
         node: _builtins.str = ...,
         agent_version: _builtins.str = ...,
         lowest_version: _builtins.int = ...,
+        probes: _abc.Iterable[Global___OfferedProbe] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "lowest_version", b"lowest_version", "node", b"node", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "lowest_version", b"lowest_version", "node", b"node", "probes", b"probes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class OfferedProbe(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HARMLESS_FIELD_NUMBER: _builtins.int
+    NEEDS_W_FIELD_NUMBER: _builtins.int
+    DEADLINE_S_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """By which it is asked for."""
+    harmless: _builtins.bool
+    """It may run beside jobs' processes."""
+    needs_w: _builtins.float
+    """Of one GPU: it begins once the limits of all are this high."""
+    deadline_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        harmless: _builtins.bool = ...,
+        needs_w: _builtins.float = ...,
+        deadline_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_s", b"deadline_s", "harmless", b"harmless", "name", b"name", "needs_w", b"needs_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferedProbe: _TypeAlias = OfferedProbe  # noqa: Y015
 
 @_typing.final
 class SessionResponse(_message.Message):
@@ -133,25 +201,92 @@ class SessionResponse(_message.Message):
 
     WELCOME_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
     def grant(self) -> _lease_pb2.Sealed: ...
+    @_builtins.property
+    def probe(self) -> Global___ProbeAsk:
+        """Since version 2 of the session."""
+
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         grant: _lease_pb2.Sealed | None = ...,
+        probe: Global___ProbeAsk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "message", b"message", "probe", b"probe", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "message", b"message", "probe", b"probe", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "grant"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "grant", "probe"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+
+@_typing.final
+class ProbeAsk(_message.Message):
+    """One test of the node, by its name only. The same id twice has one effect."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeAsk: _TypeAlias = ProbeAsk  # noqa: Y015
+
+@_typing.final
+class ProbeAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    TOOK_S_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    name: _builtins.str
+    outcome: Global___ProbeOutcome.ValueType
+    said: _builtins.str
+    """One sentence."""
+    took_s: _builtins.float
+    """From its beginning to its end; 0 where it did not begin."""
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Evidence]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        outcome: Global___ProbeOutcome.ValueType = ...,
+        said: _builtins.str = ...,
+        figures: _abc.Iterable[_finding_pb2.Evidence] | None = ...,
+        took_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "id", b"id", "name", b"name", "outcome", b"outcome", "said", b"said", "took_s", b"took_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeAnswer: _TypeAlias = ProbeAnswer  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):

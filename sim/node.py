@@ -101,6 +101,8 @@ class Node:
                 self.wires.telemetry(action.payload)
             case agent_events.SendComm():
                 raise AssertionError("no rank runs on a simulated node")
+            case agent_events.RunProbe() | agent_events.StopProbe() | agent_events.AnswerProbe():
+                raise AssertionError("no test is asked of a simulated node")
             case agent_events.ToController():
                 self.wires.report(action.sealed)
             case agent_events.ToLimiter():

@@ -61,7 +61,9 @@ def act_of(wish: Wish, facts: Facts) -> Act:
         case WishKind.RESUME:
             return Resume(wish.key, wish.node, wish.case.reason)
         case WishKind.PROBE:
-            return Probe(wish.key, wish.case.id, wish.node, wish.verdict.part)
+            offered = facts.offered(wish.node)
+            assert offered is not None, "else a rail holds it"
+            return Probe(wish.key, wish.case.id, wish.node, offered.name, offered.needs_w, offered.deadline_s)
         case WishKind.CHECKPOINT:
             return AskCheckpoint(wish.key, wish.job)
         case WishKind.REQUEUE:

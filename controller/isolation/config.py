@@ -22,6 +22,9 @@ class GroupConfig:
     nodes: tuple[str, ...] = option("its nodes; `gpu[01-64]` is a range")
     isolation: str = option("of drains, tests and returns: observe, notify, approve or auto", default="observe")
     restart: str = option("of checkpoints, requeues and exclusions: observe, notify, approve or auto", default="observe")
+    probe: str = option(
+        "test that agents of these nodes offer (`probes` there), run before one is condemned on one witness and before it is given back; empty: none", default=""
+    )
 
     def problems(self) -> Iterator[str]:
         """What the types cannot say."""

@@ -9,7 +9,17 @@ from gpuwarden.controller.finding_opened import opened
 from gpuwarden.controller.isolation import events
 from gpuwarden.controller.isolation.config import IsolationConfig
 from gpuwarden.controller.isolation.door import kept, signal_of
-from gpuwarden.controller.isolation.events import Act, Answered, Forget, Keep, Line, SignalHeard, Tell, Tick
+from gpuwarden.controller.isolation.events import (
+    Act,
+    Answered,
+    EndPower,
+    Forget,
+    Keep,
+    Line,
+    SignalHeard,
+    Tell,
+    Tick,
+)
 from gpuwarden.controller.isolation.machine import Isolation
 from gpuwarden.controller.isolation.picture import picture_of
 from gpuwarden.controller.isolation.records import key_of
@@ -33,7 +43,7 @@ class Shown:
 
 
 Event: TypeAlias = events.Event | FindingArrived
-Action: TypeAlias = Written | Act | Tell | Answered | Say | Shown
+Action: TypeAlias = Written | Act | EndPower | Tell | Answered | Say | Shown
 
 
 class Desk:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import ActionClass, Activity, Mode, Record
 from gpuwarden.controller.isolation.signals import Signal
 from gpuwarden.controller.schedulers.scheduler import Truth
@@ -65,6 +66,14 @@ class Probed:
     node: str
     passed: bool | None
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbesOffered:
+    """All tests that a node's agent would run now: none while it is not in session. Said when a session begins and ends."""
+
+    node: str
+    probes: tuple[OfferedProbe, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Tick:
 
 Request: TypeAlias = Approve | Reject | Cordon | Uncordon | ChooseMode
 Event: TypeAlias = (
-    Started | SignalHeard | TruthSeen | SchedulerLost | Performed | Probed | JobTold | OwnerSeen | TenantsSeen | CapsSeen
+    Started | SignalHeard | TruthSeen | SchedulerLost | Performed | Probed | ProbesOffered | JobTold | OwnerSeen | TenantsSeen | CapsSeen
     | Approve | Reject | Cordon | Uncordon | ChooseMode | Tick
 )
 
@@ -228,12 +237,21 @@ class AskCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A test of a node or one of its parts; answered by one Performed, and by one Probed once it is through."""
+    """A node's agent is asked for a test, by its name, and power for what it needs; answered by one Performed, and by one Probed once it is through."""
 
     key: str
     case: str
     node: str
-    part: str
+    name: str
+    needs_w: float
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndPower:
+    """A test is over, whoever ordered it: what was set aside for it is free again."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,4 +278,4 @@ class Answered:
 
 
 Act: TypeAlias = Drain | Resume | Requeue | Exclude | AskCheckpoint | Probe
-Action: TypeAlias = Line | Keep | Forget | Act | Tell | Answered | Say
+Action: TypeAlias = Line | Keep | Forget | Act | EndPower | Tell | Answered | Say

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gpuwarden.controller.isolation.config import IsolationConfig
 from gpuwarden.controller.isolation.lifecycle import OUT, State
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import (
     NEVER_S,
     ActionClass,
@@ -53,11 +54,14 @@ class Facts:
     signals: dict[str, dict[str, Signal]] = field(default_factory=dict)  # by node and id, those that fire
     tenants: dict[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     caps: dict[str, Capped] = field(default_factory=dict)
+    probes: dict[str, tuple[OfferedProbe, ...]] = field(default_factory=dict)  # what agents offer that are in session
     groups: dict[str, str] = field(init=False)
+    wanted: dict[str, str] = field(init=False)
     opted_out: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.groups = {node: group.name for group in self.config.groups for node in expand(group.nodes)}
+        self.wanted = {node: group.probe for group in self.config.groups for node in expand(group.nodes)}
         self.opted_out = frozenset(expand(self.config.opt_out))
 
     def put(self, record: Record) -> None:
@@ -86,6 +90,10 @@ class Facts:
         if (chosen := self.chosen.get((name, action_class))) is not None:
             return chosen
         return next((group.mode(action_class) for group in self.config.groups if group.name == name), Mode.OBSERVE)
+
+    def offered(self, node: str) -> OfferedProbe | None:
+        """The test that its group wants, if its agent offers that now."""
+        return next((one for one in self.probes.get(node, ()) if one.name == self.wanted.get(node)), None)
 
     def past(self, node: str) -> NodePast:
         return self.pasts.get(node, NodePast(node))

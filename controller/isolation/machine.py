@@ -25,6 +25,7 @@ from gpuwarden.controller.isolation.events import (
     OwnerSeen,
     Performed,
     Probed,
+    ProbesOffered,
     Reject,
     SchedulerLost,
     SignalHeard,
@@ -107,6 +108,8 @@ class Isolation:
                 yield from taking.performed(event, self._book)
             case Probed():
                 yield from taking.probed(event, self._book)
+            case ProbesOffered():
+                self.facts.probes[event.node] = event.probes
             case JobTold():
                 yield from taking.told(event, self._book)
             case OwnerSeen():

@@ -10,6 +10,7 @@ from gpuwarden.controller.isolation.book import Book
 from gpuwarden.controller.isolation.events import (
     Action,
     CapsSeen,
+    EndPower,
     Forget,
     JobTold,
     Line,
@@ -189,6 +190,9 @@ def performed(event: Performed, book: Book) -> Iterator[Action]:
 def probed(event: Probed, book: Book) -> Iterator[Action]:
     """A test is through. One of an older quarantine, or that nobody waits for any more, is ignored."""
     case, now_s = book.facts.cases.get(event.node), book.facts.now_s
+    effect = book.facts.effects.get(event.key)
+    if effect is not None and (effect.kind, effect.node) == (WishKind.PROBE, event.node):
+        yield EndPower(event.key)
     if case is None or event.key != test_key(case) or case.state not in (State.CONFIRMING, State.TESTING):
         yield Say(f"a test of {event.node} ({event.key}) comes too late and is ignored: {event.said}")
         return

@@ -10,7 +10,8 @@ from gpuwarden.controller.isolation.records import Case, WishKind
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One act on one node or job, because of one case. `shadow`: only "would have" will be said. `by`: the person who asks for it, empty where it is ours."""
+    """One act on one node or job, because of one case. `shadow`: only "would have" will be said. `by`: the person who asks for it, empty where it is ours.
+    `probe`: of a test, its name."""
 
     kind: WishKind
     case: Case
@@ -19,6 +20,7 @@ class Wish:
     job: str = ""
     restarts: int = 0
     by: str = ""
+    probe: str = ""
 
     @property
     def node(self) -> str:
@@ -55,7 +57,7 @@ class Wish:
             case WishKind.RESUME:
                 return f"give {self.node} back ({self.case.id})"
             case WishKind.PROBE:
-                return f"test {self.node} ({self.case.id})"
+                return f"test {self.node} with {self.probe} ({self.case.id})"
             case WishKind.CHECKPOINT:
                 return f"ask job {self.job} to checkpoint ({self.case.id})"
             case WishKind.REQUEUE:

@@ -11,6 +11,7 @@ from gpuwarden.controller.isolation.wish import Wish
 from gpuwarden.controller.schedulers.scheduler import Phase
 
 TEST_AGAIN_S = 3600.0  # of a suspect node that has passed
+OFFER_WAIT_S = 600.0  # for an agent to be there: after a repair a node takes so long to boot
 
 
 def wishes_of(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
@@ -39,7 +40,8 @@ def wishes_of(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
 def _of_suspect(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
     if not verdict.accuses:
         return
-    if case.state is State.SUSPECT and verdict.certainty is Certainty.ONE_WITNESS and facts.now_s - case.tested_s >= TEST_AGAIN_S:
+    due = case.state is State.SUSPECT and facts.now_s - case.tested_s >= TEST_AGAIN_S
+    if due and verdict.certainty is Certainty.ONE_WITNESS and facts.wanted.get(case.node):
         yield _wish(WishKind.PROBE, case, verdict, facts)
     yield _wish(WishKind.DRAIN, case, verdict, facts, by=case.ordered_by)
 
@@ -67,9 +69,11 @@ def _of_moved_jobs(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]
 
 
 def _of_tested(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
-    if case.tested_s < case.entered_s:
+    """Where nobody can test it, a person is asked."""
+    untested = case.tested_s < case.entered_s and bool(facts.wanted.get(case.node))
+    if untested:
         yield _wish(WishKind.PROBE, case, verdict, facts)
-    else:
+    if not untested or (facts.offered(case.node) is None and facts.now_s - case.entered_s >= OFFER_WAIT_S):
         yield _wish(WishKind.RESUME, case, verdict, facts)
 
 
@@ -78,4 +82,4 @@ def _wish(
 ) -> Wish:
     """An act rests on what was done before: where that was only "would have", so is this."""
     observed = facts.mode(case.node, kind.action_class) in (Mode.OBSERVE, Mode.NOTIFY) and not by
-    return Wish(kind, case, verdict, case.shadow or observed, job, restarts, by)
+    return Wish(kind, case, verdict, case.shadow or observed, job, restarts, by, facts.wanted.get(case.node, "") if kind is WishKind.PROBE else "")

@@ -8,6 +8,7 @@ from typing import Final
 
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
 from gpuwarden.controller.isolation.events import Action, Approve, Drain, Probe, SignalHeard, Uncordon
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import Answer
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.schedulers.scheduler import Phase
@@ -17,7 +18,7 @@ from gpuwarden.sim.crashes.inputs import Stated, hold_s, named_ratio
 from gpuwarden.sim.crashes.lost import Instants, Lost, Training
 from gpuwarden.sim.crashes.paper import GPUS, GPUS_A_NODE, MONTH_S
 from gpuwarden.sim.isolation.cluster import VirtualJob, cluster_of
-from gpuwarden.sim.isolation.shell import Shell
+from gpuwarden.sim.isolation.shell import TEST, Shell
 
 NODES: Final = GPUS // GPUS_A_NODE
 JOB: Final = "1"
@@ -43,8 +44,8 @@ class Watched:
         self._trains, self._stirred_s = True, 0.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
-        config = IsolationConfig(groups=(GroupConfig("all", tuple(names), "auto", "auto"),))
-        self._shell = Shell(config, self._cluster, self._tested, self._see, test_takes_s=stated.test_s)
+        config = IsolationConfig(groups=(GroupConfig("all", tuple(names), "auto", "auto", TEST),))
+        self._shell = Shell(config, self._cluster, self._tested, self._see, test_takes_s=stated.test_s, offered=OfferedProbe(TEST, harmless=True))
         self._shell.pass_time(0.0)
 
     def run(self, crashes: int, false_findings: int) -> Lost:

@@ -61,6 +61,8 @@ class Checker:
                 yield from self._of_requeue(act, world)
             case Resume():
                 yield from _of_resume(act, world)
+            case Probe():
+                yield from _of_probe(act, world)
 
     def _of_mode(self, act: Act, asked: bool, world: World) -> Iterator[str]:
         kind = ActionClass.RESTART if isinstance(act, Requeue | Exclude | AskCheckpoint) else ActionClass.ISOLATION
@@ -146,6 +148,14 @@ def _of_resume(act: Resume, world: World) -> Iterator[str]:
     node = world.shell.heard.nodes[act.node] if world.shell.heard is not None else None
     if node is not None and node.reason and node.reason != act.reason:
         yield f"7: somebody else holds it: {node.reason}"
+
+
+def _of_probe(act: Probe, world: World) -> Iterator[str]:
+    node = world.shell.heard.nodes[act.node] if world.shell.heard is not None else None
+    if node is not None and node.jobs and not world.harmless:
+        yield f"a test beside job {node.jobs[0]}"
+    if not world.shell.offers[act.node]:
+        yield "a test that nobody offers"
 
 
 _KINDS: Final = {Drain: "drain", Resume: "resume", Requeue: "requeue", Exclude: "exclude", AskCheckpoint: "checkpoint", Probe: "probe"}

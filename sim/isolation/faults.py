@@ -147,6 +147,12 @@ def _mode(world: World, node: str) -> Heal:
     return lambda: world.choose(kind, before)
 
 
+def _agent_away(world: World, node: str) -> Heal:
+    offered = world.shell.offers[node]
+    world.shell.offer(node, ())
+    return lambda: world.shell.offer(node, offered)
+
+
 def _job_ends(world: World, node: str) -> Heal | None:
     running = [job for job in world.cluster.jobs.values() if job.phase is Phase.RUNNING]
     if not running:
@@ -183,4 +189,5 @@ FAULTS: Final[Mapping[str, Strike]] = MappingProxyType({
     "operator answers": _answers,
     "operator sets a mode": _mode,
     "job ends": _job_ends,
+    "agent away": _agent_away,
 })

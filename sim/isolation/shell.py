@@ -21,6 +21,7 @@ from gpuwarden.controller.isolation.events import (
     Performed,
     Probe,
     Probed,
+    ProbesOffered,
     Requeue,
     Resume,
     SchedulerLost,
@@ -29,11 +30,13 @@ from gpuwarden.controller.isolation.events import (
 )
 from gpuwarden.controller.isolation.judging import ALL, Rails
 from gpuwarden.controller.isolation.machine import Isolation
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import Record, key_of
 from gpuwarden.controller.schedulers.scheduler import Refused, Truth, Unreachable
 from gpuwarden.sim.isolation.cluster import VirtualCluster
 
 TEST_TAKES_S: Final = 60.0
+TEST: Final = "matmul"
 OUTCOMES_MOST: Final = 1000  # of one event
 ACTS: Final = (Drain, Resume, Requeue, Exclude, AskCheckpoint, Probe)
 
@@ -53,11 +56,12 @@ class _Test:
 
 
 class Shell:
-    """`tests` says how a test of a node goes; `watch` sees every action before it is performed."""
+    """`tests` says how a test of a node goes, which is `offered` by all; `watch` sees every action before it is performed."""
 
     def __init__(
         self, config: IsolationConfig, cluster: VirtualCluster, tests: Callable[[str], bool | None],
         watch: Callable[[float, Action], None], rails: Rails = ALL, test_takes_s: float = TEST_TAKES_S,
+        offered: OfferedProbe | None = None,
     ) -> None:
         self.cluster, self.config, self._test_takes_s = cluster, config, test_takes_s
         self.kept: dict[str, Record] = {}
@@ -67,6 +71,7 @@ class Shell:
         self.checkpoints: list[str] = []  # jobs that were asked to
         self._tests, self._watch, self._rails = tests, watch, rails
         self._running: list[_Test] = []
+        self.offers: dict[str, tuple[OfferedProbe, ...]] = dict.fromkeys(cluster.nodes, (offered or OfferedProbe(TEST),))
         self.start()
 
     def start(self) -> None:
@@ -75,6 +80,12 @@ class Shell:
         self.put(Started(tuple(self.kept.values())))
         for node in self.cluster.nodes:
             self.put(CapsSeen(node, node in self.capped))
+            self.offer(node, self.offers[node])
+
+    def offer(self, node: str, offered: tuple[OfferedProbe, ...]) -> None:
+        """By the node's agent; nothing while that is not in session."""
+        self.offers[node] = offered
+        self.put(ProbesOffered(node, offered))
 
     def cap(self, node: str, capped: bool) -> None:
         """By our own power cap."""

@@ -8,11 +8,12 @@ from typing import Final
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig, SharedConfig
 from gpuwarden.controller.isolation.events import Action, ChooseMode, SignalHeard
 from gpuwarden.controller.isolation.judging import ALL, Rails
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import ActionClass, Mode
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.schedulers.scheduler import Kind
 from gpuwarden.sim.isolation.cluster import VirtualJob, cluster_of
-from gpuwarden.sim.isolation.shell import Shell
+from gpuwarden.sim.isolation.shell import TEST, Shell
 
 QUIET_S: Final = (20.0, 60.0, 600.0)  # between rounds: while much happens, some, nothing
 BUSY_FOR_S: Final = (120.0, 900.0)
@@ -52,7 +53,7 @@ class World:
         self.cluster = cluster_of(names)
         self.most = chance.randint(1, 3)
         self.config = IsolationConfig(
-            groups=(GroupConfig("all", tuple(names), self.modes[ActionClass.ISOLATION].value, self.modes[ActionClass.RESTART].value),),
+            groups=(GroupConfig("all", tuple(names), self.modes[ActionClass.ISOLATION].value, self.modes[ActionClass.RESTART].value, TEST),),
             shared=(SharedConfig("rack", tuple(names[:4])),), blast_share=0.0, blast_nodes=self.most, strikes_most=chance.randint(1, 3),
         )
         self.firing: dict[str, Signal] = {}
@@ -62,7 +63,8 @@ class World:
         self.failed_tests: dict[str, float] = {}
         self._place(chance, names)
         self._busy_s = 0.0
-        self.shell = Shell(self.config, self.cluster, self._tested, watch, rails)
+        self.harmless = len(names) % 2 == 0  # are the nodes' tests
+        self.shell = Shell(self.config, self.cluster, self._tested, watch, rails, offered=OfferedProbe(TEST, self.harmless))
 
     def _place(self, chance: Random, names: list[str]) -> None:
         free = list(names)

@@ -110,6 +110,8 @@ class _Node:
                     self._to_limiter(Directive(sealed))
                 case agent_events.Collect() | agent_events.SendTelemetry() | agent_events.SendComm() | Say():
                     pass
+                case agent_events.RunProbe() | agent_events.StopProbe() | agent_events.AnswerProbe():
+                    raise AssertionError("no test is asked of a simulated node")
                 case _:
                     assert_never(action)
 

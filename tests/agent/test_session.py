@@ -10,11 +10,21 @@ import grpc
 import pytest
 from services.port import free_port
 
-from gpuwarden.agent.events import ControllerLink, Event, FromController
+from gpuwarden.agent.events import AnswerProbe, ControllerLink, Event, FromController, ProbeAsked
+from gpuwarden.agent.probed import Figure, Offered, Outcome, Result
 from gpuwarden.agent.session import ControllerSession
 from gpuwarden.core.address import Address
 from gpuwarden.core.version import Versions
-from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse, Welcome
+from gpuwarden.proto.control_pb2 import (
+    Hello,
+    OfferedProbe,
+    ProbeAnswer,
+    ProbeAsk,
+    ProbeOutcome,
+    SessionRequest,
+    SessionResponse,
+    Welcome,
+)
 from gpuwarden.proto.control_pb2_grpc import (
     AgentServiceServicer,
     AgentServiceStub,
@@ -82,7 +92,7 @@ def test_hello_then_reports_up_and_grants_down_unchanged(port: int, session: Con
     server = serving(echo, port)
     link(told, True)
     hello = echo.hellos.get(timeout=5.0)
-    assert (hello.version, hello.node) == (1, "n1") and hello.agent_version
+    assert (hello.version, hello.lowest_version, hello.node) == (2, 1, "n1") and hello.agent_version
     session.send(sealed(b"report"))
     assert told.get(timeout=5.0) == FromController(sealed(b"report"))
     server.stop(0.1).wait()
@@ -153,3 +163,33 @@ def test_whatever_breaks_a_session_is_said_and_the_next_one_is_tried(
     server = serving(Echo(), port)
     link(told, True)
     server.stop(None)
+
+
+class Asking(Echo):
+    """Asks for tests, one with a name that is too long, and keeps what is answered."""
+
+    def Session(self, request_iterator: Iterator[SessionRequest], context: grpc.ServicerContext) -> Iterator[SessionResponse]:
+        self.hellos.put(next(request_iterator).hello)
+        yield SessionResponse(welcome=Welcome(version=2))
+        yield SessionResponse(probe=ProbeAsk(id="q0", name="x" * 1000))
+        yield SessionResponse(probe=ProbeAsk(id="q1", name="matmul"))
+        for request in request_iterator:
+            self.answers.put(request.probe)
+
+    answers: "queue.Queue[ProbeAnswer]" = queue.Queue()
+
+
+def test_tests_are_offered_asked_for_and_answered_each_once(port: int, told: "queue.Queue[Event]") -> None:
+    asking = Asking()
+    server = serving(asking, port)
+    session = ControllerSession(Address("127.0.0.1", port), None, "n1", told.put, [Offered("matmul", True, 500.0, 60.0)])
+    assert link(told, True).version == 2
+    assert list(asking.hellos.get(timeout=5.0).probes) == [OfferedProbe(name="matmul", harmless=True, needs_w=500.0, deadline_s=60.0)]
+    assert told.get(timeout=5.0) == ProbeAsked("q1", "matmul")
+    for id in ("q1", "q2"):
+        session.answer(AnswerProbe(id, "matmul", Result(Outcome.FAILED, "wrong", (Figure("pace", 1.5, "TFLOP/s", 2.0),), took_s=3.0)))
+    first, second = asking.answers.get(timeout=5.0), asking.answers.get(timeout=5.0)
+    assert (first.id, second.id, first.outcome, first.said, first.took_s) == ("q1", "q2", ProbeOutcome.PROBE_OUTCOME_FAILED, "wrong", 3.0)
+    assert (first.figures[0].name, first.figures[0].value, first.figures[0].expected, first.figures[0].unit) == ("pace", 1.5, 2.0, "TFLOP/s")
+    session.close()
+    server.stop(0.1).wait()

@@ -2,7 +2,7 @@
 
 import queue
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from gpuwarden.controller.power.domain import DomainConfig
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.address import Address
 from gpuwarden.core.channel import open_channel
-from gpuwarden.proto.control_pb2 import Hello, SessionRequest, SessionResponse
+from gpuwarden.proto.control_pb2 import Hello, OfferedProbe, ProbeAnswer, SessionRequest, SessionResponse
 from gpuwarden.proto.control_pb2_grpc import AgentServiceStub, ControlServiceStub
 from gpuwarden.proto.lease_pb2 import Sealed
 
@@ -36,12 +36,15 @@ class AgentLine:
         self._up: queue.SimpleQueue[SessionRequest | None] = queue.SimpleQueue()
         self._down = AgentServiceStub(channel).Session(iter(self._up.get, None), timeout=30)
 
-    def hello(self, node: str, version: int = 1, lowest_version: int = 0) -> None:
-        hello = Hello(version=version, lowest_version=lowest_version, node=node, agent_version="0.1.0")
+    def hello(self, node: str, version: int = 1, lowest_version: int = 0, probes: Sequence[OfferedProbe] = ()) -> None:
+        hello = Hello(version=version, lowest_version=lowest_version, node=node, agent_version="0.1.0", probes=probes)
         self._up.put(SessionRequest(hello=hello))
 
     def report(self, sealed: bytes) -> None:
         self._up.put(SessionRequest(report=Sealed.FromString(sealed)))
+
+    def answer(self, answer: ProbeAnswer) -> None:
+        self._up.put(SessionRequest(probe=answer))
 
     def hear(self) -> SessionResponse:
         """The next message from above, or grpc.RpcError."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -30,9 +31,10 @@ from gpuwarden.core.config import load
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto import topics
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
-from gpuwarden.proto.finding_pb2 import Finding, FindingState, Severity, Subject, SubjectKind
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject, SubjectKind
 from gpuwarden.proto.lease_pb2 import MODE_AUTO
 
+PASSED, FAILED = pb.PROBE_OUTCOME_PASSED, pb.PROBE_OUTCOME_FAILED
 NODES = ("n0", "n1", "n2", "n3")
 KEYS = dict.fromkeys(NODES, KEY)
 JOB = JobTruth("7", Phase.RUNNING, Kind.BATCH, ("n1", "n2"), 0, 2, requeueable=True)
@@ -51,6 +53,9 @@ class Counted(DryRun):
     def __init__(self) -> None:
         super().__init__(NODES)
         self.asked: list[str] = []
+
+    def end(self, job: JobTruth) -> None:
+        self.put(replace(job, phase=Phase.ENDED, nodes=()))
 
     def drain(self, node: str, reason: str) -> None:
         self.asked.append(f"drain {node}")
@@ -73,7 +78,7 @@ class Site:
         self._producer = self.bus.producer()
 
     def set(self, mode: str, **more: object) -> None:
-        self.config = replace(self.config, isolation=IsolationConfig((GroupConfig("all", NODES, mode, mode),), **more))
+        self.config = replace(self.config, isolation=IsolationConfig((GroupConfig("all", NODES, mode, mode, "matmul"),), **more))
 
     def run(self, events_dir: Path | None = None) -> ControllerShell:
         return ControllerShell(self.config, KEYS, lambda stop: self.bus, events_dir)
@@ -137,6 +142,165 @@ def control_of() -> Iterator[Callable[[ControllerShell], ControlServiceStub]]:
     yield of
     for channel in opened:
         channel.close()
+
+
+@pytest.fixture
+def agent_of(open_line: Callable) -> Callable[..., Any]:
+    """An agent of n1 that offers these."""
+
+    def of(shell: ControllerShell, *probes: pb.OfferedProbe, version: int = 2) -> Any:
+        line = open_line(grpc.insecure_channel(str(shell.address)))
+        line.hello("n1", version, 1, probes)
+        assert line.hear().welcome.version == version
+        return line
+
+    return of
+
+
+def answer(ask: pb.ProbeAsk, outcome: pb.ProbeOutcome, said: str = "", **more: object) -> pb.ProbeAnswer:
+    return pb.ProbeAnswer(id=ask.id, name=ask.name, outcome=outcome, said=said, **more)
+
+
+def lines(shell: ControllerShell, kind: str) -> list[pb.Action]:
+    """The ledger's newest of this kind, as the newest picture shows them."""
+    newest = shell.board.newest()
+    return [line for line in newest.actions if line.kind == kind] if newest else []
+
+
+def told(shell: ControllerShell, kind: str, said: str) -> None:
+    wait_for(lambda: any(said in line.reason for line in lines(shell, kind)))
+
+
+def test_one_witness_and_a_test_that_fails_drain_an_idle_node_and_one_that_passes_gives_it_back(
+    site: Site, agent_of: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuwarden.controller.isolation.moves.RECOVERY_S", 0.5)
+    monkeypatch.setattr("gpuwarden.controller.isolation.moves.TEST_AGAIN_S", 0.5)
+    monkeypatch.setattr("gpuwarden.controller.isolation.rails.cooldown.FIRST_S", 1.0)
+    site.scheduler.end(JOB)
+    with site.run() as shell:
+        line = agent_of(shell, pb.OfferedProbe(name="other"), pb.OfferedProbe(name="matmul"))
+        site.say("gpu_missing")
+        ask = line.hear().probe
+        assert (ask.id, ask.name) == ("probe/q1/0", "matmul")
+        wait_for(lambda: state(shell) == "confirming")
+        assert site.scheduler.asked == []
+        figures = [Evidence(name="the slowest's pace", value=1.25, unit="TFLOP/s", expected=20.0)]
+        line.answer(answer(ask, FAILED, "cuda:3: result 7 is wrong\x1b[2J", figures=figures, took_s=12.0))
+        told(shell, "node", "matmul failed after 12 s: cuda:3: result 7 is wrong?[2J; the slowest's pace 1.25 TFLOP/s (expected 20)")
+        wait_for(lambda: state(shell) == "repairing")
+        site.say("gpu_missing", firing=False)
+        ask = line.hear().probe
+        assert (ask.id, ask.name) == ("probe/q1/2", "matmul")
+        wait_for(lambda: state(shell) == "testing")
+        line.answer(answer(ask, PASSED, "all right"))
+        wait_for(lambda: site.scheduler.asked == ["drain n1", "resume n1"], 20)
+    assert [kind for kind in site.kinds() if kind in ("probe", "drain", "resume")] == ["probe", "drain", "probe", "resume"]
+
+
+@pytest.mark.parametrize(("outcome", "said"), [
+    ("PASSED", "matmul passed: x"), ("IMPOSSIBLE", "matmul could not be run: x"), ("DEADLINE", "matmul was ended, it took too long: x"),
+])  # fmt: skip
+def test_what_did_not_fail_drains_nothing_and_is_noted(site: Site, agent_of: Callable, outcome: str, said: str) -> None:
+    site.scheduler.end(JOB)
+    with site.run() as shell:
+        line = agent_of(shell, pb.OfferedProbe(name="matmul"))
+        site.say("gpu_missing")
+        line.answer(answer(line.hear().probe, pb.ProbeOutcome.Value(f"PROBE_OUTCOME_{outcome}"), "x"))
+        told(shell, "node", said)
+        wait_for(lambda: state(shell) == "suspect")
+    assert site.scheduler.asked == []
+
+
+def test_in_observe_a_test_would_have_been_asked_for(site: Site, agent_of: Callable) -> None:
+    site.set("observe")
+    site.scheduler.end(JOB)
+    with site.run() as shell:
+        line = agent_of(shell, pb.OfferedProbe(name="matmul"))
+        site.say("gpu_missing")
+        wait_for(lambda: [line.performed for line in lines(shell, "probe")] == [False])
+        line.end()
+        with pytest.raises(grpc.RpcError):
+            line.hear()
+        wait_for(lambda: state(shell) == "suspect")
+
+
+def test_a_node_with_a_job_or_with_an_agent_of_the_release_before_is_not_tested(site: Site, agent_of: Callable) -> None:
+    with site.run() as shell:
+        agent_of(shell, pb.OfferedProbe(name="matmul"))
+        site.say("gpu_missing")
+        told(shell, "hold", "(spared_work)")
+        agent_of(shell, pb.OfferedProbe(name="matmul"), version=1)
+        wait_for(lambda: (shown := node(shell)) is not None and any("offers no test" in one for one in shown.held_back))
+        wait_for(lambda: state(shell) == "suspect")
+        agent_of(shell, pb.OfferedProbe(name="matmul", harmless=True))
+        wait_for(lambda: state(shell) == "confirming")
+
+
+def test_an_answer_is_heard_by_the_controller_that_comes_after_the_one_that_asked(site: Site, agent_of: Callable) -> None:
+    """Asked once over both lives; the agent says its answer again on the new session."""
+    site.scheduler.end(JOB)
+    with site.run() as shell:
+        line = agent_of(shell, pb.OfferedProbe(name="matmul"))
+        site.say("gpu_missing")
+        ask = line.hear().probe
+        wait_for(lambda: lines(shell, "outcome"))
+    with site.run() as shell:
+        wait_for(lambda: state(shell) == "confirming")
+        line = agent_of(shell, pb.OfferedProbe(name="matmul"))
+        line.answer(answer(ask, FAILED, "wrong"))
+        wait_for(lambda: site.scheduler.asked == ["drain n1"])
+    assert site.kinds().count("probe") == 1
+
+
+def test_a_test_has_power_set_aside_until_it_is_over_though_the_controller_is_restarted_meanwhile(site: Site, agent_of: Callable, control_of: Callable) -> None:
+    site.scheduler.end(JOB)
+    (domain,) = site.config.domains
+    site.config = replace(site.config, domains=(replace(domain, policy="headroom"),))
+    with site.run() as shell:
+        line, control = agent_of(shell, pb.OfferedProbe(name="matmul", needs_w=600.0, deadline_s=60.0)), control_of(shell)
+        site.say("gpu_missing")
+        ask = line.hear().probe
+        wait_for(lambda: floors(control))
+        (floor,) = floors(control)
+        assert (floor.job, list(floor.nodes), floor.floor_w, floor.actor) == ("gpuwarden probe/q1/0", ["n1"], 600.0, "isolation")
+    with site.run() as shell:
+        line, control = agent_of(shell, pb.OfferedProbe(name="matmul", needs_w=600.0, deadline_s=60.0)), control_of(shell)
+        wait_for(lambda: state(shell) == "confirming" and floors(control))
+        line.answer(answer(ask, PASSED))
+        wait_for(lambda: not floors(control))
+    assert [kind for kind in site.kinds() if kind in ("probe", "job-floor")] == ["probe", "job-floor", "job-floor"]
+
+
+def floors(control: ControlServiceStub) -> list[pb.JobFloor]:
+    return [floor for domain in control.ListPowerDomains(pb.ListPowerDomainsRequest()).domains for floor in domain.job_floors]
+
+
+@pytest.mark.parametrize(("made", "field"), [
+    (pb.ProbeAnswer(name="matmul", outcome=1), "probe.id"), (pb.ProbeAnswer(id="q", outcome=1), "probe.name"),
+    (pb.ProbeAnswer(id="q", name="matmul"), "probe.outcome"), (pb.ProbeAnswer(id="q", name="m", outcome=9), "probe.outcome"),
+    (pb.ProbeAnswer(id="q", name="m", outcome=1, figures=[Evidence()] * 17), "probe.figures"),
+])  # fmt: skip
+def test_an_answer_that_cannot_be_one_ends_the_session_with_the_field(
+    site: Site, agent_of: Callable, refusal: Callable, made: pb.ProbeAnswer, field: str
+) -> None:
+    with site.run() as shell:
+        line = agent_of(shell)
+        line.answer(made)
+        assert refusal(line.hear)[::2] == ("INVALID_ARGUMENT", field)
+
+
+@pytest.mark.parametrize(("made", "field"), [
+    ([pb.OfferedProbe(name="m")] * 65, "hello.probes"), ([pb.OfferedProbe()], "hello.probes.name"),
+    ([pb.OfferedProbe(name="m", needs_w=float("nan"))], "hello.probes.needs_w"), ([pb.OfferedProbe(name="m", deadline_s=-1.0)], "hello.probes.deadline_s"),
+])  # fmt: skip
+def test_offers_that_cannot_be_are_refused_with_the_field(
+    site: Site, open_line: Callable, refusal: Callable, made: list[pb.OfferedProbe], field: str
+) -> None:
+    with site.run() as shell:
+        line = open_line(grpc.insecure_channel(str(shell.address)))
+        line.hello("n1", 2, 1, made)
+        assert refusal(line.hear)[::2] == ("INVALID_ARGUMENT", field)
 
 
 def test_two_witnesses_drain_the_node_and_requeue_its_job_without_a_word_of_anybody(site: Site, tmp_path: Path) -> None:
@@ -204,11 +368,12 @@ def test_a_restart_goes_on_from_what_was_kept(site: Site) -> None:
     assert site.scheduler.asked == ["drain n1", "requeue 7"]
 
 
-def test_people_approve_cordon_uncordon_and_set_modes(site: Site, control_of: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_approve_cordon_uncordon_and_set_modes(site: Site, control_of: Callable, agent_of: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     site.set("approve")
     with site.run() as shell:
         control, server = control_of(shell), ["--server", str(shell.address)]
         wait_for(lambda: shell.board.newest())
+        agent_of(shell, pb.OfferedProbe(name="matmul", harmless=True))
         site.say_two()
         drain, test = question_about(shell, "drain n1"), question_about(shell, "test n1")
         wait_for(lambda: any(drain in alert.title for alert in control.ListAlerts(pb.ListAlertsRequest()).alerts))

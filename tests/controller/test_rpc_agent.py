@@ -79,9 +79,9 @@ def test_a_report_before_hello_is_refused(server: Server, open_line: Open, refus
 
 def test_a_version_that_is_not_known_is_refused(server: Server, open_line: Open, refusal: Callable) -> None:
     line = open_line(server.channel)
-    line.hello("n0", version=2)
+    line.hello("n0", version=3)
     assert refusal(line.hear) == (
-        "INVALID_ARGUMENT", "VERSION_UNKNOWN", "hello.version", "hello.version: is 2, this controller speaks 1",
+        "INVALID_ARGUMENT", "VERSION_UNKNOWN", "hello.version", "hello.version: is 3, this controller speaks 1 to 2",
     )
 
 

@@ -221,10 +221,10 @@ def test_an_agents_new_certificate_is_used_by_its_next_session(secured: Controll
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     session = ControllerSession(secured.address, tls_dir, "n0", told.put)
     try:
-        assert told.get(timeout=10.0) != ControllerLink(True)
+        assert told.get(timeout=10.0) != ControllerLink(True, version=2)
         shutil.copytree(site.holder("agent", "n0"), tls_dir, dirs_exist_ok=True)
         end_s = time.monotonic() + 10.0
-        while told.get(timeout=end_s - time.monotonic()) != ControllerLink(True):
+        while told.get(timeout=end_s - time.monotonic()) != ControllerLink(True, version=2):
             pass
     finally:
         session.close()

@@ -67,6 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"gpuwarden-{daemon}.service.d").mkdir()
         shutil.copy(EXAMPLES / example, folder / f"gpuwarden-{daemon}.service.d")
     shutil.copy(EXAMPLES / "models.conf", folder / "gpuwarden-detector.service.d")
+    shutil.copy(EXAMPLES / "probes.conf", folder / "gpuwarden-agent.service.d")
     return folder
 
 

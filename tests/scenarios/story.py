@@ -1,7 +1,7 @@
 """Stories: what happens, a line each, and after `----` what the isolating machine makes of it, a sentence each.
 
     == A title
-    cluster n[1-6] auto blast_nodes=2      nodes, the mode of both classes, keys of the configuration
+    cluster n[1-6] auto blast_nodes=2      nodes, the mode of both classes, keys of the configuration; `heavy`: tests are not harmless, `untested`: there is none
     job 7 on n1,n2 needs 2
     +20m                                   time passes; the scheduler is asked every 10 s at first
     n1 GPU-0 xid_79                        a finding fires; with `over` at the end, it ends
@@ -40,13 +40,14 @@ from gpuwarden.controller.isolation.events import (
     Uncordon,
 )
 from gpuwarden.controller.isolation.judging import ALL, Rails
+from gpuwarden.controller.isolation.probe import OfferedProbe
 from gpuwarden.controller.isolation.records import ActionClass, Activity, Mode
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.power.hostlist import expand
 from gpuwarden.controller.schedulers.scheduler import Kind, Phase
 from gpuwarden.core.machine import Say
 from gpuwarden.sim.isolation.cluster import VirtualJob, cluster_of
-from gpuwarden.sim.isolation.shell import Death, Shell
+from gpuwarden.sim.isolation.shell import TEST, Death, Shell
 
 HERE: Final = Path(__file__).parent
 POLL_S: Final = 10.0
@@ -119,10 +120,11 @@ class Telling:
         return Signal(f"{name}@{since_s:.0f}", kind, node, scope, part, firing, since_s, job=job, advice=_ADVICE.get(kind, ""))
 
     def begin(self, words: list[str]) -> None:
-        """cluster NODES MODE [key=value ...] [switch=n1,n2] [opt_out=n1]"""
+        """cluster NODES MODE [key=value ...] [switch=n1,n2] [opt_out=n1] [heavy] [untested]"""
         nodes, mode, *more = words
-        config = IsolationConfig((GroupConfig("all", (nodes,), *mode.split("/") * (1 if "/" in mode else 2)),), blast_nodes=2, blast_share=0.0)
-        for key, value in (one.split("=") for one in more):
+        probe = "" if "untested" in more else TEST
+        config = IsolationConfig((GroupConfig("all", (nodes,), *mode.split("/") * (1 if "/" in mode else 2), probe),), blast_nodes=2, blast_share=0.0)
+        for key, value in (one.split("=") for one in more if "=" in one):
             if key in ("switch", "rack"):
                 config = replace(config, shared=(*config.shared, SharedConfig(key, tuple(value.split(",")))))
             elif key == "opt_out":
@@ -130,7 +132,7 @@ class Telling:
             else:
                 config = replace(config, **{key: type(getattr(config, key))(float(value))})
         self.cluster = cluster_of(expand((nodes,)))
-        self.shell = Shell(config, self.cluster, lambda node: self._broken.get(node, True), self.watch, self._rails)
+        self.shell = Shell(config, self.cluster, lambda node: self._broken.get(node, True), self.watch, self._rails, offered=OfferedProbe(TEST, harmless="heavy" not in more))
 
     def job(self, words: list[str]) -> None:
         """job ID on NODES [needs COUNT] [KIND] [kept] [stuck]"""
@@ -192,6 +194,11 @@ class Telling:
         """test NODE passes|fails|impossible"""
         self._broken[words[0]] = {"passes": True, "fails": False, "impossible": None}[words[1]]
 
+    def agent(self, words: list[str]) -> None:
+        """agent NODE offers nothing|a heavy test|a harmless test"""
+        node, _, *what = words
+        self.shell.offer(node, () if what == ["nothing"] else (OfferedProbe(TEST, "harmless" in what),))
+
     def phase(self, words: list[str]) -> None:
         """phase JOB PHASE"""
         self.cluster.jobs[words[0]].phase = Phase(words[1])
@@ -208,6 +215,7 @@ VERBS: Final[dict[str, Callable[[Telling, list[str]], None]]] = {
     "someone": Telling.drained,
     "late": Telling.late_test,
     "test": Telling.test,
+    "agent": Telling.agent,
     "phase": Telling.phase,
     "approve": lambda telling, words: telling.put(Approve(1, "ada", words[0])),
     "reject": lambda telling, words: telling.put(Reject(1, "ada", words[0])),

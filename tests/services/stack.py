@@ -29,6 +29,7 @@ NEXT_RELEASE = (  # the next one, as far as others can tell: another version, wh
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to start. `domain` is TOML for one `[[domains]]` table without its nodes, `agents` for every agent; `bootstrap` empty: no Kafka.
+    `controller_tables` and `agent_tables` are TOML that ends the files.
 
     `others`: nodes of the domain as well, with keys of theirs, whose part somebody else plays.
     """
@@ -41,6 +42,8 @@ class Plan:
     agents: str = ""
     lease_s: float = LEASE_S
     others: tuple[str, ...] = ()
+    controller_tables: str = ""
+    agent_tables: str = ""
 
 
 @dataclass(slots=True)
@@ -163,6 +166,7 @@ name = "fake"
 gpus = {stack.plan.gpus}
 nodes = [{nodes}]
 
+{stack.plan.controller_tables}
 {_bus(stack.plan)}"""
 
 
@@ -183,4 +187,5 @@ controller = "{stack.server}"
 limiter_socket = "{stack.folder / node}.sock"
 {stack.plan.agents}
 {_metrics(stack, f"agent-{node}")}
+{stack.plan.agent_tables}
 {_bus(stack.plan)}"""

@@ -9,7 +9,8 @@ from gpuwarden.sim.isolation.__main__ import main
 from gpuwarden.sim.isolation.ordeal import FAULTS_LEAST, undergo
 
 SEEN_WITHOUT = {
-    "telemetry_loss": 12, "application": 10, "capped": 5, "second_opinion": 4, "ownership": 55, "blast_radius": 2, "scheduler_known": 19, "spares": 41,
+    "telemetry_loss": 12, "application": 8, "capped": 5, "second_opinion": 4, "ownership": 55, "blast_radius": 18, "scheduler_known": 8, "spares": 41,
+    "spared_work": 4,
 }
 
 
