@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.controller.events import FindingArrived, ReportArrived
-from gpuwarden.controller.power.breaker import RESTART_SHARE
 from gpuwarden.sim.safety.breakers import Breakers
 from gpuwarden.sim.safety.cards import Cards
 from gpuwarden.sim.safety.demand import Demand
@@ -33,6 +32,7 @@ CHECK_S: Final = 1.0  # about, between two questions of what would be if all fel
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
 SAME_W: Final = 0.5
 REPORT_S: Final = 1.0  # of a limiter
+RESTART_SHARE: Final = 0.05  # of a trip: warmed by less around a restart, no limit is a reason to cut; not taken from the product, which is judged by it
 HEARD_S: Final = 2.5  # in contact, a controller has surely heard by then that a driver hangs
 
 
