@@ -46,6 +46,7 @@ from gpuwarden.controller.meters.polling import Polling
 from gpuwarden.controller.people import window_of
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
+from gpuwarden.controller.web.asking import Ask
 from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.core.address import Address
 from gpuwarden.core.bus import BusConfig
@@ -198,7 +199,7 @@ class ControllerShell:
         return lambda listen: serve_metrics("controller", listen, tls_dir)
 
     def _show_page(self, config: ControllerConfig, listen: Address) -> Callable[[], None]:
-        page = Page(listen, self.board, Door(config.web_users_file, config.web_tls, config.web_hosts), self._rpc.ask)
+        page = Page(listen, self.board, Door(config.web_users_file, config.web_tls, config.web_hosts), Ask(self._rpc.ask, self._rpc.ask_isolation))
         page.start()
         self.page_url = page.url
         _log.info("the page is at %s", page.url)

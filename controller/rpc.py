@@ -19,6 +19,7 @@ from gpuwarden.controller.isolation import events as isolation
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.rpc_agent import AgentSessions
 from gpuwarden.controller.rpc_change import ANSWER_WITHIN_S
+from gpuwarden.controller.rpc_isolation import AskIsolation
 from gpuwarden.controller.rpc_operator import Operators
 from gpuwarden.controller.rpc_replies import Replies
 from gpuwarden.controller.rpc_seats import AGENT_CALLS, OTHER_CALLS, Seats
@@ -85,6 +86,7 @@ class Rpc:
         self._sessions = AgentSessions(self._nodes, offer, self._loop, self._access, offer_isolation)
         self._replies = Replies(offer, self._loop)
         self._isolation = Replies(offer_isolation, self._loop) if offer_isolation is not None else None
+        self._ask_isolation = AskIsolation(self._isolation, board)
         self._health = health.aio.HealthServicer()
 
     def start(self) -> Address:
@@ -113,6 +115,10 @@ class Rpc:
         """The page's way to the machine, which is that of every call: the serialised response, or Refused."""
         return asyncio.run_coroutine_threadsafe(self._replies.ask(make_event, ANSWER_WITHIN_S), self._loop)
 
+    def ask_isolation(self, make_event: Callable[[int], isolation.Event]) -> Future[str]:
+        """The page's way to the isolating machine: its sentence, or Refused."""
+        return asyncio.run_coroutine_threadsafe(self._ask_isolation.said(make_event, ANSWER_WITHIN_S), self._loop)
+
     def stop(self) -> None:
         """Says NOT_SERVING, ends the sessions and gives open calls a second."""
         self._call(self._stop())
@@ -129,7 +135,7 @@ class Rpc:
         server = grpc.aio.server(interceptors=seats, options=_OPTIONS, maximum_concurrent_rpcs=most)
         self._server = server
         add_AgentServiceServicer_to_server(self._sessions, server)
-        operators = Operators(self._board, self._ledger, self._replies, self._access, self._isolation)
+        operators = Operators(self._board, self._ledger, self._replies, self._access, self._ask_isolation)
         add_ControlServiceServicer_to_server(operators, server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

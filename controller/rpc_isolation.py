@@ -4,15 +4,37 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from gpuwarden.controller.events import Refuse
 from gpuwarden.controller.isolation import events
 from gpuwarden.controller.isolation.picture import MODES
 from gpuwarden.controller.isolation.records import ActionClass
 from gpuwarden.controller.rpc_change import check_lengths
-from gpuwarden.controller.rpc_refusal import invalid
+from gpuwarden.controller.rpc_refusal import Refused, invalid
+from gpuwarden.controller.rpc_replies import Replies
+from gpuwarden.controller.snapshot import Board
 from gpuwarden.proto import control_pb2 as pb
 
 _CLASSES: Final = {pb.ACTION_CLASS_ISOLATION: ActionClass.ISOLATION, pb.ACTION_CLASS_RESTART: ActionClass.RESTART}
 _MODES: Final = {shown: mode for mode, shown in MODES.items()}
+_NONE: Final = Refuse("FAILED_PRECONDITION", "NO_ISOLATION", "", "this controller isolates no nodes: its configuration has no [isolation]")
+_NOT_READY: Final = Refuse("UNAVAILABLE", "NOT_READY", "", "the controller has just started: come again")
+
+
+class AskIsolation:
+    """The way of calls and of the page to the isolating machine."""
+
+    def __init__(self, replies: Replies[events.Event] | None, board: Board) -> None:
+        self._replies, self._board = replies, board
+
+    async def said(self, make_event: Callable[[int], events.Event], patience_s: float) -> str:
+        """Its answer, a sentence; Refused also where there is none, and where it decides nothing any more."""
+        if self._replies is None:
+            raise Refused(_NONE)
+        if (newest := self._board.newest()) is None:
+            raise Refused(_NOT_READY)
+        if stopped := newest.isolation.stopped:
+            raise Refused(Refuse("UNAVAILABLE", "STOPPED", "", f"isolation has stopped: {stopped}"))
+        return (await self._replies.ask(make_event, patience_s)).decode()
 
 
 def approve_event(request: pb.ApproveRequest, actor: str) -> Callable[[int], events.Approve]:

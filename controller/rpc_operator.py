@@ -23,6 +23,7 @@ from gpuwarden.controller.rpc_change import (
     set_job_floor_event,
 )
 from gpuwarden.controller.rpc_isolation import (
+    AskIsolation,
     approve_event,
     choose_event,
     cordon_event,
@@ -40,8 +41,6 @@ from gpuwarden.proto.finding_pb2 import FindingState
 WATCH_PERIOD_S: Final = 0.5
 MAX_WATCHERS: Final = 16  # each costs the encoding of a whole snapshot twice a second
 MAX_WATCHES_EACH: Final = 4  # lest one certificate takes all the seats
-
-NO_ISOLATION: Final = Refuse("FAILED_PRECONDITION", "NO_ISOLATION", "", "this controller isolates no nodes: its configuration has no [isolation]")
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -66,7 +65,7 @@ class Operators(ControlServiceServicer):
     """Sizes are checked here; whether a request can be granted is the machine's to say."""
 
     def __init__(
-        self, board: Board, ledger: Ledger, replies: Replies[events.Event], access: Access, isolation: Replies[isolation.Event] | None = None
+        self, board: Board, ledger: Ledger, replies: Replies[events.Event], access: Access, isolation: AskIsolation
     ) -> None:
         self.access = access
         self._board = board
@@ -177,12 +176,7 @@ class Operators(ControlServiceServicer):
         return pb.SetIsolationModeResponse(sentence=await self._said(choose_event(request, self.access.caller(context).told), context))
 
     async def _said(self, make_event: Callable[[int], isolation.Event], context: Context) -> str:
-        """The isolating machine's answer, a sentence."""
-        if self._isolation is None:
-            raise Refused(NO_ISOLATION)
-        if stopped := self._newest().isolation.stopped:
-            raise Refused(Refuse("UNAVAILABLE", "STOPPED", "", f"isolation has stopped: {stopped}"))
-        return (await self._isolation.ask(make_event, _patience_s(context))).decode()
+        return await self._isolation.said(make_event, _patience_s(context))
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         try:

@@ -19,7 +19,7 @@ E = TypeVar("E")
 A = TypeVar("A")
 Clock = Callable[[], float]
 
-GARBAGE_OBJECTS: Final = 100_000  # more than a decision makes
+GARBAGE_OBJECTS: Final = 100_000  # more than a decision makes, or a poll of 2,000 samples
 IDLE_S: Final = 0.25  # a watchdog of 1 s is told of a turn every 0.5 s; every waking costs
 
 FAILED: Final[Counter[str]] = Counter()

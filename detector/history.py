@@ -3,7 +3,7 @@
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -93,7 +93,7 @@ class Recorder:
     def _add(self, partition: int, offset: int, payload: bytes) -> None:
         sample = decode(payload)
         self._store.admit(sample)
-        kept = Kept(replace(sample, processes=()), jobs_of(sample))
+        kept = Kept(sample._replace(processes=()), jobs_of(sample))
         self._waiting[partition].append(Taken(offset, blake2b(payload, digest_size=8).digest(), kept))
         kept_bytes = len(payload) if sample.events else 0  # the events keep their whole message
         kept_bytes += JOB_BYTES * sum(map(len, kept.jobs.values()))

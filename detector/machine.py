@@ -33,7 +33,7 @@ from gpuwarden.detector.node import Node
 from gpuwarden.detector.panel import Panel
 from gpuwarden.proto import topics
 from gpuwarden.proto.catalogue import Device
-from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused, Sample, decode
+from gpuwarden.proto.decode import MAX_NAME_CHARS, Readings, Refused, Sample, decode_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class DetectorSetup:
     room: RoomSetup | None = None  # without it nodes are not judged beside each other
 
 
+_OTHERS: Final = frozenset({topics.COMM, topics.SCORES})  # all else is telemetry
 NO_MODELS: Final[Mapping[str, Learned]] = MappingProxyType({})
 
 
@@ -98,6 +99,7 @@ class Detector:
 
     def _polled(self, now_s: float, records: Sequence[Raw]) -> Iterator[Action]:
         taken = list[tuple[Node, Sample]]()
+        samples = iter(decode_all(raw.payload for raw in records if raw.topic not in _OTHERS))
         for raw in records:
             try:
                 if raw.topic == topics.COMM:
@@ -105,7 +107,7 @@ class Detector:
                 elif raw.topic == topics.SCORES:
                     yield from self.room.take(raw) if self.room is not None else ()
                 else:
-                    taken += self._take(now_s, raw)
+                    taken += self._take(now_s, raw, next(samples))
             except Refused as why:
                 self.refused += 1
                 yield DeadLetter(raw, str(why))
@@ -122,10 +124,12 @@ class Detector:
         roles = {role: name for role, name in (("live", chosen.live), ("shadow", chosen.shadow)) if name is not None}
         yield from self.health.choose(roles, live, shadow, chosen.unix_ns)
 
-    def _take(self, now_s: float, raw: Raw) -> Iterator[tuple[Node, Sample]]:
+    def _take(self, now_s: float, raw: Raw, sample: Sample | Refused) -> Iterator[tuple[Node, Sample]]:
         """The sample and whose it is; nothing if it was here before."""
-        sample = decode(raw.payload)
-        _check(raw, sample)
+        if isinstance(sample, Refused):
+            raise sample
+        if raw.key != sample.node:
+            raise Refused("node", f"is {sample.node!r}, the record's key is {raw.key[:MAX_NAME_CHARS]!r}")
         node = self._node(now_s, sample, raw.partition)
         if node.is_repeat(sample):
             self.samples_repeated += 1
@@ -155,8 +159,12 @@ class Detector:
             yield from presence.spoke(self._findings, node, sample.unix_ns)
             yield from self._happenings.take(now_s, sample)
             yield from presence.gpus(self._findings, node, sample, self._setup.forget_s)
+        entries: dict[Device, list[tuple[Node, Sample, Readings]]] = {device: [] for device in Device}
+        for node, sample in judged:
+            for readings in sample.readings:
+                entries[readings.device].append((node, sample, readings))
         for device, panel in self._panels.items():
-            yield from panel.judge([(n, s, r) for n, s in judged for r in s.readings if r.device is device])
+            yield from panel.judge(entries[device])
         samples = [sample for _, sample in judged]
         yield from self.health.take(samples)
         if self.room is not None and self._summaries is not None:
@@ -208,17 +216,6 @@ class Detector:
         for panel in self._panels.values():
             panel.forget(node)
         del self._nodes[node.name]
-
-
-def _check(raw: Raw, sample: Sample) -> None:
-    """What the codec leaves to its reader: whose record it is, and names that a finding can carry."""
-    if raw.key != sample.node:
-        raise Refused("node", f"is {sample.node!r}, the record's key is {raw.key[:MAX_NAME_CHARS]!r}")
-    for readings in sample.readings:
-        if any(len(device_id) > MAX_NAME_CHARS for device_id in readings.ids):
-            raise Refused("blocks.device_ids", f"hold one of more than {MAX_NAME_CHARS} characters")
-    if any(len(event.device_id) > MAX_NAME_CHARS for event in sample.events):
-        raise Refused("events.device_id", f"has more than {MAX_NAME_CHARS} characters")
 
 
 def _rounds(taken: Sequence[tuple[Node, Sample]]) -> list[list[tuple[Node, Sample]]]:

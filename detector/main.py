@@ -17,7 +17,14 @@ from gpuwarden.core.left_firing import left_firing
 from gpuwarden.core.log import log_to_stderr
 from gpuwarden.core.metrics import serve_metrics
 from gpuwarden.core.notify import Supervisor
-from gpuwarden.core.service import Inbox, Ticker, count_failures_of, serve, stop_on_signals
+from gpuwarden.core.service import (
+    Inbox,
+    Ticker,
+    count_failures_of,
+    serve,
+    spare_garbage_collection,
+    stop_on_signals,
+)
 from gpuwarden.detector.chooser import Chooser
 from gpuwarden.detector.config import DetectorConfig
 from gpuwarden.detector.events import Action, Event, Tick
@@ -51,6 +58,7 @@ def run(config: DetectorConfig, *, events_dir: Path | None = None) -> int:
             models = dict[str, Learned]()
             detector = Detector(setup, models)
             open_parts.callback(register(detector))
+            spare_garbage_collection()
             detect(bus, config, setup, detector, stop, events_dir, supervisor, models, lambda: left_firing(bus, DETECTOR.groups, stop))
         except BusError as why:
             _log.warning("%s", why)

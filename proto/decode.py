@@ -1,9 +1,9 @@
 """Reads a telemetry record, and checks it once, at the door: inside, a `Sample` is trusted."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -31,8 +31,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(NamedTuple):
     """Devices of one kind. `values` is (devices, catalogue columns of the kind) float32, NaN where there is no reading."""
 
     device: Device
@@ -40,8 +39,7 @@ class Readings:
     values: Matrix
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One pass over a node, checked."""
 
     node: str
@@ -55,63 +53,128 @@ class Sample:
 
 def decode(payload: bytes) -> Sample:
     """The sample, or Refused."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise Refused("payload", f"has {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} may come")
+    (read,) = decode_all((payload,))
+    if isinstance(read, Refused):
+        raise read
+    return read
+
+
+def decode_all(payloads: Iterable[bytes]) -> list[Sample | Refused]:
+    """Of each the sample, or why it may not come in. Blocks of one layout are put into the catalogue's columns together: one by one that is most of the time."""
+    together: dict[_Key, _Together] = {}
+    opened = [_opened(payload, together) for payload in payloads]
+    for one in together.values():
+        one.arrange()
+    spoilt = any(one.infinite is not None for one in together.values())
+    return [
+        read if isinstance(read, Refused) else Refused("blocks.values", "hold an infinity") if spoilt and _infinite(read[1]) else _sample(*read)
+        for read in opened
+    ]
+
+
+def _opened(payload: bytes, together: "dict[_Key, _Together]") -> "tuple[Telemetry, list[_Place]] | Refused":
     try:
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise Refused("payload", f"has {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} may come")
         message = Telemetry.FromString(payload)
+        _check_head(message)
+        places = [_place(block, together) for block in message.blocks]
+        if len({one.layout.device for _, one, _ in places}) != len(places):
+            raise Refused("blocks", "hold two blocks of one kind")
+        return message, places
     except DecodeError as why:
-        raise Refused("payload", f"is not a Telemetry message: {why}") from None
-    _check_head(message)
-    return Sample(
-        message.node, message.agent_start, message.sequence, message.unix_ns,
-        _readings(message.blocks), tuple(message.processes), tuple(message.events),
-    )
+        return Refused("payload", f"is not a Telemetry message: {why}")
+    except Refused as why:
+        return why
 
 
 def _check_head(message: Telemetry) -> None:
     if message.version != VERSION:
         raise Refused("version", f"is {message.version}, this reader knows {VERSION}")
-    for field, text in (("node", message.node), ("agent_start", message.agent_start)):
+    for name, text in (("node", message.node), ("agent_start", message.agent_start)):
         if not 0 < len(text) <= MAX_NAME_CHARS:
-            raise Refused(field, f"has {len(text)} characters, 1 to {MAX_NAME_CHARS} may come")
+            raise Refused(name, f"has {len(text)} characters, 1 to {MAX_NAME_CHARS} may come")
     if message.sequence == 0:
         raise Refused("sequence", "is 0, counting starts at 1")
     if len(message.events) > MAX_EVENTS:
         raise Refused("events", f"are {len(message.events)}, at most {MAX_EVENTS} may come")
     if len(message.processes) > MAX_EVENTS:
         raise Refused("processes", f"are {len(message.processes)}, at most {MAX_EVENTS} may come")
+    for event in message.events:
+        if len(event.device_id) > MAX_NAME_CHARS:
+            raise Refused("events.device_id", f"has more than {MAX_NAME_CHARS} characters")
 
 
-def _readings(blocks: Iterable[Block]) -> tuple[Readings, ...]:
-    readings = tuple(_block(block) for block in blocks)
-    if len({r.device for r in readings}) != len(readings):
-        raise Refused("blocks", "hold two blocks of one kind")
-    return readings
+def _infinite(places: "Iterable[_Place]") -> bool:
+    return any(one.infinite is not None and one.infinite[rows].any() for _, one, rows in places)
 
 
-def _block(block: Block) -> Readings:
-    ids, metrics = tuple(block.device_ids), tuple(block.metrics)
+def _sample(message: Telemetry, places: "Iterable[_Place]") -> Sample:
+    return Sample(
+        message.node, message.agent_start, message.sequence, message.unix_ns,
+        tuple([Readings(one.layout.device, ids, one.values[rows]) for ids, one, rows in places]), tuple(message.processes[:]), tuple(message.events[:]),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The columns of a block that this reader knows, and where the catalogue has them."""
+
+    device: Device
+    known: Columns
+    columns: Columns
+
+
+@dataclass(slots=True)
+class _Together:
+    """All values of one layout: `values` is (devices, catalogue columns of the kind), `infinite` by device, None where there is none."""
+
+    layout: _Layout
+    parts: list[bytes] = field(default_factory=list)
+    devices: int = 0
+    values: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    infinite: NDArray[np.bool_] | None = None
+
+    def take(self, devices: int, values: bytes) -> slice:
+        """Their rows."""
+        self.parts.append(values)
+        self.devices += devices
+        return slice(self.devices - devices, self.devices)
+
+    def arrange(self) -> None:
+        told = np.frombuffer(b"".join(self.parts), "<f4").reshape(self.devices, -1) if self.devices else np.empty((0, 0), np.float32)
+        self.values = np.full((self.devices, len(COLUMNS[self.layout.device])), np.nan, np.float32)
+        if told.size:
+            self.values[:, self.layout.columns] = told[:, self.layout.known]
+        infinite = np.isinf(self.values)
+        self.infinite = np.asarray(infinite.any(1)) if infinite.any() else None
+
+
+_Key: TypeAlias = tuple[int, tuple[int, ...]]
+_Place: TypeAlias = tuple[tuple[str, ...], _Together, slice]
+
+
+def _place(block: Block, together: dict[_Key, _Together]) -> _Place:
+    """Where its values are going to be; Refused."""
+    ids, metrics, values = tuple(block.device_ids[:]), tuple(block.metrics[:]), block.values  # a slice is made at once, one by one takes twice as long
     if len(ids) > MAX_DEVICES:
         raise Refused("blocks.device_ids", f"are {len(ids)}, at most {MAX_DEVICES} may come")
     if len(set(ids)) != len(ids):
         raise Refused("blocks.device_ids", "hold one id twice")
-    device, known, columns = _layout(block.kind, metrics)
+    if ids and max(map(len, ids)) > MAX_NAME_CHARS:
+        raise Refused("blocks.device_ids", f"hold one of more than {MAX_NAME_CHARS} characters")
+    key = block.kind, metrics
+    if (mine := together.get(key)) is None:
+        mine = together[key] = _Together(_layout(*key))
     wanted = 4 * len(ids) * len(metrics)
-    if len(block.values) != wanted:
-        raise Refused("blocks.values", f"has {len(block.values)} bytes, {len(ids)} devices x {len(metrics)} metrics need {wanted}")
-    values = np.full((len(ids), len(COLUMNS[device])), np.nan, np.float32)
-    values[:, columns] = np.frombuffer(block.values, "<f4").reshape(len(ids), len(metrics))[:, known]
-    if np.isinf(values).any():
-        raise Refused("blocks.values", "hold an infinity")
-    return Readings(device, ids, values)
+    if len(values) != wanted:
+        raise Refused("blocks.values", f"has {len(values)} bytes, {len(ids)} devices x {len(metrics)} metrics need {wanted}")
+    return ids, mine, mine.take(len(ids), values)
 
 
 @lru_cache(maxsize=1024)  # a fleet has a handful of layouts
-def _layout(kind: int, metrics: tuple[int, ...]) -> tuple[Device, Columns, Columns]:
-    """The device kind, the columns of the block that this reader knows, and where the catalogue has them.
-
-    A number that is in no catalogue yet comes from a newer agent: its column is left out, so that agents can go first.
-    """
+def _layout(kind: int, metrics: tuple[int, ...]) -> _Layout:
+    """A number that is in no catalogue yet comes from a newer agent: its column is left out, so that agents can go first."""
     try:
         device = Device(kind)
     except ValueError:
@@ -123,4 +186,4 @@ def _layout(kind: int, metrics: tuple[int, ...]) -> tuple[Device, Columns, Colum
         if number in BY_NUMBER and number not in order:
             raise Refused("blocks.metrics", f"{number} is {BY_NUMBER[number].name}, which is not of a {device.name}")
     known = [i for i, number in enumerate(metrics) if number in order]
-    return device, np.array(known, np.intp), np.array([order[metrics[i]] for i in known], np.intp)
+    return _Layout(device, np.array(known, np.intp), np.array([order[metrics[i]] for i in known], np.intp))

@@ -1,6 +1,6 @@
 """The page and what feeds it. Without users who can log in it is read only: nothing can be changed from here."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 
 from gpuwarden.controller.rpc_refusal import Refused
 from gpuwarden.controller.web.certificate import Certificate
-from gpuwarden.controller.web.change import Changes
 from gpuwarden.controller.web.events import Events
 from gpuwarden.controller.web.feed import Feed
 from gpuwarden.controller.web.headers import Headers
@@ -28,9 +27,9 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(
-    feed: Feed, login: Login, changes: Changes | None, certificate: Certificate | None, hosts: Collection[str]
+    feed: Feed, login: Login, changes: Sequence[BaseRoute], certificate: Certificate | None, hosts: Collection[str]
 ) -> ASGIApp:
-    """`changes` only where somebody can log in; `certificate` is kept fresh; `hosts` are names that the page goes by."""
+    """`changes` are the ways to change something, none where nobody can log in; `certificate` is kept fresh; `hosts` are names that the page goes by."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -41,7 +40,7 @@ def create_app(
             yield
             feed.closing.set()
 
-    routes = [*_open_routes(feed), *_read_routes(feed, login), *login.routes(), *(changes.routes() if changes else [])]
+    routes = [*_open_routes(feed), *_read_routes(feed, login), *login.routes(), *changes]
     errors = {Rejected: answer_rejected, Refused: answer_refused}
     known = Middleware(KnownHosts, names=hosts)
     return Headers(Starlette(routes=routes, middleware=[known], exception_handlers=errors, lifespan=lifespan))

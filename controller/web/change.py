@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,6 +10,7 @@ from starlette.routing import Route
 
 from gpuwarden.controller.events import Event
 from gpuwarden.controller.rpc_change import budget_event, mode_event
+from gpuwarden.controller.web.asking import Ask, actor_of
 from gpuwarden.controller.web.body import read_fields
 from gpuwarden.controller.web.consequence import of_budget, of_mode
 from gpuwarden.controller.web.login import Login
@@ -19,8 +19,6 @@ from gpuwarden.controller.web.users import Role
 from gpuwarden.controller.web.view import domain
 from gpuwarden.proto import control_pb2 as pb
 from gpuwarden.proto.lease_pb2 import Mode
-
-Ask: TypeAlias = Callable[[Callable[[int], Event]], Future[bytes]]
 
 _BUDGET: Final = {"domain": str, "budget_w": float, "request_id": str, "validate_only": bool}
 _MODE: Final = {"domain": str, "mode": str, "request_id": str, "validate_only": bool, "force": bool}
@@ -36,14 +34,14 @@ class Changes:
         return [Route("/api/budget", self._budget, methods=["POST"]), Route("/api/mode", self._mode, methods=["POST"])]
 
     async def _budget(self, request: Request) -> Response:
-        actor = _actor(self._login.operator(request).name)
+        actor = actor_of(self._login.operator(request))
         wish = pb.SetBudgetRequest(**await _fields(request, _BUDGET))
         answer = pb.SetBudgetResponse.FromString(await self._answer(budget_event(wish, actor)))
         return _told(answer.domain, of_budget(answer.domain))
 
     async def _mode(self, request: Request) -> Response:
         user = self._login.operator(request)
-        fields, actor = await _fields(request, _MODE), _actor(user.name)
+        fields, actor = await _fields(request, _MODE), actor_of(user)
         if fields["force"] and user.role is not Role.ADMIN:  # as over gRPC, access.FORCE
             raise Rejected(403, "NOT_ADMIN", f"force: {user.name} is {user.role}, the role admin is needed", field="force")
         wish = pb.SetModeRequest(**fields | {"mode": _mode_number(fields["mode"])})
@@ -51,7 +49,7 @@ class Changes:
         return _told(answer.domain, of_mode(answer.domain), answer.warning)
 
     async def _answer(self, make_event: Callable[[int], Event]) -> bytes:
-        return await asyncio.wrap_future(self._ask(make_event))
+        return await asyncio.wrap_future(self._ask.machine(make_event))
 
 
 async def _fields(request: Request, fields: dict[str, type]) -> dict[str, Any]:
@@ -59,11 +57,6 @@ async def _fields(request: Request, fields: dict[str, type]) -> dict[str, Any]:
     if not given["request_id"]:
         raise Rejected(400, "MISSING", "request_id: is empty; it makes a repeat have one effect", field="request_id")
     return given
-
-
-def _actor(name: str) -> str:
-    """As the ledger has it; no user's name has a space, and no call over gRPC goes by such a name."""
-    return f"{name} on the page"
 
 
 def _mode_number(word: str) -> "Mode.ValueType":

@@ -129,11 +129,20 @@ def _critical(snapshot: WatchResponse) -> Iterator[str]:
         yield f"Within budget: {_draw(_by_load(snapshot)[0])}; {critical} critical {noun} for you."
 
 
+def _isolation(snapshot: WatchResponse) -> Iterator[str]:
+    if stopped := snapshot.isolation.stopped:
+        yield f"Within budget: {_draw(_by_load(snapshot)[0])}; isolation has stopped: {stopped}."
+    if asked := sum(not question.would_have for question in snapshot.isolation.questions):
+        noun = "question waits" if asked == 1 else "questions wait"
+        yield f"Within budget: {_draw(_by_load(snapshot)[0])}; {asked} {noun} for your answer."
+
+
 _CHECKS: Final[tuple[tuple[Level, Callable[[WatchResponse], Iterator[str]]], ...]] = (
     (Level.DANGER, _over),
     (Level.ATTENTION, _uncertain),
     (Level.ATTENTION, _hot),
     (Level.ATTENTION, _limited),
     (Level.ATTENTION, _silent),
+    (Level.ATTENTION, _isolation),
     (Level.ATTENTION, _critical),
 )

@@ -9,9 +9,11 @@ from typing import Final
 import uvicorn
 
 from gpuwarden.controller.snapshot import Board
+from gpuwarden.controller.web.answer import Answers
 from gpuwarden.controller.web.app import create_app
+from gpuwarden.controller.web.asking import Ask
 from gpuwarden.controller.web.certificate import Certificate, WebTls
-from gpuwarden.controller.web.change import Ask, Changes
+from gpuwarden.controller.web.change import Changes
 from gpuwarden.controller.web.feed import Feed
 from gpuwarden.controller.web.login import Login
 from gpuwarden.controller.web.patience import Prompt
@@ -56,7 +58,7 @@ class Page:
     """Shows a board's newest snapshot to whoever opens `url`."""
 
     def __init__(self, listen: Address, board: Board, door: Door | None = None, ask: Ask | None = None) -> None:
-        """Port 0 takes a free one; `ask` is the way to the machine. OSError if the address cannot be had, ConfigError
+        """Port 0 takes a free one; `ask` the ways to the machines. OSError if the address cannot be had, ConfigError
         if the door's files are no good."""
         door = door or Door()
         users = Users(door.users_file) if door.users_file else None
@@ -65,7 +67,7 @@ class Page:
         self._listener = _listen(listen)
         self.address = Address(listen.host, self._listener.getsockname()[1])
         feed, login = Feed(board), Login(users, needed_to_read=not listen.loopback)
-        changes = Changes(login, ask) if users and ask else None
+        changes = [*Changes(login, ask).routes(), *Answers(login, ask).routes()] if users and ask else []
         config = uvicorn.Config(
             create_app(feed, login, changes, certificate, (listen.host, *door.hosts)),
             log_config=None, access_log=False, timeout_graceful_shutdown=1, server_header=False,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from gpuwarden.controller.web import words
 from gpuwarden.controller.web.fold import Fold, fold
 from gpuwarden.controller.web.headline import headline
+from gpuwarden.controller.web.isolated import isolated
 from gpuwarden.proto.control_pb2 import GetClusterResponse, Node, PowerDomain, WatchResponse
 from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState
 
@@ -34,6 +35,7 @@ def view(snapshot: WatchResponse) -> dict[str, Any]:
         "nodes": _nodes(snapshot.nodes),
         "findings": [_finding(finding) for finding in findings[:FINDINGS]],
         "findings_left_out": max(len(findings) - FINDINGS, 0),
+        "isolation": isolated(snapshot.isolation) if snapshot.HasField("isolation") else None,
         "actions": [_action(one) for one in islice(fold(snapshot.actions), ACTIONS)],
     }
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuwarden.proto.catalogue import BY_NAME, COLUMNS, Device, Metric
-from gpuwarden.proto.decode import MAX_DEVICES, MAX_EVENTS, MAX_PAYLOAD_BYTES, Refused, Sample, decode
+from gpuwarden.proto.decode import (
+    MAX_DEVICES,
+    MAX_EVENTS,
+    MAX_PAYLOAD_BYTES,
+    Refused,
+    Sample,
+    decode,
+    decode_all,
+)
 from gpuwarden.proto.encode import encode, encode_block
 from gpuwarden.proto.telemetry_pb2 import Block, DeviceEvent, DeviceKind, GpuProcess, Telemetry
 
@@ -88,6 +96,8 @@ def block(**changes: Any) -> Block:
         (good(blocks=[block(kind=0)]), "blocks.kind", "0 is not known"),
         (good(blocks=[block(kind=77)]), "blocks.kind", "77 is not known"),
         (good(blocks=[block(device_ids=["a", "a"], values=bytes(8))]), "blocks.device_ids", "one id twice"),
+        (good(blocks=[block(device_ids=["x" * 254])]), "blocks.device_ids", "one of more than 253 characters"),
+        (good(events=[DeviceEvent(device_id="x" * 254)]), "events.device_id", "more than 253 characters"),
         (good(blocks=[block(device_ids=map(str, range(MAX_DEVICES + 1)))]), "blocks.device_ids", "are 257"),
         (good(blocks=[block(metrics=[1, 1], values=bytes(8))]), "blocks.metrics", "one number twice"),
         (good(blocks=[block(metrics=[CPU.number])]), "blocks.metrics", "is host_cpu_utilization_ratio, which is not of a GPU"),
@@ -154,6 +164,34 @@ def decoded_or_refused(payload: bytes) -> None:
     for readings in sample.readings:
         assert readings.values.shape == (len(readings.ids), len(COLUMNS[readings.device]))
         assert not np.isinf(readings.values).any()
+
+
+def of_many_kinds(number: int) -> bytes:
+    """Records of three layouts, every seventh of them bad in one of three ways."""
+    metrics = [[1, 8], [8], [1, 60_000, 8]][number % 3]
+    cards = [f"GPU-{number}-{card}" for card in range(number % 4)]
+    values = np.arange(len(cards) * len(metrics), dtype=np.float32) + number
+    if number % 7 == 5 and values.size:
+        values[-1] = math.inf
+    blocks = [block(metrics=metrics, device_ids=cards, values=values.tobytes()), Block(kind=DeviceKind.DEVICE_KIND_HOST, device_ids=["h"])]
+    return good(sequence=number % 7, blocks=blocks).SerializeToString()[: -1 if number % 7 == 6 else None]
+
+
+def test_together_each_is_what_it_is_alone_and_a_bad_one_harms_no_neighbour() -> None:
+    payloads = [of_many_kinds(number) for number in range(100)]
+    for payload, read in zip(payloads, decode_all(payloads), strict=True):
+        if isinstance(read, Refused):
+            with pytest.raises(Refused) as alone:
+                decode(payload)
+            assert str(alone.value) == str(read)
+            continue
+        other = decode(payload)
+        assert read._replace(readings=()) == other._replace(readings=())
+        for mine, theirs in zip(read.readings, other.readings, strict=True):
+            assert (mine.device, mine.ids) == (theirs.device, theirs.ids)
+            np.testing.assert_array_equal(mine.values, theirs.values)
+    refused = [str(read) for read in decode_all(payloads) if isinstance(read, Refused)]
+    assert {why.partition(":")[0] for why in refused} == {"sequence", "payload", "blocks.values"}
 
 
 def test_a_row_of_the_wrong_length_is_the_caller_s_bug() -> None:

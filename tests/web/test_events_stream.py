@@ -43,8 +43,8 @@ def test_however_fast_the_controller_publishes_a_viewer_gets_two_a_second_and_th
     with playing(Scene(), period_s=step_s, step_s=step_s) as page:
         snapshots = ((when, unix_s(content)) for when, name, content in told(page, 60.0) if name == "snapshot")
         got = list(islice(snapshots, 6))
-    assert got[-1][0] - got[0][0] > 1.25, "2.5 s for five more"
-    assert all(later[1] - earlier[1] > 2.5 * step_s for earlier, later in pairwise(got)), "each skipped what came between"
+    assert got[-1][0] - got[0][0] > 1.9, "2.5 s for five more, of which the first may have waited to be read"
+    assert all(later[1] - earlier[1] > 5 * step_s for earlier, later in pairwise(got)), "each skipped what came between"
 
 
 def test_a_silent_controller_is_told_as_silent() -> None:

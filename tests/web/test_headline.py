@@ -71,3 +71,15 @@ def test_resolved_findings_ask_for_nobody() -> None:
     assert headline(shown).sentence.endswith("1 critical finding asks for you.")
     shown.findings[0].state = FindingState.FINDING_STATE_RESOLVED
     assert headline(shown).level == Level.SAFE
+
+
+def test_questions_of_isolation_and_its_end_come_before_findings() -> None:
+    shown = snapshot(SCENES["sixty-four"])
+    shown.isolation.questions.add(id="a1", would_have=True)
+    assert not headline(shown).sentence.endswith("for your answer.")
+    shown.isolation.questions.add(id="a2")
+    assert headline(shown).sentence.endswith("; 1 question waits for your answer.")
+    shown.isolation.questions.add(id="a3")
+    assert headline(shown).sentence.endswith("; 2 questions wait for your answer.")
+    shown.isolation.stopped = "its thread has ended"
+    assert headline(shown).sentence.endswith("; isolation has stopped: its thread has ended.")

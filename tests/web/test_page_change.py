@@ -15,6 +15,7 @@ from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.rpc import Rpc
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web import body, sessions
+from gpuwarden.controller.web.asking import Ask
 from gpuwarden.controller.web.serve import Door, Page
 from gpuwarden.controller.web.users import Role
 
@@ -220,7 +221,7 @@ def test_without_a_users_file_there_is_nothing_to_post_to(tmp_path: Path) -> Non
 def test_a_controller_that_takes_no_request_is_told_as_busy(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     rpc = Rpc(ANYWHERE, None, (), Board(), ledger, lambda event: False)
-    page = Page(ANYWHERE, Board(), Door(write_users(tmp_path / "users")), rpc.ask)
+    page = Page(ANYWHERE, Board(), Door(write_users(tmp_path / "users")), Ask(rpc.ask, rpc.ask_isolation))
     page.start()
     try:
         ada = Visitor(page.url)

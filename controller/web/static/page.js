@@ -1,10 +1,12 @@
 // What comes in, and who shows it.
+import { openAnswer } from "./answer.js";
 import { openChange } from "./change.js";
 import { Chart } from "./chart.js";
 import { byId } from "./dom.js";
 import { showDomains } from "./domains.js";
 import { showFindings } from "./findings.js";
 import { showHeadline, showFreshness } from "./headline.js";
+import { showIsolation } from "./isolation.js";
 import { showLedger } from "./ledger.js";
 import { showWho } from "./login.js";
 import { NodeMap } from "./nodes.js";
@@ -29,6 +31,7 @@ function show() {
   showDomains(newest.domains, domain?.name, choose, mayChange() ? openChange : null);
   if (domain) chart.add(domain, newest.cluster.unix_s);
   nodeMap.show(newest.nodes);
+  showIsolation(newest.isolation, newest.cluster.unix_s, mayChange() ? openAnswer : null);
   showFindings(newest);
   showLedger(newest.actions);
 }
