@@ -80,7 +80,7 @@ class Silence:
         heats, lasts_s = np.empty_like(ratios), [*(until_s - from_s for from_s, until_s in pairwise(times_s)), LAST_S]
         for place, (warming, seconds) in enumerate(zip(breakers.warming(ratios), lasts_s, strict=True)):
             heat = heats[place] = breakers.warmed(heat, warming, seconds)
-        past = breakers.past(heats, ratios).any(axis=-1)
+        past: Flags = np.logical_or.reduce(breakers.past(heats, ratios), axis=-1)
         first = int(past.argmax())
         return f"{times_s[first]:.2f} s on {breakers.broken(heats[first], ratios[first])}" if past[first] else ""
 
