@@ -32,7 +32,6 @@ LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizo
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
 FEW: Final = 1000  # members: of no more, numpy's calls are what costs, not its sums
-PARTS: Final = 64  # of a level with so few, which are asked for again and again
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,8 +217,10 @@ class Level:
 
     def overshoot_heat(self, ratings_w: Watts, limits_w: Watts, unpaid: Watts) -> NDArray[np.float64]:
         """By what raised nodes that have yet to overshoot warm each limit at most, on top of what all of them draw at worst."""
-        now_w, unpaid_w = self.totals_w(limits_w), self.sums(unpaid * self.members.gain * limits_w)
         cold = np.zeros(len(self.names))
+        if not np.count_nonzero(unpaid):
+            return cold
+        now_w, unpaid_w = self.totals_w(limits_w), self.sums(unpaid * self.members.gain * limits_w)
         return self._overshot_heat(ratings_w, cold, now_w, unpaid_w) - self._overshot_heat(ratings_w, cold, now_w, cold)
 
     def lapse_w(self, now_w: Watts, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
@@ -242,19 +243,6 @@ class Level:
         """Some of its limits."""
         if chosen.all():
             return self
-        if len(self.nodes) > FEW:
-            return self._only(chosen)
-        if (part := self._parts.get(which := chosen.tobytes())) is None:
-            if len(self._parts) >= PARTS:
-                self._parts.clear()
-            part = self._parts[which] = self._only(chosen)
-        return part
-
-    @cached_property
-    def _parts(self) -> dict[bytes, "Level"]:
-        return {}
-
-    def _only(self, chosen: Flags) -> "Level":
         places = self.spread(chosen)
         names, elements, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.elements, self.cases))
         return Level(
