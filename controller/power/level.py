@@ -32,6 +32,7 @@ LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizo
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
 FEW: Final = 1000  # members: of no more, numpy's calls are what costs, not its sums
+PARTS: Final = 64  # of a level with so few, which are asked for again and again, and keep what they have reckoned of themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +244,19 @@ class Level:
         """Some of its limits."""
         if chosen.all():
             return self
+        if len(self.nodes) > FEW:
+            return self._only(chosen)
+        if (part := self._parts.get(which := chosen.tobytes())) is None:
+            if len(self._parts) >= PARTS:
+                self._parts.clear()
+            part = self._parts[which] = self._only(chosen)
+        return part
+
+    @cached_property
+    def _parts(self) -> dict[bytes, "Level"]:
+        return {}
+
+    def _only(self, chosen: Flags) -> "Level":
         places = self.spread(chosen)
         names, elements, cases = (tuple(compress(values, chosen.tolist())) for values in (self.names, self.elements, self.cases))
         return Level(
