@@ -62,7 +62,8 @@ from gpuwarden.proto.lease_pb2 import PowerReport
 
 @dataclass(frozen=True, slots=True)
 class ControllerSetup:
-    """All that a controller begins with but the nodes' keys. `past_epoch` is the highest that the ledger knows, 0 if none."""
+    """All that a controller begins with but the nodes' keys. `past_epoch` is the highest that the ledger knows, 0 if none. `watched`: somebody may look
+    at pictures of the cluster; else none is drawn."""
 
     controller_id: str
     past_epoch: int
@@ -75,6 +76,7 @@ class ControllerSetup:
     foreign: tuple[LimitForeign, ...] = ()
     job_floors: tuple[JobFloor, ...] = ()
     learnt: tuple[LimitLearnt, ...] = ()
+    watched: bool = True
 
 
 class Controller:
@@ -99,7 +101,7 @@ class Controller:
         self._metering = Metering(self.keepers)
         self._out_of_band = OutOfBandOrders(setup.out_of_band, list(self.keepers.values()), self._lines)
         self._people = PeopleRequests(self._alerts, self._nodes, self.keepers, self._lines)
-        self._picture = Picture(list(self.keepers.values()))
+        self._picture = Picture(list(self.keepers.values())) if setup.watched else None
 
     @property
     def epoch(self) -> int:
@@ -148,7 +150,7 @@ class Controller:
         yield from self._floors.tick()
         yield from self._alerts.tick(now_s, self._lines)
         yield from self._out_of_band.tick(now_s)
-        if (whole := self._picture.tick(now_s, self._cluster(), self._alerts, self._lines)) is not None:
+        if self._picture is not None and (whole := self._picture.tick(now_s, self._cluster(), self._alerts, self._lines)) is not None:
             yield Publish(whole)
 
     def _decide(self, now_s: float, keeper: Keeper) -> Iterator[Action]:

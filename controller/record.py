@@ -1,6 +1,7 @@
 """What the controller knows of one node, from its limiter's sealed reports."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -10,7 +11,7 @@ from gpuwarden.controller.power.exposure import Exposure
 from gpuwarden.controller.power.level import SETTLING_S
 from gpuwarden.controller.power.node_class import NodeClass
 from gpuwarden.core.seal import HIGHEST_EPOCH, Forged, Way, unseal
-from gpuwarden.proto.lease_pb2 import GrantInForce, PowerReport
+from gpuwarden.proto.lease_pb2 import CardReport, GrantInForce, PowerReport
 
 REPORT_VERSION = 1
 PEAK_HALF_LIFE_S = 30.0
@@ -102,7 +103,7 @@ class NodeRecord:
         self.limit_w = math.fsum([card.enforced_w for card in cards])
         requested_w = math.fsum([card.requested_w for card in cards])
         self._follow_raise(now_s, report, requested_w, epoch)
-        self._follow_pressing(now_s, report)
+        self._follow_pressing(cards)
         if power_w != self.power_w:
             self.power_before_w, self.power_w, self.moved_s = self.power_w, power_w, now_s
         self.report, self.card_count, self.received_s, self.unanswered = report, len(cards), now_s, 1.0
@@ -166,9 +167,9 @@ class NodeRecord:
         elif self.overshoots_until_s == math.inf and arrived and report.HasField("confirmed_for_s"):
             self.overshoots_until_s = now_s + SETTLING_S
 
-    def _follow_pressing(self, now_s: float, report: PowerReport) -> None:
+    def _follow_pressing(self, cards: Sequence[CardReport]) -> None:
         """Only a card that its limit holds back overshoots a higher one, and by then its next reading no longer shows that it was held back."""
-        pressing_w = math.fsum(card.enforced_w for card in report.cards if card.power_w >= PRESSES_RATIO * card.enforced_w)
+        pressing_w = math.fsum(card.enforced_w for card in cards if card.power_w >= PRESSES_RATIO * card.enforced_w)
         share = pressing_w / self.limit_w if self.limit_w > 0 else 1.0
         self.pressing = max(share, self.pressing) if self.unpaid_s > 0.0 else share
 

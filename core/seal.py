@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 HIGHEST_EPOCH = 1 << 62  # a higher one is obeyed by nobody: it would leave no room for the next
-KNOWN_KEYS: Final = 1 << 15  # of more nodes, some keys are hashed again each time
+KNOWN_NODES: Final = 1 << 15  # of more, some keys are hashed again each time
 KNOWN_SIZES: Final = 1 << 10
 
 
@@ -37,7 +37,7 @@ def seal(key: bytes, way: Way, node: str, payload: bytes) -> bytes:
     return _to(node) + _head(len(payload)) + payload + _SEAL + _digest(key, way, node, payload)
 
 
-@lru_cache(maxsize=KNOWN_KEYS)
+@lru_cache(maxsize=KNOWN_NODES)
 def _to(node: str) -> bytes:
     return Sealed(node=node).SerializeToString()
 
@@ -73,7 +73,7 @@ def _digest(key: bytes, way: Way, node: str, payload: bytes) -> bytes:
     return around.digest()
 
 
-@lru_cache(maxsize=KNOWN_KEYS)
+@lru_cache(maxsize=KNOWN_NODES * len(Way))
 def _keyed(key: bytes, way: Way, node: str) -> "tuple[HASH, HASH]":
     """SHA-256 as it is once HMAC has put the key in (RFC 2104, section 4), and what stands before every payload: that is half of what a seal costs."""
     assert len(key) == KEY_BYTES, f"a node key has {KEY_BYTES} bytes, this one {len(key)}"

@@ -76,9 +76,9 @@ def _lower(tree: Tree, situation: Situation, grants: Grants, low_w: Watts, stead
     if holds.all():
         return failing
     for level, ratings_w, heat, of_level in zip(tree.levels, situation.ratings_w, situation.heats, tree.apart(~holds), strict=True):
-        if of_level.any():
+        if np.count_nonzero(of_level):
             question = _question(level.only(of_level), ratings_w[of_level], heat[of_level], situation, steady)
-            failing += _fit(question, grants, low_w, _steps_w(tree), first + np.flatnonzero(of_level))
+            failing += _fit(question, grants, low_w, _steps_w(tree), first + of_level.nonzero()[0])
         first += len(level.names)
     return failing
 

@@ -49,8 +49,12 @@ class Breakers:
 
     def rate(self, load_ratio: Values) -> Values:
         """dE/dt. The last axis of `load_ratio` counts the limits."""
-        rate: Values = load_ratio * np.where(self.thermal, load_ratio, 1.0) - 1.0
+        rate: Values = load_ratio * (load_ratio if self._all_thermal else np.where(self.thermal, load_ratio, 1.0)) - 1.0
         return np.where(self.timed, self._spent(load_ratio), rate) if self._some_timed else rate
+
+    @cached_property
+    def _all_thermal(self) -> bool:
+        return bool(self.thermal.all())
 
     @cached_property
     def _some_timed(self) -> bool:

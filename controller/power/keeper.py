@@ -20,6 +20,7 @@ from gpuwarden.controller.power.limit_heat import Granted, HeatKept, LimitHeat, 
 from gpuwarden.controller.power.loads import Loads, Unseen, ratings_w
 from gpuwarden.controller.power.meters import Meters
 from gpuwarden.controller.power.node_class import NodeClass
+from gpuwarden.controller.power.predecessor import REPORT_S, drawn_since_w, granted_ago_s
 from gpuwarden.controller.power.ranks import ranks_of
 from gpuwarden.controller.power.tree import Tree
 from gpuwarden.controller.power.wishing import Seen, Wishing
@@ -27,7 +28,6 @@ from gpuwarden.controller.record import RISING_S, NodeRecord
 from gpuwarden.proto.lease_pb2 import MODE_AUTO, Mode
 
 CLOCK_STEP_HZ = 15e6
-REPORT_S = 1.0  # of a limiter, where power moves by less than a step
 SHORTEST_S = 1e-3
 UNSEEN_S = 1.0  # from one decision to the next; a fifth is usual
 
@@ -100,8 +100,9 @@ class Keeper:
         if self.meters.measure(now_s, self._sensed_w(live, counted_w), live):
             self.loads.carry(self.meters.carried_w, self.meters.gain)
             self.foreign_changes = self.foreign_kept.changes(self.meters.by_limit)
-        drawn_w = self._drawn_w(now_s, live, counted_w)
-        unseen = Unseen(self._overshot_w(now_s, drawn_w, counted_w), ~live, self._since_s(now_s))
+        since_s = self._since_s(now_s)
+        drawn_w = self._drawn_w(now_s, live, counted_w, since_s)
+        unseen = Unseen(self._overshot_w(now_s, drawn_w, counted_w), ~live, since_s)
         self.loads.measure(now_s, drawn_w, self.meters.shown_w(now_s), self.meters.overstated_w(now_s), unseen)
         unaccounted = np.isinf(held_s)
         braked_under = self._braked_under(now_s, live & ~unaccounted)
@@ -226,17 +227,11 @@ class Keeper:
         return self.decision is None or self.decision.learning
 
     def _since_s(self, now_s: float) -> float | None:
-        """How long ago, at most, whoever was the controller before us granted anything; inf if longer than a lease, or unknown; None: we have granted.
-
-        By limiters that answered it. As many as may be dead are not believed, who may repeat what they said before. All others have said it since we
-        are up, or in the second before that.
-        """
+        """How long ago, at most, whoever was the controller before us granted anything; None: we have granted."""
         if not self._granted_nothing:
             return None
         assert self.started_s is not None
-        ages_s, doubted = np.sort(NodeRecord.found_age_s.of(self.rows)), int(self.tree.root.dead_counts[0])
-        since_s = now_s - self.started_s + REPORT_S + float(ages_s[min(doubted, len(ages_s) - 1)])
-        return since_s if since_s <= self._lapse_s else math.inf
+        return granted_ago_s(now_s - self.started_s, self.rows, int(self.tree.root.dead_counts[0]), self._lapse_s)
 
     @property
     def _lapse_s(self) -> float:
@@ -274,24 +269,18 @@ class Keeper:
         if len(due):
             rows[:, due] = np.array([nodes[index].exposure.found(now_s) for index in due.tolist()]).T
 
-    def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts) -> Watts:
+    def _drawn_w(self, now_s: float, live: Flags, counted_w: Watts, since_s: float | None) -> Watts:
         """What each node's GPUs have drawn since the last decision, ours or of whoever was before us, at most, by their own readings; a silent node the
-        worst that it may.
+        worst that it may. What was drawn before a lease that has ended does not count.
 
         If nobody has looked for long, as after a stopped process goes on: all of them the worst that they might.
         """
         if self.decision is not None and now_s - self.decided_s > UNSEEN_S:
             return np.maximum(counted_w, np.maximum(self.decision.counted_limits_w, self.decision.limits_w))
-        drawn_w = np.maximum(self.powers_w, self._found_w(now_s))
+        drawn_w = self.powers_w
+        if since_s is not None and math.isfinite(since_s):
+            drawn_w = np.maximum(drawn_w, drawn_since_w(self.rows, self.tree.default_w))
         return np.where(live & np.isfinite(drawn_w), drawn_w, counted_w)
-
-    def _found_w(self, now_s: float) -> Watts:
-        """What each node's GPUs have drawn since whoever was before us last granted, as far as that counts; one whose lease has ended by now, anything."""
-        since_s = self._since_s(now_s)
-        if since_s is None or math.isinf(since_s):
-            return np.zeros(len(self.nodes))
-        found_w = NodeRecord.found_peak_w.of(self.rows)
-        return np.where(np.isnan(found_w), self.tree.default_w, found_w)
 
     def _overshot_w(self, now_s: float, drawn_w: Watts, counted_w: Watts) -> Watts:
         """What raised nodes drew beyond that, of cards that pressed against their limits. It is over before a reading may show it, and is counted once."""

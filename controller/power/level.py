@@ -3,6 +3,7 @@
 Arrays have one entry a node that hangs on them, limit after limit ("member"), or one a limit. Limits and powers of a node's GPUs are W.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ LAPSE_STEP_S: Final = 0.5  # lease ends are rounded up to this, so that a horizo
 ROUNDING: Final = 1.0 + 1e-9  # of sums: a rating that is exactly what hangs on it carries that
 FOREVER_S: Final = 1e6  # long enough that any load above the rating trips
 FEW: Final = 1000  # members: of no more, numpy's calls are what costs, not its sums
-PARTS: Final = 64  # of a level with so few, which are asked for again and again
+PARTS: Final = 64  # of a level with so few, which are asked for again and again, and keep what they have reckoned of themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +109,14 @@ class Level:
 
     def totals_w(self, limits_w: Watts) -> Watts:
         """Worst steady draw of each limit, with the `dead_counts` members for which that is dearest at the driver's default."""
-        draws_w = self.draws_w(limits_w)
+        return self._drawn_totals_w(self.draws_w(limits_w))
+
+    def _drawn_totals_w(self, draws_w: Watts) -> Watts:
         return self.other_w + self.sums(draws_w) + self._dead_extra_w(draws_w)
+
+    @cached_property
+    def _floors_w(self) -> Watts:
+        return self.totals_w(self.members.floor_w)
 
     def _dead_extra_w(self, draws_w: Watts) -> Watts:
         return self.dearest_w(np.maximum(self.default_draws_w - draws_w, 0.0))
@@ -171,13 +178,14 @@ class Level:
         may overshoot first, of which `unpaid` is the share that the heat does not have yet; all of it by default. Draws only fall along the way, so
         a limit that fits at the start fits for ever. `limits_w`, `fresh` and `unpaid` may have an axis before the members': so many questions at once.
         """
-        now_w, raised_w = self.totals_w(limits_w), self.members.gain * limits_w
+        raised_w = self.members.gain * limits_w
+        now_w = self._drawn_totals_w(self.members.base_w + raised_w)
         spike_w = now_w + (SPIKE_RATIO - 1) * self.sums(np.where(fresh, raised_w, 0.0))
         ratings_w = ratings_w * ROUNDING
         may = spike_w + self.dead_spike_w <= self.breakers.ceiling_ratio * ratings_w
         fits = may & (spike_w <= ratings_w) & (heat < self.breakers.trip_heat)
         may &= ~fits
-        if not may.any():
+        if not np.count_nonzero(may):  # in a tenth of the time of `any`
             return fits
         unpaid_w = self.sums((fresh if unpaid is None else unpaid) * raised_w)
         if len(self.nodes) <= FEW:
@@ -194,8 +202,8 @@ class Level:
         """Whether each limit's heat stays below its trip. `loads_w`: of all, and of it what is raised and has yet to overshoot."""
         now_w, unpaid_w = loads_w
         heat = self._overshot_heat(ratings_w, heat, now_w, unpaid_w)
-        if (lapsing := now_w > ratings_w).any():
-            lapse_w, lapse_s = self.lapse_w(limits_w, held_s)
+        if np.count_nonzero(lapsing := now_w > ratings_w):
+            lapse_w, lapse_s = self.lapse_w(now_w, limits_w, held_s)
             heat = self.breakers.peak(heat, lapse_w / ratings_w, np.array(lapse_s)) + spare * np.where(lapsing, self.breakers.unknown, 0.0)
         outlasts: Flags = heat < self.breakers.trip_heat
         return outlasts
@@ -210,14 +218,22 @@ class Level:
 
     def overshoot_heat(self, ratings_w: Watts, limits_w: Watts, unpaid: Watts) -> NDArray[np.float64]:
         """By what raised nodes that have yet to overshoot warm each limit at most, on top of what all of them draw at worst."""
-        now_w, unpaid_w = self.totals_w(limits_w), self.sums(unpaid * self.members.gain * limits_w)
         cold = np.zeros(len(self.names))
+        if not np.count_nonzero(unpaid):
+            return cold
+        now_w, unpaid_w = self.totals_w(limits_w), self.sums(unpaid * self.members.gain * limits_w)
         return self._overshot_heat(ratings_w, cold, now_w, unpaid_w) - self._overshot_heat(ratings_w, cold, now_w, cold)
 
-    def lapse_w(self, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
-        """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit."""
+    def lapse_w(self, now_w: Watts, limits_w: Watts, held_s: Seconds) -> tuple[Watts, list[float]]:
+        """(loads of each limit, seconds) while the leases end one after another, along the first axis; endless at last, should floors not fit. `now_w`:
+        while all of them run."""
         ends_s = np.ceil(held_s / LAPSE_STEP_S) * LAPSE_STEP_S
-        until_s: list[float] = np.unique(np.append(ends_s, 0.0)).tolist()
+        ends = set(ends_s.tolist())
+        if len(ends) == 1 and 0.0 < (end_s := max(ends)) < math.inf:  # all at once, as is usual
+            loads_w = np.empty((2, *now_w.shape))
+            loads_w[0], loads_w[1] = now_w, self._floors_w
+            return loads_w, [min(end_s, FOREVER_S), FOREVER_S]
+        until_s = sorted({0.0, *ends})
         runs = ends_s >= np.array([*until_s[1:], np.inf]).reshape(-1, *[1] * limits_w.ndim)
         lapsing_w = np.minimum(limits_w, np.where(runs, np.inf, self.members.floor_w))
         np.copyto(lapsing_w[-1], self.members.floor_w, where=~runs[-1])

@@ -29,12 +29,13 @@ def ratings_w(tree: Tree, budget_w: float) -> list[Watts]:
 
 @dataclass(slots=True)
 class Loads:
-    """`heats`, `measured_w`: an array for each level of the tree, one entry a limit. A limit is named by its place in `Tree.limit_names`."""
+    """`ratings_w`, `heats`, `measured_w`: an array for each level of the tree, one entry a limit. A limit is named by its place in `Tree.limit_names`."""
 
     tree: Tree
     budget_w: float
     found: Found
     kept: HeatKept
+    ratings_w: list[Watts] = field(init=False)
     heats: list[Values] = field(init=False)
     measured_w: list[Watts] = field(default_factory=list)
     """Upper estimates; nothing before the first measurement."""
@@ -47,10 +48,7 @@ class Loads:
 
     def __post_init__(self) -> None:
         self.bare, self.heats = self.tree, self.tree.apart(self.found.lapsed_heat)
-
-    @property
-    def ratings_w(self) -> list[Watts]:
-        return ratings_w(self.tree, self.budget_w)
+        self.ratings_w = ratings_w(self.tree, self.budget_w)
 
     def carry(self, more_w: Sequence[Watts], gain: Watts) -> None:
         """So much on each limit that neither nodes nor the declared base draw, one array a level; and `gain` watts of each node for one of limit."""
@@ -102,7 +100,7 @@ class Loads:
 
     def set_budget(self, budget_w: float) -> None:
         """Heat is in terms of the rating: a change leaves it unknown until measured load has cooled it."""
-        self.budget_w = budget_w
+        self.budget_w, self.ratings_w = budget_w, ratings_w(self.tree, budget_w)
         self.heats[-1] = self.tree.root.breakers.unknown
         self.found.forget(self.tree.whole.breakers.unknown, slice(-1, None))
 

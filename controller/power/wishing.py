@@ -74,11 +74,11 @@ class Wishing:
             tight = could_be_tight[number]
             if self.policy.stateful:
                 tight = np.ones(len(tight), bool)
-            elif tight.any():
+            elif np.count_nonzero(tight):
                 tight = level.totals_w(most_w[level.nodes]) > ratings_w[number] * ROUNDING
-            if tight.any():
+            if np.count_nonzero(tight):
                 view = self._view(loads, number, ratings_w[number], tight, most_w, seen, bears_w[number])
-                of, limits = view.level.nodes, view.level.spread(first + np.flatnonzero(tight))
+                of, limits = view.level.nodes, view.level.spread(first + tight.nonzero()[0])
                 wished_w = self._wished(now_s, number, view)
                 bound_by[of] = np.where(wished_w < most_w[of], limits, bound_by[of])
                 most_w[of] = wished_w

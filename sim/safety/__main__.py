@@ -13,11 +13,11 @@ from typing import Final
 from gpuwarden.sim.safety import wishes
 from gpuwarden.sim.safety.kept import add_to, outcomes_in
 from gpuwarden.sim.safety.ordeal import Outcome, undergo
+from gpuwarden.sim.safety.progress import Progress
 from gpuwarden.sim.safety.row import ONE_HZ, TEN_HZ, Pace
 from gpuwarden.sim.safety.told import HOUR_S, figures, lines
 
 RUN_S: Final = {TEN_HZ.name: 600.0, ONE_HZ.name: 1200.0}  # of one tree; then another is tried
-PROGRESS_S: Final = 30.0
 
 Task = tuple[int, str, Pace, float]
 
@@ -72,22 +72,21 @@ def _undergo(task: Task) -> Outcome:
 
 
 def _run(tasks: list[Task], jobs: int, stop_after_s: float) -> Iterator[Outcome]:
-    began_s = told_s = time.monotonic()
+    began_s = time.monotonic()
+    progress = Progress(sum(seconds for *_, seconds in tasks), began_s)
     with multiprocessing.Pool(jobs) as pool:
         due = iter(tasks)
         under_way = [pool.apply_async(_undergo, (task,)) for task in islice(due, jobs)]
-        done = 0
         while under_way:
             under_way[0].wait(1.0)
             ready, under_way = [one for one in under_way if one.ready()], [one for one in under_way if not one.ready()]
             for one in ready:
-                done += 1
-                yield one.get()
+                yield (outcome := one.get())
+                progress.done(outcome.passed_s)
                 if time.monotonic() - began_s < stop_after_s and (task := next(due, None)) is not None:
                     under_way.append(pool.apply_async(_undergo, (task,)))
-            if time.monotonic() - told_s > PROGRESS_S:
-                told_s = time.monotonic()
-                print(f"{done} of {len(tasks)} runs ({done / len(tasks):.1%}) in {told_s - began_s:,.0f} s", file=sys.stderr, flush=True)
+            if line := progress.line(time.monotonic()):
+                print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -62,10 +62,10 @@ class Cards:
         new_w, old_w = np.asarray(limits_w, float), self.limit_w[part].copy()
         size, raised, lowered = len(new_w), new_w > old_w, new_w < old_w
         settle_s, spike_s, tail_s = self._lasts_s(size)
-        if lowered.any():
+        if np.count_nonzero(lowered):
             turn = self._turn[node] = (self._turn[node] + 1) % HOLDS
             self._held_w[turn, part], self._held_until_s[turn, part] = old_w, np.where(lowered, now_s + settle_s, 0.0)
-        if raised.any():
+        if np.count_nonzero(raised):
             np.copyto(self._spike_until_s[part], now_s + spike_s, where=raised)
             np.copyto(self._tail_until_s[part], now_s + tail_s, where=raised)
         self.limit_w[part] = new_w

@@ -22,15 +22,17 @@ class Demand:
         self._job = chance.integers(0, max(1, count // NODES_A_JOB), count)[cards.node_of]
         self._level = np.full(int(self._job.max()) + 1, IDLE_SHARE)
         self._until_s = np.zeros(len(self._level))
+        self._next_s = 0.0  # the first of them
 
     def advance(self, now_s: float) -> None:
-        due = np.flatnonzero(now_s >= self._until_s)
-        for job in due.tolist():
+        if now_s < self._next_s:
+            return
+        for job in np.flatnonzero(now_s >= self._until_s).tolist():
             self._level[job] = self._chance.choice(LEVELS, p=ODDS)
             self._until_s[job] = now_s + float(np.exp(self._chance.uniform(*np.log(STAYS_S))))
-        if len(due):
-            self._cards.demand_w = self._level[self._job] * self._cards.default_w
-            self._park()
+        self._next_s = float(self._until_s.min())
+        self._cards.demand_w = self._level[self._job] * self._cards.default_w
+        self._park()
 
     def _park(self) -> None:
         if self.parked.any():

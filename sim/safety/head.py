@@ -68,7 +68,8 @@ class Head:
 
     def start(self) -> None:
         site = self._around.site
-        setup = ControllerSetup(self.id, self.memory.epoch(), (site.domain,), (), site.timing, heats=self.memory.heats(), learnt=self.memory.learnt())
+        heats, learnt = self.memory.heats(), self.memory.learnt()
+        setup = ControllerSetup(self.id, self.memory.epoch(), (site.domain,), (), site.timing, heats=heats, learnt=learnt, watched=False)
         self._clock = Clock(self._around.chance, self._around.time.now_s)
         self._controller = Controller(setup, self._around.keys)
         self.since_s = self._around.time.now_s

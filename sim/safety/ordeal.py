@@ -33,6 +33,9 @@ class Outcome:
     reports: int = 0
     grants: int = 0
     checks: int = 0
+    restarts: int = 0
+    """Brief ones that were judged; `restarts_excused`: of these, where a cut was excused."""
+    restarts_excused: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     over_s: tuple[float, ...] = ()
     """Of all limits, above each of `breakers.BANDS`; `longest_s`: at most in one go."""
@@ -89,6 +92,7 @@ def undergo(seed: int, policy: str, pace: Pace, seconds: float, faults: Sequence
     told, breakers = row.told, row.breakers
     outcome.passed_s, outcome.above_s = told.passed_s, told.above_s
     outcome.reports, outcome.grants, outcome.checks = told.reports, told.grants, told.checks
+    outcome.restarts, outcome.restarts_excused = row.restarts.judged, row.restarts.excused
     outcome.hottest = breakers.hottest
     outcome.over_s, outcome.longest_s = tuple(breakers.over_s.sum(axis=1).tolist()), tuple(breakers.longest_s.max(axis=1).tolist())
     return outcome

@@ -3,7 +3,6 @@
 Left out is what no grant rests on: telemetry, detector, web. Of Kafka a controller sees findings alone.
 """
 
-import math
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -20,19 +19,17 @@ from gpuwarden.sim.safety.leases import Leases
 from gpuwarden.sim.safety.memory import Memory
 from gpuwarden.sim.safety.network import Network
 from gpuwarden.sim.safety.outlook import Lookout
+from gpuwarden.sim.safety.restarts import Restarts
 from gpuwarden.sim.safety.server import Limits, Place, Server
 from gpuwarden.sim.safety.sessions import Sessions
 from gpuwarden.sim.safety.silence import Silence
-from gpuwarden.sim.safety.site import USUAL, Site, Values
+from gpuwarden.sim.safety.site import USUAL, Site
 from gpuwarden.sim.safety.stage import Stage
 from gpuwarden.sim.timeline import Timeline
 
 FINDING_S: Final = 20.0
 CHECK_S: Final = 1.0  # about, between two questions of what would be if all fell silent
 SETTLE_S: Final = 0.98  # that a card takes, at most: a class says 1 s of it
-SAME_W: Final = 0.5
-REPORT_S: Final = 1.0  # of a limiter
-RESTART_SHARE: Final = 0.05  # of a trip: warmed by less around a restart, no limit is a reason to cut; not taken from the product, which is judged by it
 HEARD_S: Final = 2.5  # in contact, a controller has surely heard by then that a driver hangs
 
 
@@ -87,13 +84,11 @@ class Row(Stage):
         place = Place(self.cards, self.time, self.chance, self._report, self._ordered)
         self.servers = [Server(n, i, c, keys[n], place) for i, (n, c) in enumerate(zip(site.names, site.classes, strict=True))]
         self.leases = Leases(self.servers, pace.read_s - TEN_HZ.read_s)
+        self.restarts = Restarts(self.cards, self.servers, self.silence, self.breakers)
         self._lookout = Lookout(site, self.cards, self.servers, self.leases, pace.read_s)
         around = Around(site, keys, self.time, self.chance, self._grant)
         self.head, self.other = Head(around, "a", Memory()), Head(around, "b", Memory())
         self.sessions = Sessions(self.head, len(site.names), self.time, self.chance, self._reachable)
-        self._caps_w: Values | None = None  # while no limit may change
-        self._sensed_w: Values | None = None  # the highest that each node's sensors have shown since `_watched_s`
-        self._watched_s = 0.0
         self._floor_w = np.array([made.gpus * made.floor_w for made in site.classes])
         self._check_s = 0.0
         self._plan()
@@ -119,8 +114,7 @@ class Row(Stage):
         self.cards.advance(now_s)
         bases_w, shares = self.foreign * self.site.bases_w[self.lost], self.site.shares[self.lost]
         self._must(self.breakers.carry(bases_w + shares @ self.cards.draws_w(), seconds))
-        if self._sensed_w is not None:
-            self._sensed_w = np.maximum(self._sensed_w, self._sensed())
+        self.restarts.advance()
         self.told.passed_s += seconds
         if bases_w[-1] + float(shares[-1] @ self.cards.wanted_w()) > self.breakers.rating_w[-1]:
             self.told.above_s += seconds
@@ -144,12 +138,7 @@ class Row(Stage):
 
     def _ordered(self, node: int, limits_w: Limits) -> None:
         self._must(self.leases.ordered(node, limits_w, float(self._floor_w[node])))
-        if self._caps_w is None:
-            return
-        if self._by_guard(node, sum(limits_w)) or self._overloaded(node):
-            self._caps_w[node] = math.nan
-        if abs(sum(limits_w) - self._caps_w[node]) > SAME_W:
-            self._must(f"{self.site.names[node]} sets {sum(limits_w):.0f} instead of {self._caps_w[node]:.0f} W after a restart shorter than its lease")
+        self._must(self.restarts.ordered(node, sum(limits_w), self.time.now_s))
 
     def _report(self, node: int, sealed: bytes) -> None:
         link = self.sessions.links[node]
@@ -180,31 +169,6 @@ class Row(Stage):
             return 0.0
         ends_s = [server.clock.true_s(lease.ends_s) for server, lease in zip(self.servers, leases, strict=True) if lease is not None]
         return max(0.0, min(ends_s) - self.time.now_s)
-
-    def watches_power(self) -> None:
-        """From now on what sensors show is remembered, to tell whether what hangs on a limit may have been too much."""
-        self._sensed_w, self._watched_s = self._sensed(), self.time.now_s
-
-    def _sensed(self) -> Values:
-        return self.cards.sums(self.cards.power_w * self.cards.gain)
-
-    def _overloaded(self, node: int) -> bool:
-        """Whether a limit above it may have been warmed meanwhile by more than is kept free for that, as far as sensors tell: a cut is no restart's doing."""
-        assert self._sensed_w is not None
-        seconds = self.time.now_s - self._watched_s + REPORT_S
-        return bool(self.silence.warmed(self.breakers, self._sensed_w, seconds)[node] > RESTART_SHARE)
-
-    def keeps_caps(self, whether: bool) -> None:
-        """From now on no limiter may order another limit than its cards have, but those that its guard has at the floor."""
-        limits_w = self.cards.sums(self.cards.limit_w)
-        guarded = [self._by_guard(node, limit_w) for node, limit_w in enumerate(limits_w.tolist())]
-        self._caps_w = np.where(guarded, math.nan, limits_w) if whether else None
-        self._sensed_w = self._sensed_w if whether else None
-
-    def _by_guard(self, node: int, limit_w: float) -> bool:
-        """Whether a limit is less than its lease allows: no controller's doing, nor is what ends it."""
-        limiter = self.servers[node].limiter
-        return limiter is not None and limiter.lease is not None and limit_w < sum(limiter.lease.limits_w) - SAME_W
 
     def soon_known(self, node: int) -> None:
         """A hung driver is counted apart from the dead once its controller has surely heard of it; not where even with all others at their

@@ -5,6 +5,7 @@ floor from then on. `dead_count` nodes of each limit, the dearest, draw the wors
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from gpuwarden.sim.safety.site import USUAL, Site, Values
 Flags = NDArray[np.bool_]
 
 STEP_S: Final = 0.25
+LAST_S: Final = 1e6  # once all leases have ended: long enough that any load above the rating trips
 SPIKE: Final = (1.5, 0.25)
 TAIL: Final = (1.1, 1.0)
 
@@ -75,11 +77,12 @@ class Silence:
     def _after(self, breakers: Breakers, phases: tuple[list[float], Values, Values], idle: Flags, case: str) -> str:
         heat, (times_s, limits_w, over) = breakers.heat, phases
         ratios = self._load_w(limits_w, over, idle, case) / breakers.rating_w
-        for from_s, until_s, ratio in zip(times_s, [*times_s[1:], np.inf], ratios, strict=True):
-            heat = breakers.after(heat, ratio, min(until_s - from_s, 1e6))
-            if why := breakers.broken(heat, ratio):
-                return f"{from_s:.2f} s on {why}"
-        return ""
+        heats, lasts_s = np.empty_like(ratios), [*(until_s - from_s for from_s, until_s in pairwise(times_s)), LAST_S]
+        for place, (warming, seconds) in enumerate(zip(breakers.warming(ratios), lasts_s, strict=True)):
+            heat = heats[place] = breakers.warmed(heat, warming, seconds)
+        past: Flags = np.logical_or.reduce(breakers.past(heats, ratios), axis=-1)
+        first = int(past.argmax())
+        return f"{times_s[first]:.2f} s on {breakers.broken(heats[first], ratios[first])}" if past[first] else ""
 
     def _load_w(self, limit_w: Values, over: Values, idle: Flags, case: str) -> Values:
         """Of each element. `limit_w` and `over` may have an axis before the nodes': so many moments at once."""

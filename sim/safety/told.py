@@ -25,6 +25,8 @@ def figures(outcomes: Sequence[Outcome], asked_h: Mapping[str, float]) -> dict[s
         "coverage": {fault: {policy: _struck(outcomes, fault, policy) for policy in _policies(outcomes)} for fault in FAULTS},
         "silence_asked": sum(one.checks for one in outcomes),
         "grants": sum(one.grants for one in outcomes),
+        "restarts": sum(one.restarts for one in outcomes),
+        "restarts_excused": sum(one.restarts_excused for one in outcomes),
         "hottest": max(one.hottest for one in outcomes),
         "over_rating": [_over(outcomes, place) for place in range(len(BANDS))],
         "core_hours": sum(one.cpu_s for one in outcomes) / HOUR_S,
@@ -72,6 +74,10 @@ def lines(told: Mapping[str, object]) -> Iterator[str]:
     yield (
         f"asked {told['silence_asked']:,} times what would be if all fell silent, {told['grants']:,} grants judged; "
         f"the hottest breaker came to {_number(told['hottest']):.0%} of its trip"
+    )
+    yield (
+        f"{told['restarts']:,} brief restarts judged, {told['restarts_excused']:,} of them with a cut that was excused, "
+        "since a limit may have been warmed meanwhile"
     )
     yield f"{_number(told['core_hours']):.2f} core-hours"
     yield from _coverage(_mapping(told["coverage"]))

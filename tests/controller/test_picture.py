@@ -17,10 +17,14 @@ from gpuwarden.proto.control_pb2 import WatchResponse
 NODES = tuple(f"n{number:03d}" for number in range(100))
 
 
+def made(watched: bool) -> Controller:
+    rows = [DomainConfig(f"row-{place}", 700e3, (NodeClass("h100", NODES[place * 50 :][:50]),)) for place in range(2)]
+    return Controller(ControllerSetup("c1", 0, tuple(rows), (), Timing(5.0, 3.0, 2.5), watched=watched), dict.fromkeys(NODES, KEY))
+
+
 @pytest.fixture
 def controller() -> Controller:
-    rows = [DomainConfig(f"row-{place}", 700e3, (NodeClass("h100", NODES[place * 50 :][:50]),)) for place in range(2)]
-    return Controller(ControllerSetup("c1", 0, tuple(rows), (), Timing(5.0, 3.0, 2.5)), dict.fromkeys(NODES, KEY))
+    return made(watched=True)
 
 
 def published(controller: Controller, period_s: float, seconds: float) -> Iterator[tuple[float, WatchResponse]]:
@@ -58,3 +62,11 @@ def test_no_tick_but_the_first_draws_many_nodes(controller: Controller, monkeypa
         parts.append(drawn)
         drawn = 0
     assert parts[0] == 100 and sum(parts[1:]) >= 200 and max(parts[1:]) <= 6
+
+
+def test_a_controller_that_nobody_watches_draws_none_and_does_all_else_the_same() -> None:
+    watched, unwatched = made(watched=True), made(watched=False)
+    for tick in range(100):
+        both = [controller.step(tick * 0.1, Tick(tick)) for controller in (watched, unwatched)]
+        assert not any(isinstance(action, Publish) for action in both[1])
+        assert [action for action in both[0] if not isinstance(action, Publish)] == both[1]

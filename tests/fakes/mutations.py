@@ -79,7 +79,7 @@ def trust_stale_samples(patch: pytest.MonkeyPatch) -> None:
         limit_w, ends_s, look_s = found(self, now_s)
         return min(limit_w, heard_w.get(id(self), limit_w)), ends_s, look_s
 
-    def last_heard_w(self: Keeper, now_s: float, live: "np.ndarray[tuple[int], np.dtype[np.bool_]]", counted_w: Watts) -> Watts:
+    def last_heard_w(self: Keeper, now_s: float, live: "np.ndarray[tuple[int], np.dtype[np.bool_]]", counted_w: Watts, since_s: float | None) -> Watts:
         return np.where(np.isnan(self.powers_w), counted_w, self.powers_w)
 
     patch.setattr(exposure.Exposure, "reported", hear)

@@ -5,7 +5,8 @@ from typing import Final
 
 from gpuwarden.controller.events import FindingArrived
 from gpuwarden.sim.safety.memory import Memory
-from gpuwarden.sim.safety.row import REPORT_S, Row
+from gpuwarden.sim.safety.restarts import REPORT_S
+from gpuwarden.sim.safety.row import Row
 from gpuwarden.sim.safety.sessions import RECONNECT_S
 from gpuwarden.sim.safety.stage import Stage
 
@@ -27,7 +28,7 @@ def brief_restart(row: Row) -> Heal | None:
     takes_s = UNDER_WAY_S + RECONNECT_S + REPORT_S + row.pace.read_s + 2 * row.pace.tick_s
     if row.leases_left_s() <= takes_s:
         return None
-    row.watches_power()
+    row.restarts.watches_power(row.time.now_s)
 
     def die() -> None:
         longest_s = row.leases_left_s() - takes_s
@@ -36,12 +37,12 @@ def brief_restart(row: Row) -> Heal | None:
             row.time.after(UNDER_WAY_S, lambda: away(longest_s))
 
     def away(longest_s: float) -> None:
-        row.keeps_caps(True)
+        row.restarts.begin()
         row.time.after(row.chance.uniform(0.0, longest_s), back)
 
     def back() -> None:
         row.start_head()
-        row.time.after(LEASE_SHARE * row.site.timing.lease_s, lambda: row.keeps_caps(False))
+        row.time.after(LEASE_SHARE * row.site.timing.lease_s, row.restarts.end)
 
     row.time.after(ANSWERS_S, die)
     return lambda: None
