@@ -5,7 +5,16 @@ from fakes.views import row_of, seen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuwarden.controller.policies.dim import BACK_SHARE, HOLD_S, LOWEST, LOWEST_LAST, WAIT_S, brighten, dim, placed
+from gpuwarden.controller.policies.dim import (
+    BACK_SHARE,
+    HOLD_S,
+    LOWEST,
+    LOWEST_LAST,
+    WAIT_S,
+    brighten,
+    dim,
+    placed,
+)
 from gpuwarden.controller.policies.view import RowView
 from gpuwarden.controller.power.level import Watts
 
