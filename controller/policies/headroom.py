@@ -15,7 +15,7 @@ import numpy as np
 
 from gpuwarden.controller.policies import ramp, restore, rises
 from gpuwarden.controller.policies.dim import LOWEST as LOWEST_CLOCK
-from gpuwarden.controller.policies.dim import PEAK_POWER, brighten, dim, dimmed_w, kept
+from gpuwarden.controller.policies.dim import PEAK_POWER, brighten, dim, dimmed_w, kept, placed
 from gpuwarden.controller.policies.fair_share import AT_LIMIT_RATIO
 from gpuwarden.controller.policies.policy import Chance, Policy
 from gpuwarden.controller.policies.ramp import Ramp
@@ -47,7 +47,7 @@ class State:
     t1: Watts
     t2: Watts
     shed_at: Watts  # the load at which something was last taken; 0: nothing is
-    dimmed: Watts  # share of its highest clock that each member gives down to
+    dimmed: Watts  # share of its highest clock that each member gives down to, if all of its priority give alike
     dims_w: Watts  # what was last taken so, and may not show yet
     dimmed_s: Watts  # when that was
     brighter_s: Watts  # when the next of it may come back
@@ -82,7 +82,7 @@ def wishes(state: State, now_s: float, view: RowView, chance: Chance) -> tuple[S
     slope = state.ramp.follow(now_s, view)
     shed_at = np.where(capped | darker, expected, np.where(_any(view, (caps_w < UNCAPPED) | (dimmed < 1.0)), state.shed_at, 0.0))
     limits_w = fitted(view, np.minimum(np.minimum(view.most_w, caps_w), slope.caps_w(view)), view.bears_w)
-    clocks = np.minimum(dimmed, _clocks(view, caps_w))
+    clocks = np.minimum(placed(view, dimmed, state.clocks, chance), _clocks(view, caps_w))
     dimmed_s = np.where(darker, now_s, state.dimmed_s)
     return State(seen, held_s, waits, slope, caps_w, load, t1, t2, shed_at, dimmed, dims_w, dimmed_s, brighter_s, clocks, view.lag_s), limits_w
 

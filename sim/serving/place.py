@@ -75,6 +75,14 @@ class Place:
         self._pace = 1.0  # stretch of the prompt that is read, or s a token
         self.due_s, self.watts = inf, work.idle_w
 
+    @property
+    def reads(self) -> bool:
+        return self._prompt != NOBODY
+
+    @property
+    def requests(self) -> int:
+        return len(self._held) + len(self._waiting) + self.reads
+
     def arrive(self, now_s: float, request: int) -> bool:
         """Whether that changed what it does now; else the request waits."""
         self._waiting.append(request)

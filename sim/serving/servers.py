@@ -37,6 +37,16 @@ class Servers:
         """Of each server, now."""
         return np.array([place.watts for place in self._places])
 
+    @property
+    def reading(self) -> NDArray[np.bool_]:
+        """Which of them read a prompt now."""
+        return np.array([place.reads for place in self._places])
+
+    @property
+    def held(self) -> NDArray[np.int64]:
+        """How many requests each has, those that wait included."""
+        return np.array([place.requests for place in self._places])
+
     def lock(self, now_s: float, clocks: Values) -> None:
         """The clocks, as shares of the highest, from now on."""
         left = zip(self._relation.power(clocks), self._relation.prompt_time(clocks), self._relation.token_time(clocks), strict=True)

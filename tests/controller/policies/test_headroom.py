@@ -158,7 +158,7 @@ def test_a_load_that_swings_around_the_threshold_changes_locks_a_bounded_number_
 
 def test_a_lock_is_gone_within_a_minute_of_the_peak_that_it_answered() -> None:
     row = Row(DOMAIN, lambda now_s: each_w(0.98 if 5.0 <= now_s < 6.0 else 0.85), lockable=True).run(7.0)
-    assert row.clocks[-1][LOW].max() < 1.0
+    assert row.clocks[-1][LOW].min() < 1.0
     assert (row.run(60.0).clocks[-1] == 1.0).all()
 
 
@@ -232,7 +232,8 @@ def test_nobody_is_locked_lower_than_the_papers_low_priority() -> None:
 
 def test_where_clocks_can_be_locked_the_low_priority_is_dimmed_and_nobodys_power_limited() -> None:
     row = steady(0.975, lockable=True).run(10.0)
-    assert (row.clocks[-1][LOW] < 0.98).all() and np.ptp(row.clocks[-1][LOW]) == 0.0 and (row.clocks[-1][~LOW] == 1.0).all()
+    assert np.unique(row.clocks[-1][LOW]).tolist() == [LOWEST, 1.0], "some of it wholly, who else is not"
+    assert (row.clocks[-1][~LOW] == 1.0).all()
     assert (row.wished_w[-1] == 5600.0).all()
     assert row.loads[-1] < thresholds(row)[0]
 
@@ -247,9 +248,9 @@ def test_what_a_job_keeps_is_neither_limited_nor_locked_below_and_the_others_giv
     assert row.loads[-1] < LIMITED
 
 
-def test_a_little_more_is_dimmed_a_little_more() -> None:
+def test_when_a_little_more_is_to_be_given_a_few_more_are_locked() -> None:
     less, more = steady(0.97, lockable=True).run(10.0), steady(0.984, lockable=True).run(10.0)
-    assert more.clocks[-1][0] < less.clocks[-1][0] - 0.01
+    assert 0 < (less.clocks[-1] < 1.0).sum() < (more.clocks[-1] < 1.0).sum() < 10
 
 
 def test_above_the_upper_threshold_the_high_priority_is_dimmed_less_and_limits_hold_what_locks_cannot() -> None:
@@ -277,4 +278,4 @@ def test_limits_come_back_before_clocks_and_in_the_end_all_is_back() -> None:
 
 def test_what_nobody_obeys_is_dimmed_as_if_it_were_obeyed() -> None:
     live, shadow = steady(0.98, lockable=True).run(20.0), steady(0.98, lockable=True, obeyed=False).run(20.0)
-    assert shadow.clocks[-1][0] == pytest.approx(live.clocks[-1][0], abs=0.02)
+    assert shadow.clocks[-1][LOW].mean() == pytest.approx(live.clocks[-1][LOW].mean(), abs=0.03)
