@@ -115,7 +115,7 @@ class Isolating:
 
     def _open(self, records: tuple[Record, ...], connect_bus: Connect | None, opened: ExitStack) -> None:
         self._inbox.put(Started(records))
-        self._scheduling = Scheduling(KINDS[self._config.scheduler](self._nodes), self._scheduled, self._clock)
+        self._scheduling = Scheduling(KINDS[self._config.scheduler](self._nodes, self._config.kubeconfig), self._scheduled, self._clock)
         loop = threading.Thread(target=self._run, name="isolation", daemon=True)
         loop.start()
         opened.callback(loop.join, _CLOSE_S)

@@ -41,6 +41,9 @@ class Kind(Enum):
     INTERACTIVE = "interactive"  # somebody sits at it
     ARRAY = "array"  # one of many that share an id
     HETEROGENEOUS = "heterogeneous"  # a part of one that is started as a whole
+    BARE = "bare"  # nothing that we know of starts it anew
+    STATEFUL = "stateful"  # it has a name and a state of its own
+    LOCAL = "local"  # it keeps data on the node, which would be lost
 
 
 @dataclass(frozen=True, slots=True)

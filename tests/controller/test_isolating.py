@@ -106,7 +106,7 @@ class Site:
 @pytest.fixture
 def site(controller_config: ControllerConfig, monkeypatch: pytest.MonkeyPatch) -> Site:
     scheduler = Counted()
-    monkeypatch.setattr(isolating, "KINDS", {"dry-run": lambda nodes: scheduler})
+    monkeypatch.setattr(isolating, "KINDS", {"dry-run": lambda nodes, kubeconfig: scheduler})
     monkeypatch.setattr(isolating, "Scheduling", partial(Scheduling, every_s=0.2))
     scheduler.put(JOB)
     made = Site(controller_config, scheduler)
@@ -473,7 +473,7 @@ def test_a_configuration_that_cannot_be_is_refused_with_its_field(tmp_path: Path
     file = tmp_path / "controller.toml"
     head = f'ledger_file = "{tmp_path}/l"\nkeys_dir = "{tmp_path}"\n[[domains]]\nname = "r"\nrating_w = 9e9\n[[domains.classes]]\nname = "c"\nnodes = ["n1"]\n[isolation]\n'
     for wrong, said in (
-        ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run or slurm"),
+        ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run, kubernetes or slurm"),
         ('checkpoints = "ckpt"', "isolation.checkpoints: is 'ckpt', should be an absolute path with {job} in it"),
         ('opt_out = ["n7"]', "isolation.opt_out: n7 in no power domain"),
         ('[[isolation.groups]]\nname = "g"\nnodes = ["n7"]', "isolation.groups[0].nodes: n7 in no power domain"),
