@@ -65,7 +65,7 @@ class Kubernetes:
         self._nodes, self._api = frozenset(nodes), Api(kubeconfig, call_s)
 
     def truth(self) -> Truth:
-        return truth_of(self._api.list(_NODES), self._rows(""), self._nodes)
+        return truth_of(self._api.listed(_NODES), self._rows(""), self._nodes)
 
     def drain(self, node: str, reason: str) -> None:
         check_reason(reason)
@@ -103,7 +103,7 @@ class Kubernetes:
             if found.restarts == restarts_seen and (left := left_of(group)):
                 return left
             check_requeue(found, restarts_seen)
-            if why := refusal(self._api.list(f"/apis/policy/v1/namespaces/{group.namespace}/poddisruptionbudgets"), group.live):
+            if why := refusal(self._api.listed(f"/apis/policy/v1/namespaces/{group.namespace}/poddisruptionbudgets"), group.live):
                 raise Refused(f"job: {job}: {why}")
             if group.row is not None:
                 self._api.patch(self._path(group, group.row), _on_condition(group.row, _noted(group, group.row)))
@@ -176,11 +176,11 @@ class Kubernetes:
         group = groups(rows).get(job)
         if group is None:
             return None
-        return group, job_truth(group, rows.volumes, self._nodes, hosts_of(self._api.list(_NODES)))
+        return group, job_truth(group, rows.volumes, self._nodes, hosts_of(self._api.listed(_NODES)))
 
     def _jobs_on(self, node: str) -> tuple[str, ...]:
         """By whatever ids: whether there are any is all that is asked."""
-        return tuple(groups(Rows(self._api.list(_pods(""), fieldSelector=f"spec.nodeName={node},{_ENDED_NOT}"))))
+        return tuple(groups(Rows(self._api.listed(_pods(""), fieldSelector=f"spec.nodeName={node},{_ENDED_NOT}"))))
 
     def _node(self, node: str) -> str:
         """Its path, if it is one of ours."""
@@ -195,19 +195,15 @@ class Kubernetes:
 
     def _rows(self, space: str) -> Rows:
         """In this namespace, in all if it is empty. Pods first: what owns them is then there, or has just gone."""
-        pods = self._api.list(_pods(space), fieldSelector=_ENDED_NOT)
+        pods = self._api.listed(_pods(space), fieldSelector=_ENDED_NOT)
         owners = {form: self._owners(form, space) for form in _KINDS}
-        return Rows(pods, self._api.list("/api/v1/persistentvolumes"), owners)
+        return Rows(pods, self._api.listed("/api/v1/persistentvolumes"), owners)
 
     def _owners(self, form: Form, space: str) -> Sequence[Row]:
-        """None where the cluster has no such kind of job."""
+        """Of the kinds that are not Kubernetes' own, none where the cluster has no such kind."""
         version, plural = _KINDS[form]
-        try:
-            return self._api.list(f"/apis/{version}/{_in(space)}{plural}")
-        except Absent as why:
-            if form is Form.JOB:
-                raise Unreachable(str(why)) from None
-            return ()
+        path = f"/apis/{version}/{_in(space)}{plural}"
+        return self._api.listed(path) if form is Form.JOB else self._api.listed_if_known(path)
 
     def _path(self, group: Group, row: Row) -> str:
         version, plural = _KINDS[group.form]

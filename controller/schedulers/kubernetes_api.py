@@ -5,7 +5,7 @@ first call, since that takes a second and 40 MB.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from queue import Empty, SimpleQueue
@@ -20,6 +20,8 @@ MOST_BYTES: Final = 64 << 20  # of one answer
 PAGE: Final = 500  # objects in one answer, as kubectl asks for them
 MOST_PAGES: Final = 400
 LISTS: Final = 3  # deadlines of one call: a list comes in pages
+_MOST_SAID_CHARS: Final = 300
+_BUDGET: Final = "DisruptionBudget"
 _MERGE: Final = "application/merge-patch+json"
 
 Row: TypeAlias = Mapping[str, Any]
@@ -46,14 +48,15 @@ class _Answer:
     @property
     def why(self) -> str:
         said = self.document.get("message") if isinstance(self.document, dict) else None
-        return f"{self.status}: {str(said)[:300]}" if said else f"{self.status}"
+        words = (str(self.status), *([str(said)] if said else []), *(str(cause.get("message")) for cause in self.causes))
+        return ": ".join(words)[:_MOST_SAID_CHARS]
 
     @property
-    def causes(self) -> frozenset[str]:
-        """The reasons of a Status, of which a budget's no is one."""
+    def causes(self) -> list[Row]:
+        """Of a Status: a budget's no is one."""
         details = self.document.get("details") if isinstance(self.document, dict) else None
         causes = details.get("causes") if isinstance(details, dict) else None
-        return frozenset(str(cause.get("reason")) for cause in causes if isinstance(cause, dict)) if isinstance(causes, list) else frozenset()
+        return [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,19 @@ class Api:
         """Absent, Unreachable."""
         return _object(self._within(self._call_s, path, lambda: self._read(path, {})), path)
 
-    def list(self, path: str, **query: str) -> list[Row]:
-        """All of them, as of one time. Absent where the cluster has no such kind; Unreachable."""
-        return self._within(LISTS * self._call_s, path, lambda: list(self._pages(path, query)))
+    def listed(self, path: str, **query: str) -> Sequence[Row]:
+        """All of them, as of one time. Unreachable."""
+        try:
+            return self._all(path, query)
+        except Absent as why:
+            raise Unreachable(str(why)) from None
+
+    def listed_if_known(self, path: str) -> Sequence[Row]:
+        """The same; none where the cluster has no such kind of object."""
+        try:
+            return self._all(path, {})
+        except Absent:
+            return []
 
     def patch(self, path: str, body: Row) -> None:
         """A merge patch, on the condition of the resource version in it. Absent, Conflict, Declined, Unreachable."""
@@ -89,6 +102,9 @@ class Api:
     def evict(self, path: str, body: Row) -> None:
         """Absent, Conflict where another pod has the name by now, Declined where a budget says no, Unreachable."""
         _done(self._within(self._call_s, path, lambda: self._asked("POST", path, {}, body, "application/json")), path)
+
+    def _all(self, path: str, query: Mapping[str, str]) -> Sequence[Row]:
+        return self._within(LISTS * self._call_s, path, lambda: list(self._pages(path, query)))
 
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[Row]:
         more = ""
@@ -130,7 +146,10 @@ class Api:
         try:
             return _Answer(answer.status, json.loads(said))
         except (ValueError, RecursionError):
-            raise Unreachable(f"{path}: {answer.status}, and no JSON, but {shown(said[:80].decode(errors='replace'))}") from None
+            text = f"no JSON, but {shown(said[:80].decode(errors='replace'))}"
+        if answer.status < 300:
+            raise Unreachable(f"{path}: {answer.status}: {text}")
+        return _Answer(answer.status, {"message": text})  # where it has no such kind at all, it says so in plain text
 
     def _within(self, most_s: float, path: str, call: Callable[[], T]) -> T:
         """In a thread that is given up at the deadline: the client's own timeouts begin again with every byte. While one has not ended, no other call is begun."""
@@ -182,7 +201,7 @@ def _loaded(kubeconfig: str) -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _words(why: Exception) -> str:
-    return f"{type(why).__name__}: {str(why)[:300]}"
+    return f"{type(why).__name__}: {str(why)[:_MOST_SAID_CHARS]}"
 
 
 def _object(answer: _Answer, path: str) -> Row:
@@ -199,7 +218,7 @@ def _done(answer: _Answer, path: str) -> None:
         raise Absent(f"{path}: {answer.why}")
     if answer.status == 409:
         raise Conflict(f"{path}: {answer.why}")
-    if answer.status == 429 and "DisruptionBudget" not in answer.causes:
+    if answer.status == 429 and all(cause.get("reason") != _BUDGET for cause in answer.causes):
         raise Unreachable(f"{path}: {answer.why}")
     if answer.status >= 500:
         raise Unreachable(f"{path}: {answer.why}")

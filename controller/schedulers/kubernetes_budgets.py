@@ -8,19 +8,23 @@ from gpuwarden.controller.schedulers.kubernetes_rows import condition, labels, m
 
 def refusal(budgets: Sequence[Row], pods: Sequence[Row]) -> str:
     """Which budget lets too few of them go; empty where none does. Those that are not ready are left to the API server, whose rules for them differ."""
+    over = [{name(budget) for budget in budgets if covers(budget, pod)} for pod in pods]
+    if twice := next((found for found in over if len(found) > 1), None):  # the API server answers 500 to that, always
+        return f"PodDisruptionBudgets {' and '.join(sorted(twice)[:2])} are over one pod, which cannot be evicted then"
     ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
     for budget in budgets:
-        covered = [pod for pod in ready if selects(optional(spec(budget), "selector", dict), labels(pod), there="selector" in spec(budget))]
+        covered = [pod for pod in ready if covers(budget, pod)]
         allowed = optional(optional(budget, "status", dict), "disruptionsAllowed", int)
         if len(covered) > allowed:
             return f"PodDisruptionBudget {name(budget)} lets {allowed} of its {len(covered)} pods there go"
     return ""
 
 
-def selects(selector: Row, found: Row, *, there: bool) -> bool:
-    """As a LabelSelector of policy/v1: an empty one selects all, none at all selects nothing."""
+def covers(budget: Row, pod: Row) -> bool:
+    """As a LabelSelector of policy/v1: an empty one selects all pods of its namespace, none at all selects nothing."""
+    selector, found = optional(spec(budget), "selector", dict), labels(pod)
     same = all(found.get(key) == value for key, value in optional(selector, "matchLabels", dict).items())
-    return there and same and all(_holds(one, found) for one in optional(selector, "matchExpressions", list))
+    return "selector" in spec(budget) and same and all(_holds(one, found) for one in optional(selector, "matchExpressions", list))
 
 
 def _holds(one: Row, found: Row) -> bool:

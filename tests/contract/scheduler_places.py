@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from services.kube_cluster import KubeCluster
 from services.slurm import Slurm as Cluster
 
 from gpuwarden.controller.schedulers.dry_run import DryRun
-from gpuwarden.controller.schedulers.scheduler import JobTruth, Kind, Phase, Scheduler, Truth
+from gpuwarden.controller.schedulers.scheduler import JobTruth, Kind, Phase, Scheduler, Truth, Unreachable
 
 OURS, THEIRS = "gpuwarden: q7 GPU 3 fell off the bus, n1 asks \"why\" and 'how' in 5 % of a=b,c", "admin: fan"
 SLEEP = "exec sleep 600"
@@ -98,6 +99,27 @@ class KubernetesPlace(Place):
     def truth(self) -> Truth:
         self.cluster.play_kubelets()
         return super().truth()
+
+    def until_raises(self, kind: type[Exception], says: str) -> None:
+        """Rights come and go a moment after they were given or taken."""
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self.scheduler.truth()
+            except kind as why:
+                if says in str(why):
+                    return
+            assert time.monotonic() < until_s, says
+            time.sleep(0.03)
+
+    def until_answers(self) -> None:
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            with suppress(Unreachable):
+                self.scheduler.truth()
+                return
+            assert time.monotonic() < until_s
+            time.sleep(0.03)
 
     def job_on(self, *nodes: str) -> str:
         return f"team/pytorchjob/{self.cluster.training(*nodes)}"

@@ -3,6 +3,7 @@
 It is the API server alone: no kubelet, scheduler or controller runs. Standard library only, as install.py is.
 """
 
+import http.client
 import json
 import os
 import ssl
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,26 +48,45 @@ LOOK_S = 0.05
 TOKEN = "a-token-for-tests-only"  # of somebody who may do everything
 
 
-@dataclass(frozen=True, slots=True)
+class Denied(Exception):
+    """It says no: the status, and what it says."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{status}: {said}")
+        self.status = status
+
+
+@dataclass(slots=True)
 class Kube:
-    """One that is up. `asked` is by somebody who may do everything."""
+    """One that is up. `asked` is by somebody who may do everything, over one connection."""
 
     folder: Path
-    url: str
+    port: int
     proof: certificate.Certificate
     server: subprocess.Popen[bytes]
+    line: http.client.HTTPSConnection
 
-    def asked(self, verb: str, path: str, body: object = None, content: str = "application/json") -> Any:
-        """What it says; HTTPError where it says no."""
-        return json.loads(self.said(verb, path, body, content))
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
 
-    def said(self, verb: str, path: str, body: object = None, content: str = "application/json") -> bytes:
+    def asked(self, verb: str, path: str, body: object = None, content: str = "application/json", token: str = TOKEN) -> Any:
+        """What it says; Denied."""
+        return json.loads(self.said(verb, path, body, content, token))
+
+    def said(self, verb: str, path: str, body: object = None, content: str = "application/json", token: str = TOKEN) -> bytes:
         """The same, as it is."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body is not None else None, headers, method=verb)
-        with urllib.request.urlopen(request, timeout=ASK_S, context=ssl.create_default_context(cafile=self.proof.certificate)) as answer:
-            told: bytes = answer.read()
-            return told
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
+        try:
+            self.line.request(verb, path, json.dumps(body) if body is not None else None, headers)
+            answer = self.line.getresponse()
+            told = answer.read()
+        except OSError:
+            self.line.close()  # the next one begins anew
+            raise
+        if answer.status >= 300:
+            raise Denied(answer.status, told.decode())
+        return told
 
     def patched(self, path: str, body: Mapping[str, object], query: str = "") -> Any:
         return self.asked("PATCH", path + query, body, "application/merge-patch+json")
@@ -116,6 +135,7 @@ def running(folder: Path) -> Iterator[Kube]:
             _wait_until_ready(made)
             yield made
         finally:
+            made.line.close()
             made.server.kill()
             made.server.wait()
     finally:
@@ -154,7 +174,8 @@ def _apiserver(folder: Path, database: subprocess.Popen[bytes], database_port: i
     ]  # fmt: skip
     with (folder / "apiserver.out").open("ab") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
-    return Kube(folder, f"https://127.0.0.1:{port}", proof, server)
+    trust = ssl.create_default_context(cafile=proof.certificate)
+    return Kube(folder, port, proof, server, http.client.HTTPSConnection("127.0.0.1", port, timeout=ASK_S, context=trust))
 
 
 def _wait_until_ready(made: Kube) -> None:
@@ -168,5 +189,5 @@ def _wait_until_ready(made: Kube) -> None:
 def _ready(made: Kube) -> bool:
     try:
         return made.said("GET", "/readyz") == b"ok"
-    except OSError:  # HTTPError is one
+    except (OSError, Denied):
         return False

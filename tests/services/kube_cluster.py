@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import HTTPError
 
 import yaml
-from services.kube import Kube
+from services.kube import Denied, Kube
 
 NODES: Final = ("n1", "n2", "n3", "n4")
 SPACE: Final = "team"
@@ -19,6 +18,7 @@ WAIT_S: Final = 20.0
 _POD = {"containers": [{"name": "train", "image": "train"}]}
 _OWNERS: Final = {"pytorchjob": ("kubeflow.org/v1", "PyTorchJob"), "jobset": ("jobset.x-k8s.io/v1alpha2", "JobSet"), "job": ("batch/v1", "Job")}
 _PLURALS: Final = {"Namespace": "namespaces", "ServiceAccount": "serviceaccounts", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings"}
+_VOLUMES: Final = "/api/v1/persistentvolumes"
 _CUSTOM: Final = {"jobset": "/apis/jobset.x-k8s.io/v1alpha2", "pytorchjob": "/apis/kubeflow.org/v1", "job": "/apis/batch/v1"}
 
 
@@ -39,7 +39,9 @@ class KubeCluster:
     def clean(self) -> None:
         """Four nodes that are ready, and nothing else."""
         self.silent.clear()
-        for path in (*(self.path(form) for form in _OWNERS), f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets", "/api/v1/persistentvolumes"):
+        for volume in self.kube.asked("GET", _VOLUMES)["items"]:
+            self.kube.patched(f"{_VOLUMES}/{volume['metadata']['name']}", {"metadata": {"finalizers": None}})
+        for path in (*(self.path(form) for form in _OWNERS), f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets", _VOLUMES):
             self.kube.asked("DELETE", f"{path}?propagationPolicy=Background")
         self.kube.asked("DELETE", f"{self.path('pod')}?gracePeriodSeconds=0")
         self.kube.asked("DELETE", "/api/v1/nodes")
@@ -124,8 +126,8 @@ class KubeCluster:
     def gone(self, path: str) -> None:
         try:
             self.kube.asked("DELETE", f"{path}?gracePeriodSeconds=0&propagationPolicy=Background")
-        except HTTPError as why:
-            assert why.code == 404, why
+        except Denied as why:
+            assert why.status == 404, why
 
     def cordon(self, node: str, by: str) -> None:
         self.kube.patched(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, f"?fieldManager={by}")
@@ -150,8 +152,8 @@ class KubeCluster:
     def _there(self, path: str) -> bool:
         try:
             self.kube.asked("GET", path)
-        except HTTPError as why:
-            assert why.code in (404, 429, 503), why
+        except Denied as why:
+            assert why.status in (404, 429, 503), why
             return False
         return True
 
