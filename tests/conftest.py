@@ -14,6 +14,7 @@ from services import influx, kafka, kafka_secure, kube, slurm, victoria
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from services.kube_cluster import KubeCluster
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,6 +85,21 @@ def kube_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kube.Kube]
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
     with kube.running(tmp_path_factory.mktemp("kube")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kube_objects(kube_server: kube.Kube) -> "KubeCluster":
+    """What tests put into it. Imported here, since YAML is not there where the installer is tried."""
+    from services.kube_cluster import KubeCluster
+
+    return KubeCluster(kube_server)
+
+
+@pytest.fixture
+def kube_cluster(kube_objects: "KubeCluster") -> "KubeCluster":
+    """Four nodes with nothing on them."""
+    kube_objects.clean()
+    return kube_objects
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Somebody else's BMC for the suites that speak Redfish, the sushy emulator behind a certificate; and a cluster in Kubernetes' API server."""
+"""Somebody else's BMC for the suites that speak Redfish: the sushy emulator behind a certificate."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,6 @@ import pytest
 from fakes.redfish.service import PASSWORD, USER
 from services import certificate, sushy
 from services.certificate import Certificate
-from services.kube import Kube
-from services.kube_cluster import KubeCluster
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +17,3 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def emulator(tmp_path_factory: pytest.TempPathFactory, proof: Certificate) -> Iterator[str]:
     with sushy.running(tmp_path_factory.mktemp("sushy"), proof, USER, PASSWORD) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def kube_objects(kube_server: Kube) -> KubeCluster:
-    return KubeCluster(kube_server)
-
-
-@pytest.fixture
-def kube_cluster(kube_objects: KubeCluster) -> KubeCluster:
-    """Four nodes with nothing on them."""
-    kube_objects.clean()
-    return kube_objects
