@@ -6,11 +6,19 @@ import pytest
 from scenarios.story import Story, Telling, stories
 
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
-from gpuwarden.controller.isolation.events import Drain, SignalHeard, Tick, TruthSeen
+from gpuwarden.controller.isolation.events import (
+    Drain,
+    Outcome,
+    Performed,
+    Requeue,
+    SignalHeard,
+    Tick,
+    TruthSeen,
+)
 from gpuwarden.controller.isolation.machine import Isolation
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.isolation.taking import SIGNALS_MOST
-from gpuwarden.controller.schedulers.scheduler import Availability, NodeTruth, Truth
+from gpuwarden.controller.schedulers.scheduler import Availability, JobTruth, Kind, NodeTruth, Phase, Truth
 
 ACTS = ("drain ", "requeue ", "keep job", "ask job", "test ", "not now")
 
@@ -87,3 +95,26 @@ def test_a_node_whose_name_cannot_be_one_is_left_out_and_said() -> None:
     assert "n2;reboot" in str(said)
     assert machine.facts.truth is not None
     assert set(machine.facts.truth.nodes) == {"n1"}
+
+
+def test_a_job_that_runs_elsewhere_by_now_is_not_moved_again_for_what_is_left_of_it() -> None:
+    """Its last pods on a silent node do not end, which Kubernetes does not wait for."""
+    machine, now_s = acting(), 1200.0
+    job = JobTruth("7", Phase.RUNNING, Kind.BATCH, ("n1", "n2"), 0, 2, True)
+    for asked_s in (0.0, now_s):
+        machine.step(asked_s, with_job(job, asked_s, n1=NodeTruth("n1", Availability.AVAILABLE, jobs=("7",))))
+    machine.step(now_s, signal("gpu_missing"))
+    (drain,) = (one for one in machine.step(now_s, signal("gpu_nvlink_down")) if isinstance(one, Drain))
+    machine.step(now_s + 1, Performed(drain.key, Outcome.DONE))
+    left = NodeTruth("n1", Availability.DRAINING, drain.reason, ("7",))
+    asked = machine.step(now_s + 5, with_job(job, now_s + 5, n1=left))
+    (requeue,) = (one for one in asked if isinstance(one, Requeue))
+    machine.step(now_s + 6, Performed(requeue.key, Outcome.DONE))
+    anew = replace(job, nodes=("n2", "n3"), restarts=1)
+    for later_s in range(10, 3600, 10):
+        seen = machine.step(now_s + later_s, with_job(anew, now_s + later_s, n1=replace(left, availability=Availability.DOWN)))
+        assert not [one for one in seen if isinstance(one, Requeue)]
+
+
+def with_job(job: JobTruth, asked_s: float, n1: NodeTruth) -> TruthSeen:
+    return TruthSeen(Truth({**told().truth.nodes, "n1": n1}, {job.job: job}), asked_s)
