@@ -40,6 +40,7 @@ from gpuwarden.controller.isolation.events import (
     TruthSeen,
 )
 from gpuwarden.controller.isolation.records import Record
+from gpuwarden.controller.job_words import JobWords
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.lines import SHOWN
 from gpuwarden.controller.probing import AskPower, Probing
@@ -124,6 +125,7 @@ class Isolating:
         if self._config.checkpoints:
             opened.callback(Progress(self._config.checkpoints, lambda: self._truth, self.offer).close)
         if connect_bus is not None:
+            opened.callback(JobWords(connect_bus, lambda: self._truth, self.offer, self._closing).join)
             opened.callback(Findings(connect_bus, self.offer, self._through, self._closing, GROUP, RECORDS).join)
         opened.callback(Ticker(TICK_S, self._tick, self._inbox, time.monotonic).close)
 

@@ -25,7 +25,7 @@ from gpuwarden.controller.isolation.facts import Capped, Facts
 from gpuwarden.controller.isolation.holder import KILL_FAILED, Holder, case_of, holder_of
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
 from gpuwarden.controller.isolation.overdue import SEEN_S
-from gpuwarden.controller.isolation.records import Case, Effect, EffectState, JobPast, WishKind
+from gpuwarden.controller.isolation.records import Activity, Case, Effect, EffectState, JobPast, WishKind
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.isolation.wish import test_key
 from gpuwarden.controller.schedulers.scheduler import Availability, Phase, Truth
@@ -219,10 +219,11 @@ def told(event: JobTold, book: Book) -> Iterator[Action]:
     if past is None or past.restarts != event.restarts:
         yield Say(f"a word of job {event.job} after {event.restarts} restarts is ignored: it is not the run that is known")
         return
-    since_s = past.activity_since_s if past.activity is event.activity else book.facts.now_s
+    activity = past.activity if event.activity is Activity.UNKNOWN else event.activity  # its checkpoints say nothing of that
+    since_s = past.activity_since_s if past.activity is activity else book.facts.now_s
     checkpointed_s = past.checkpointed_s if event.checkpointed_s is None else max(past.checkpointed_s, event.checkpointed_s)
     step = past.step if event.step is None else event.step
-    book.facts.put(replace(past, activity=event.activity, activity_since_s=since_s, step=step, checkpointed_s=checkpointed_s))
+    book.facts.put(replace(past, activity=activity, activity_since_s=since_s, step=step, checkpointed_s=checkpointed_s))
 
 
 def owned(event: OwnerSeen, book: Book) -> Iterator[Action]:
