@@ -145,7 +145,7 @@ def _jobs(book: Book) -> Iterator[Action]:
 def _outcomes(book: Book) -> Iterator[Action]:
     """What the truth tells of acts of which nothing else has told."""
     for effect in list(book.facts.effects.values()):
-        waits = effect.state in (EffectState.UNKNOWN, EffectState.ORDERED) and not effect.shadow
+        waits = effect.state in (EffectState.UNKNOWN, EffectState.ORDERED, EffectState.LATER) and not effect.shadow
         if waits and book.facts.truth_asked_s > effect.at_s and _is_so(effect, book.facts):
             yield from book.keep(replace(effect, state=EffectState.DONE, said="the scheduler shows it"))
         elif _came_to_nothing(effect, book.facts):
@@ -184,7 +184,7 @@ def performed(event: Performed, book: Book) -> Iterator[Action]:
         return
     state = EffectState(event.outcome.value)
     yield Line("outcome", effect.job or effect.node, f"{event.key}: {state.value}" + (f": {event.said}" if event.said else ""), state is EffectState.DONE)
-    yield from book.keep(replace(effect, state=state, at_s=book.facts.now_s if state is EffectState.UNKNOWN else effect.at_s, said=event.said))
+    yield from book.keep(replace(effect, state=state, at_s=book.facts.now_s if state in (EffectState.UNKNOWN, EffectState.LATER) else effect.at_s, said=event.said))
 
 
 def probed(event: Probed, book: Book) -> Iterator[Action]:

@@ -38,7 +38,7 @@ from gpuwarden.controller.schedulers.kubernetes_rows import (
 )
 from gpuwarden.controller.schedulers.kubernetes_truth import REASON, hosts_of, job_truth, node_truth, truth_of
 from gpuwarden.controller.schedulers.names import check_job, check_node, check_nodes, check_reason, shown
-from gpuwarden.controller.schedulers.scheduler import JobTruth, NodeTruth, Phase, Refused, Truth, Unreachable
+from gpuwarden.controller.schedulers.scheduler import JobTruth, NodeTruth, NotNow, Phase, Refused, Truth
 
 CALL_S: Final = 10.0  # of one question
 EVICT_S: Final = 30.0  # for all pods of a job; what is left then goes when it is asked again
@@ -104,7 +104,7 @@ class Kubernetes:
                 return left
             check_requeue(found, restarts_seen)
             if why := refusal(self._api.listed(f"/apis/policy/v1/namespaces/{group.namespace}/poddisruptionbudgets"), group.live):
-                raise Refused(f"job: {job}: {why}")
+                raise NotNow(f"job: {job}: {why}")
             if group.row is not None:
                 self._api.patch(self._path(group, group.row), _on_condition(group.row, _noted(group, group.row)))
             return group.live
@@ -143,14 +143,14 @@ class Kubernetes:
                 raise Refused(f"{field}: Kubernetes knows of no {called}") from None
             except (Declined, Malformed) as why:
                 raise Refused(f"{field}: {called}: {why}") from None
-        raise Refused(f"{field}: {called} was changed by others each time, {TRIES} times: nothing was done")
+        raise NotNow(f"{field}: {called} was changed by others each time, {TRIES} times: nothing was done")
 
     def _evict(self, job: str, pods: Sequence[Row]) -> None:
-        """With the grace that each asks for. Refused with what a budget says; what has gone by itself has gone."""
+        """With the grace that each asks for. NotNow with what a budget says; what has gone by itself has gone."""
         until_s, refused = time.monotonic() + EVICT_S, list[str]()
         for index, pod in enumerate(pods):
             if time.monotonic() > until_s:
-                raise Unreachable(f"{job}: {index} of {len(pods)} pods were evicted within {EVICT_S:g} s; asked again, it goes on")
+                raise NotNow(f"job: {job}: {index} of {len(pods)} pods were evicted within {EVICT_S:g} s")
             try:
                 self._api.evict(f"{_pods(namespace(pod))}/{quote(name(pod), safe='')}/eviction", _eviction(pod))
             except (Absent, Conflict):
@@ -158,7 +158,7 @@ class Kubernetes:
             except Declined as why:
                 refused.append(f"{name(pod)}: {why}")
         if refused:
-            raise Refused(f"job: {job}: {len(refused)} of {len(pods)} pods may not be evicted: {refused[0]}")
+            raise NotNow(f"job: {job}: {len(refused)} of {len(pods)} pods may not be evicted: {refused[0]}")
 
     def _job(self, job: str) -> tuple[Group, JobTruth]:
         check_job(job)

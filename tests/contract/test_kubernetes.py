@@ -23,7 +23,7 @@ from gpuwarden.controller.schedulers.kubernetes import Kubernetes
 from gpuwarden.controller.schedulers.kubernetes_api import Api
 from gpuwarden.controller.schedulers.kubernetes_rows import NOTE, Form
 from gpuwarden.controller.schedulers.kubernetes_truth import REASON
-from gpuwarden.controller.schedulers.scheduler import Availability, Kind, Phase, Refused, Unreachable
+from gpuwarden.controller.schedulers.scheduler import Availability, Kind, NotNow, Phase, Refused, Unreachable
 
 HOST_N1 = {"nodeSelector": {"kubernetes.io/hostname": "host-n1"}}
 
@@ -115,7 +115,7 @@ def test_a_node_that_others_write_all_the_time_is_left_alone(
     place: KubernetesPlace, meanwhile: Callable[[Callable[[int], object]], list[str]]
 ) -> None:
     orders = meanwhile(lambda number: place.cluster.ready("n1", "True", f"heartbeat {number}"))
-    with pytest.raises(Refused, match="node: n1 was changed by others each time, 5 times: nothing was done"):
+    with pytest.raises(NotNow, match="node: n1 was changed by others each time, 5 times: nothing was done"):
         place.scheduler.drain("n1", OURS)
     assert len(orders) == 5 and "unschedulable" not in place.cluster.node("n1")["spec"]
 
@@ -148,7 +148,7 @@ def test_nodes_that_are_not_ours_are_neither_told_of_nor_touched(place: Kubernet
 def test_a_budget_that_lets_too_few_go_is_told_before_the_first_pod_goes(place: KubernetesPlace) -> None:
     job = place.job_on("n1", "n2")
     place.cluster.budget("keep", job.rpartition("/")[2], allowed=1)
-    with pytest.raises(Refused, match=f"job: {job}: PodDisruptionBudget keep lets 1 of its 2 pods there go"):
+    with pytest.raises(NotNow, match=f"job: {job}: PodDisruptionBudget keep lets 1 of its 2 pods there go"):
         place.scheduler.requeue(job, 0)
     assert leaving(place.cluster) == set() and place.truth().jobs[job].restarts == 0
     place.cluster.budget("other", "another-job", allowed=0)
@@ -163,7 +163,7 @@ def test_the_api_servers_own_no_is_told_and_what_was_begun_goes_on_when_asked_ag
     master, worker = sorted(names(place.cluster))
     place.cluster.kube.patched(place.cluster.path("pod", worker), {"metadata": {"labels": {"job": "worker"}}})
     place.cluster.budget("young", "worker", allowed=2, observedGeneration=0)
-    with pytest.raises(Refused, match=f"job: {job}: 1 of 2 pods may not be evicted: {worker}: 429: .*young.*still being processed"):
+    with pytest.raises(NotNow, match=f"job: {job}: 1 of 2 pods may not be evicted: {worker}: 429: .*young.*still being processed"):
         place.scheduler.requeue(job, 0)
     assert leaving(place.cluster) == {master}
     assert place.truth().jobs[job].restarts == 0  # until all that had to go have been asked to
@@ -185,7 +185,7 @@ def test_two_budgets_over_one_pod_are_a_no(place: KubernetesPlace) -> None:
     job = place.job_on("n1")
     for name in ("one", "two"):
         place.cluster.budget(name, job.rpartition("/")[2], allowed=1)
-    with pytest.raises(Refused, match=f"job: {job}: PodDisruptionBudgets one and two are over one pod"):
+    with pytest.raises(NotNow, match=f"job: {job}: PodDisruptionBudgets one and two are over one pod"):
         place.scheduler.requeue(job, 0)
     assert leaving(place.cluster) == set()
 

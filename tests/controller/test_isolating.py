@@ -502,6 +502,7 @@ def test_a_configuration_that_cannot_be_is_refused_with_its_field(tmp_path: Path
     head = f'ledger_file = "{tmp_path}/l"\nkeys_dir = "{tmp_path}"\n[[domains]]\nname = "r"\nrating_w = 9e9\n[[domains.classes]]\nname = "c"\nnodes = ["n1"]\n[isolation]\n'
     for wrong, said in (
         ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run, kubernetes or slurm"),
+        ('scheduler = "kubernetes"\nkubeconfig = "k"', "isolation.kubeconfig: is 'k', should be an absolute path"),
         ('checkpoints = "ckpt"', "isolation.checkpoints: is 'ckpt', should be an absolute path with {job} in it"),
         ('opt_out = ["n7"]', "isolation.opt_out: n7 in no power domain"),
         ('[[isolation.groups]]\nname = "g"\nnodes = ["n7"]', "isolation.groups[0].nodes: n7 in no power domain"),
