@@ -5,6 +5,7 @@ Nodes and pods are objects there; what kubelets and controllers would write, the
 
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from services.kube import Denied
 from services.kube_cluster import NODES, RIGHTS, KubeCluster
 from services.port import free_port
 
-from gpuwarden.controller.schedulers import kubernetes
+from gpuwarden.controller.schedulers import kubernetes, kubernetes_api
 from gpuwarden.controller.schedulers.kubernetes import Kubernetes
 from gpuwarden.controller.schedulers.kubernetes_api import Api
 from gpuwarden.controller.schedulers.kubernetes_rows import NOTE, Form
@@ -444,6 +445,20 @@ def test_a_cluster_without_jobsets_and_pytorchjobs_is_one_too(place: KubernetesP
     assert [job.kind for job in place.truth().jobs.values()] == [Kind.BARE]
     monkeypatch.setitem(kubernetes._KINDS, Form.JOB, ("batch/v0", "jobs"))
     with pytest.raises(Unreachable, match=r"/apis/batch/v0/jobs: 404: the server could not find"):
+        place.scheduler.truth()
+
+
+def test_what_comes_in_pages_is_read_to_the_end(place: KubernetesPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = {place.job_on("n1", "n2", "n3") for _ in range(3)}
+    monkeypatch.setattr(kubernetes_api, "PAGE", 2)
+    truth = place.scheduler.truth()
+    assert (set(truth.nodes), set(truth.jobs)) == (set(NODES), jobs)
+    assert {job.nodes for job in truth.jobs.values()} == {("n1", "n2", "n3")}
+
+
+def test_without_the_client_it_says_what_to_install(place: KubernetesPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(Unreachable, match=r"kubernetes is not installed: pip install 'gpuwarden\[kubernetes\]'"):
         place.scheduler.truth()
 
 

@@ -116,7 +116,7 @@ def install() -> Path:
 
 
 def _build(folder: Path) -> None:
-    sys.stderr.write(f"building the Kubernetes API server {VERSION} with go: once, four minutes on two cores\n")
+    sys.stderr.write(f"building the Kubernetes API server {VERSION} with go: once, five minutes on two cores\n")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         (Path(scratch) / "go.mod").write_text(GO_MOD)
         (Path(scratch) / "tools.go").write_text(TOOLS)
