@@ -52,7 +52,6 @@ _KINDS: Final = {
     Form.JOB: ("batch/v1", "jobs"), Form.JOBSET: ("jobset.x-k8s.io/v1alpha2", "jobsets"), Form.PYTORCHJOB: ("kubeflow.org/v1", "pytorchjobs"),
 }  # fmt: skip
 _SPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-
 _NO_VALUE: Final = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)  # of a taint
 
 T = TypeVar("T")
