@@ -25,7 +25,7 @@ types: .venv/dev  ## type check everything
 suite: .venv/dev servers  ## all tests and nothing else
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # on two cores: half of it waits for leases and servers; tests/conftest.py orders it
 
-servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and InfluxDB where Go and cargo are
+servers:  ## install what the tests talk to: Debian packages, Apache Kafka, and, where Go and cargo are, InfluxDB and the Kubernetes API server
 	@$(PYTHON) tests/services/install.py
 
 chaos: .venv/dev servers  ## do to a row what an operator may fear, some 12 minutes long, and print a table

@@ -40,6 +40,7 @@ from gpuwarden.controller.isolation.events import (
     TruthSeen,
 )
 from gpuwarden.controller.isolation.records import Record
+from gpuwarden.controller.job_words import JobWords
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.lines import SHOWN
 from gpuwarden.controller.probing import AskPower, Probing
@@ -115,7 +116,7 @@ class Isolating:
 
     def _open(self, records: tuple[Record, ...], connect_bus: Connect | None, opened: ExitStack) -> None:
         self._inbox.put(Started(records))
-        self._scheduling = Scheduling(KINDS[self._config.scheduler](self._nodes), self._scheduled, self._clock)
+        self._scheduling = Scheduling(KINDS[self._config.scheduler](self._nodes, self._config.kubeconfig), self._scheduled, self._clock)
         loop = threading.Thread(target=self._run, name="isolation", daemon=True)
         loop.start()
         opened.callback(loop.join, _CLOSE_S)
@@ -124,6 +125,7 @@ class Isolating:
         if self._config.checkpoints:
             opened.callback(Progress(self._config.checkpoints, lambda: self._truth, self.offer).close)
         if connect_bus is not None:
+            opened.callback(JobWords(connect_bus, lambda: self._truth, self.offer, self._closing).join)
             opened.callback(Findings(connect_bus, self.offer, self._through, self._closing, GROUP, RECORDS).join)
         opened.callback(Ticker(TICK_S, self._tick, self._inbox, time.monotonic).close)
 

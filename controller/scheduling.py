@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from gpuwarden.controller.isolation.events import Outcome, Performed, SchedulerLost, TruthSeen
-from gpuwarden.controller.schedulers.scheduler import Refused, Scheduler, Unreachable
+from gpuwarden.controller.schedulers.scheduler import NotNow, Refused, Scheduler, Unreachable
 
 EVERY_S: Final = 5.0
 MOST_WAITING: Final = 256
@@ -89,6 +89,8 @@ class Scheduling:
             act(self._scheduler)
         except Refused as why:
             return Performed(key, Outcome.REFUSED, str(why)[:MOST_SAID_CHARS])
+        except NotNow as why:
+            return Performed(key, Outcome.LATER, str(why)[:MOST_SAID_CHARS])
         except Unreachable as why:
             return Performed(key, Outcome.UNKNOWN, str(why)[:MOST_SAID_CHARS])
         return Performed(key, Outcome.DONE)

@@ -30,7 +30,7 @@ DETECTOR: Final = Role(
     reads=(topics.TELEMETRY, topics.COMM, topics.SCORES, topics.FINDINGS),  # findings: what still fires on nodes that it is given
     groups="gpuwarden-detector",
 )
-CONTROLLER: Final = Role(writes=(topics.ACTIONS,), reads=(topics.FINDINGS,), groups="gpuwarden-controller")
+CONTROLLER: Final = Role(writes=(topics.ACTIONS,), reads=(topics.PROGRESS, topics.FINDINGS), groups="gpuwarden-controller")
 RECORDER: Final = Role(reads=topics.ALL, groups="gpuwarden-recorder")
 
 ROLES: Final[Mapping[str, Role]] = {"agent": AGENT, "detector": DETECTOR, "controller": CONTROLLER, "recorder": RECORDER}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.nvml.steer import FakeNode
 from hypothesis import HealthCheck, settings
-from services import influx, kafka, kafka_secure, slurm, victoria
+from services import influx, kafka, kafka_secure, kube, slurm, victoria
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from services.kube_cluster import KubeCluster
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +76,30 @@ def influx_program() -> None:
     """Skips where InfluxDB 2 cannot be built; in continuous integration that is a failure."""
     if lacking := influx.lacking():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+
+
+@pytest.fixture(scope="session")
+def kube_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kube.Kube]:
+    """One Kubernetes API server for the whole run. Skips where it cannot be built; in continuous integration that is a failure."""
+    if lacking := kube.lacking():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+    with kube.running(tmp_path_factory.mktemp("kube")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kube_objects(kube_server: kube.Kube) -> "KubeCluster":
+    """What tests put into it. Imported here, since YAML is not there where the installer is tried."""
+    from services.kube_cluster import KubeCluster
+
+    return KubeCluster(kube_server)
+
+
+@pytest.fixture
+def kube_cluster(kube_objects: "KubeCluster") -> "KubeCluster":
+    """Four nodes with nothing on them."""
+    kube_objects.clean()
+    return kube_objects
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from gpuwarden.controller.power.hostlist import BadHostlist, expand
 from gpuwarden.core.config import option
 
 JOB: Final = "{job}"
-KINDS: Final = ("dry-run", "slurm")  # as `schedulers.KINDS`, which reaches for the world
+KINDS: Final = ("dry-run", "kubernetes", "slurm")  # as `schedulers.KINDS`, which reaches for the world
 _MODES = tuple(mode.value for mode in Mode)
 
 
@@ -62,7 +62,8 @@ class IsolationConfig:
     restarts_most: int = option("a job is requeued so often in 24 h; then a person is called", default=5)
     strikes_most: int = option("a node that was taken out so often in 30 days does not come back by itself", default=3)
     approval_s: float = option("a prepared action waits so long for a person", default=3600.0)
-    scheduler: str = option("who places jobs on nodes: dry-run (nobody; what would be asked is logged) or slurm", default="dry-run")
+    scheduler: str = option("who places jobs on nodes: dry-run (nobody; what would be asked is logged), kubernetes or slurm", default="dry-run")
+    kubeconfig: str = option("file that says where the API server of kubernetes is, and who we are to it; empty: the service account of our own pod", default="")
     checkpoints: str = option(
         "folder where a job puts its checkpoints, {job} stands for its id; there is seen how far it is. Without it nobody looks", default=""
     )
@@ -74,7 +75,9 @@ class IsolationConfig:
         yield from _twice("shared.name", (shared.name for shared in self.shared))
         yield from _hostlist_problems("opt_out", self.opt_out)
         if self.scheduler not in KINDS:
-            yield f"scheduler: is {self.scheduler!r}, should be {' or '.join(KINDS)}"
+            yield f"scheduler: is {self.scheduler!r}, should be {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+        if self.kubeconfig and not self.kubeconfig.startswith("/"):
+            yield f"kubeconfig: is {self.kubeconfig!r}, should be an absolute path"
         if self.checkpoints and not (self.checkpoints.startswith("/") and JOB in self.checkpoints):
             yield f"checkpoints: is {self.checkpoints!r}, should be an absolute path with {JOB} in it"
         if not 0 <= self.blast_share <= 0.5:

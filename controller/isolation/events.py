@@ -46,6 +46,7 @@ class Outcome(Enum):
 
     DONE = "done"
     REFUSED = "refused"
+    LATER = "later"  # it may be asked again
     UNKNOWN = "unknown"
 
 

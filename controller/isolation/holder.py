@@ -10,7 +10,7 @@ PREFIX: Final = "gpuwarden:"
 REASON_CHARS: Final = 120
 _OURS: Final = re.compile(rf"{PREFIX}(?P<id>q\d{{1,12}})(?: .*)?", re.DOTALL)
 KILL_FAILED: Final = "Kill task failed"  # Slurm drains a node itself where a process outlived SIGKILL
-_SCHEDULERS_OWN: Final = (KILL_FAILED, "Not responding")  # no person's word, and not ours to undo
+_SCHEDULERS_OWN: Final = (KILL_FAILED, "Not responding", "Not ready")  # no person's word, and not ours to undo
 
 
 class Holder(Enum):

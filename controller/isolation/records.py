@@ -121,6 +121,7 @@ class EffectState(Enum):
     ORDERED = "ordered"
     DONE = "done"
     REFUSED = "refused"
+    LATER = "later"  # it was put off, and may be asked again
     UNKNOWN = "unknown"  # it was ordered, and nobody can tell what came of it
 
 

@@ -25,7 +25,7 @@ from gpuwarden.controller.isolation.facts import Capped, Facts
 from gpuwarden.controller.isolation.holder import KILL_FAILED, Holder, case_of, holder_of
 from gpuwarden.controller.isolation.lifecycle import TABLE, Cause, State
 from gpuwarden.controller.isolation.overdue import SEEN_S
-from gpuwarden.controller.isolation.records import Case, Effect, EffectState, JobPast, WishKind
+from gpuwarden.controller.isolation.records import Activity, Case, Effect, EffectState, JobPast, WishKind
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.isolation.wish import test_key
 from gpuwarden.controller.schedulers.scheduler import Availability, Phase, Truth
@@ -145,7 +145,7 @@ def _jobs(book: Book) -> Iterator[Action]:
 def _outcomes(book: Book) -> Iterator[Action]:
     """What the truth tells of acts of which nothing else has told."""
     for effect in list(book.facts.effects.values()):
-        waits = effect.state in (EffectState.UNKNOWN, EffectState.ORDERED) and not effect.shadow
+        waits = effect.state in (EffectState.UNKNOWN, EffectState.ORDERED, EffectState.LATER) and not effect.shadow
         if waits and book.facts.truth_asked_s > effect.at_s and _is_so(effect, book.facts):
             yield from book.keep(replace(effect, state=EffectState.DONE, said="the scheduler shows it"))
         elif _came_to_nothing(effect, book.facts):
@@ -184,7 +184,7 @@ def performed(event: Performed, book: Book) -> Iterator[Action]:
         return
     state = EffectState(event.outcome.value)
     yield Line("outcome", effect.job or effect.node, f"{event.key}: {state.value}" + (f": {event.said}" if event.said else ""), state is EffectState.DONE)
-    yield from book.keep(replace(effect, state=state, at_s=book.facts.now_s if state is EffectState.UNKNOWN else effect.at_s, said=event.said))
+    yield from book.keep(replace(effect, state=state, at_s=book.facts.now_s if state in (EffectState.UNKNOWN, EffectState.LATER) else effect.at_s, said=event.said))
 
 
 def probed(event: Probed, book: Book) -> Iterator[Action]:
@@ -219,10 +219,11 @@ def told(event: JobTold, book: Book) -> Iterator[Action]:
     if past is None or past.restarts != event.restarts:
         yield Say(f"a word of job {event.job} after {event.restarts} restarts is ignored: it is not the run that is known")
         return
-    since_s = past.activity_since_s if past.activity is event.activity else book.facts.now_s
+    activity = past.activity if event.activity is Activity.UNKNOWN else event.activity  # its checkpoints say nothing of that
+    since_s = past.activity_since_s if past.activity is activity else book.facts.now_s
     checkpointed_s = past.checkpointed_s if event.checkpointed_s is None else max(past.checkpointed_s, event.checkpointed_s)
     step = past.step if event.step is None else event.step
-    book.facts.put(replace(past, activity=event.activity, activity_since_s=since_s, step=step, checkpointed_s=checkpointed_s))
+    book.facts.put(replace(past, activity=activity, activity_since_s=since_s, step=step, checkpointed_s=checkpointed_s))
 
 
 def owned(event: OwnerSeen, book: Book) -> Iterator[Action]:

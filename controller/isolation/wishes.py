@@ -52,6 +52,8 @@ def _of_jobs(case: Case, verdict: Verdict, facts: Facts) -> Iterator[Wish]:
         return
     for name in facts.jobs_on(case.node):
         job = facts.job(name)
+        if job is not None and job.phase is Phase.RUNNING and case.node not in job.nodes:
+            continue  # it has been started anew elsewhere, and only its end is left here
         restarts = job.restarts if job is not None else 0
         if verdict.harm is Harm.SLOWS:
             yield _wish(WishKind.CHECKPOINT, case, verdict, facts, name, restarts)

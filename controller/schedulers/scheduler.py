@@ -14,6 +14,10 @@ class Refused(Exception):
     """It answered, and did not do it: which field, and why."""
 
 
+class NotNow(Exception):
+    """It answered, and somebody else's say stands against it for now: why. What was begun, if anything, goes on when it is asked again."""
+
+
 class Availability(Enum):
     """Of a node for new work."""
 
@@ -41,6 +45,9 @@ class Kind(Enum):
     INTERACTIVE = "interactive"  # somebody sits at it
     ARRAY = "array"  # one of many that share an id
     HETEROGENEOUS = "heterogeneous"  # a part of one that is started as a whole
+    BARE = "bare"  # nothing that we know of starts it anew
+    STATEFUL = "stateful"  # it has a name and a state of its own
+    LOCAL = "local"  # it keeps data on the node, which would be lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ class Truth:
 
 
 class Scheduler(Protocol):
-    """Every call ends within a deadline of its own, and raises Unreachable or Refused."""
+    """Every call ends within a deadline of its own, and raises Unreachable, Refused or NotNow."""
 
     def truth(self) -> Truth: ...
 

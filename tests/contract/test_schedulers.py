@@ -1,4 +1,4 @@
-"""One suite for every scheduler of jobs: the dry run, and a real Slurm. Then Slurm's own, and its tools failing."""
+"""One suite for every scheduler of jobs: the dry run, a real Slurm, and a real API server of Kubernetes. Then Slurm's own, and its tools failing."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from contract.scheduler_places import OURS, SLEEP, THEIRS, DryPlace, KubernetesPlace, Place, SlurmPlace
+from services.kube_cluster import KubeCluster
 from services.slurm import NODES
 from services.slurm import Slurm as Cluster
 
@@ -19,85 +21,9 @@ from gpuwarden.controller.schedulers.scheduler import (
     Kind,
     Phase,
     Refused,
-    Scheduler,
-    Truth,
     Unreachable,
 )
 from gpuwarden.controller.schedulers.slurm import Slurm
-
-OURS, THEIRS = "gpuwarden: q7 GPU 3 fell off the bus, n1 asks \"why\" and 'how' in 5 % of a=b,c", "admin: fan"
-SLEEP = "exec sleep 600"
-WAIT_S = 20.0
-
-
-class Place:
-    """A scheduler, and what others than us do there."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.scheduler = scheduler
-
-    def truth(self) -> Truth:
-        return self.scheduler.truth()
-
-    def job_on(self, *nodes: str) -> str:
-        """The id of a batch job that asks for these by name, and runs there."""
-        raise NotImplementedError
-
-    def waiting_job(self, held: bool = False) -> str:
-        raise NotImplementedError
-
-    def somebody_drains(self, node: str, reason: str) -> None:
-        raise NotImplementedError
-
-    def end(self, job: str) -> None:
-        raise NotImplementedError
-
-    def until(self, true: Callable[[Truth], bool]) -> Truth:
-        until_s = time.monotonic() + WAIT_S
-        while not true(truth := self.truth()):
-            assert time.monotonic() < until_s, truth
-            time.sleep(0.03)
-        return truth
-
-
-class DryPlace(Place):
-    scheduler: DryRun
-
-    def job_on(self, *nodes: str) -> str:
-        self.scheduler.put(JobTruth("1", Phase.RUNNING, Kind.BATCH, nodes, 0, len(nodes), True, required=nodes))
-        return "1"
-
-    def waiting_job(self, held: bool = False) -> str:
-        self.scheduler.put(JobTruth("2", Phase.HELD if held else Phase.PENDING, Kind.BATCH, (), 0, 2, True, ("n2",)))
-        return "2"
-
-    def somebody_drains(self, node: str, reason: str) -> None:
-        self.scheduler.drain(node, reason)
-
-    def end(self, job: str) -> None:
-        ended = self.truth().jobs[job]
-        self.scheduler.put(JobTruth(job, Phase.ENDED, ended.kind, (), ended.restarts, ended.nodes_min, True))
-
-
-class SlurmPlace(Place):
-    def __init__(self, scheduler: Scheduler, cluster: Cluster) -> None:
-        super().__init__(scheduler)
-        self.cluster = cluster
-
-    def job_on(self, *nodes: str) -> str:
-        job = self.cluster.submit(SLEEP, "--requeue", f"--nodes={len(nodes)}", f"--nodelist={','.join(nodes)}")
-        self.until(lambda truth: truth.jobs[job].phase is Phase.RUNNING)
-        return job
-
-    def waiting_job(self, held: bool = False) -> str:
-        later = "--hold" if held else "--begin=now+1hour"
-        return self.cluster.submit(SLEEP, "--requeue", later, "--nodes=2", "--exclude=n2")
-
-    def somebody_drains(self, node: str, reason: str) -> None:
-        self.cluster.tool("scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}")
-
-    def end(self, job: str) -> None:
-        self.cluster.tool("scancel", job)
 
 
 @pytest.fixture
@@ -111,7 +37,11 @@ def cluster(slurm_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest) -> Place:
-    scheduler = KINDS[request.param](NODES)
+    """Of each kind that there is, the real one."""
+    if request.param == "kubernetes":
+        kube: KubeCluster = request.getfixturevalue("kube_cluster")
+        return KubernetesPlace(KINDS[request.param](NODES, kube.kubeconfig), kube)
+    scheduler = KINDS[request.param](NODES, "")
     if isinstance(scheduler, DryRun):
         return DryPlace(scheduler)
     return SlurmPlace(scheduler, request.getfixturevalue("cluster"))
@@ -150,11 +80,11 @@ def test_draining_twice_is_draining_once(place: Place) -> None:
 
 def test_what_somebody_else_drained_stays_as_it_is(place: Place) -> None:
     place.somebody_drains("n2", THEIRS)
-    with pytest.raises(Refused, match="node: n2 is drained already, for 'admin: fan'"):
+    with pytest.raises(Refused, match=f"node: n2 is drained already, for '{place.theirs}'"):
         place.scheduler.drain("n2", OURS)
-    with pytest.raises(Refused, match="node: n2 is drained, for 'admin: fan', not drained for"):
+    with pytest.raises(Refused, match=f"node: n2 is drained, for '{place.theirs}', not drained for"):
         place.scheduler.resume("n2", OURS)
-    assert place.truth().nodes["n2"].reason == THEIRS
+    assert place.truth().nodes["n2"].reason == place.theirs
 
 
 def test_only_the_same_reason_gives_a_node_back(place: Place) -> None:

@@ -20,15 +20,19 @@ from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.events import FindingArrived
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
 from gpuwarden.controller.isolation.desk import Desk
+from gpuwarden.controller.isolation.events import JobTold
+from gpuwarden.controller.job_words import JobWords
 from gpuwarden.controller.ledger import Ledger
 from gpuwarden.controller.main import ControllerShell
 from gpuwarden.controller.schedulers.scheduler import Availability
 from gpuwarden.controller.scheduling import Scheduling
 from gpuwarden.core.config import load
 from gpuwarden.proto import control_pb2 as pb
+from gpuwarden.proto import topics
 from gpuwarden.proto.control_pb2_grpc import ControlServiceStub
 from gpuwarden.proto.finding_pb2 import Evidence
 from gpuwarden.proto.lease_pb2 import MODE_AUTO
+from gpuwarden.proto.progress_pb2 import JobPhase, JobProgress
 
 PASSED, FAILED = pb.PROBE_OUTCOME_PASSED, pb.PROBE_OUTCOME_FAILED
 
@@ -93,6 +97,31 @@ def lines(shell: ControllerShell, kind: str) -> list[pb.Action]:
 
 def told(shell: ControllerShell, kind: str, said: str) -> None:
     wait_for(lambda: any(said in line.reason for line in lines(shell, kind)))
+
+
+def test_a_job_that_says_it_writes_a_checkpoint_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = list[JobTold]()
+
+    def noted(connect: Any, truth: Any, offer: Callable[[JobTold], bool], stop: Any) -> JobWords:
+        return JobWords(connect, truth, lambda told: offer(told) and not taken.append(told), stop)
+
+    monkeypatch.setattr(isolating, "JobWords", noted)
+
+    def says(phase: JobPhase.ValueType) -> None:
+        taken.clear()
+        now_ns = time.time_ns()
+        word = JobProgress(version=1, job_id=JOB.job, phase=phase, phase_since_unix_ns=now_ns, updated_unix_ns=now_ns)
+        site.bus.producer().send(topics.PROGRESS, JOB.job, word.SerializeToString())
+        wait_for(lambda: taken)
+
+    with site.run() as shell:
+        wait_for(lambda: (newest := shell.board.newest()) and not newest.isolation.scheduler_lost)
+        says(JobPhase.JOB_PHASE_CHECKPOINT)
+        site.say_two()
+        told(shell, "hold", "job 7 is writing a checkpoint")
+        assert site.scheduler.asked == ["drain n1"]
+        says(JobPhase.JOB_PHASE_TRAINING)
+        wait_for(lambda: site.scheduler.asked[:2] == ["drain n1", "requeue 7"])
 
 
 def test_one_witness_and_a_test_that_fails_drain_an_idle_node_and_one_that_passes_gives_it_back(
@@ -397,7 +426,8 @@ def test_a_configuration_that_cannot_be_is_refused_with_its_field(tmp_path: Path
     file = tmp_path / "controller.toml"
     head = f'ledger_file = "{tmp_path}/l"\nkeys_dir = "{tmp_path}"\n[[domains]]\nname = "r"\nrating_w = 9e9\n[[domains.classes]]\nname = "c"\nnodes = ["n1"]\n[isolation]\n'
     for wrong, said in (
-        ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run or slurm"),
+        ('scheduler = "pbs"', "isolation.scheduler: is 'pbs', should be dry-run, kubernetes or slurm"),
+        ('scheduler = "kubernetes"\nkubeconfig = "k"', "isolation.kubeconfig: is 'k', should be an absolute path"),
         ('checkpoints = "ckpt"', "isolation.checkpoints: is 'ckpt', should be an absolute path with {job} in it"),
         ('opt_out = ["n7"]', "isolation.opt_out: n7 in no power domain"),
         ('[[isolation.groups]]\nname = "g"\nnodes = ["n7"]', "isolation.groups[0].nodes: n7 in no power domain"),

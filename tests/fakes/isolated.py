@@ -92,7 +92,7 @@ class Site:
 def site_of(config: ControllerConfig, monkeypatch: pytest.MonkeyPatch) -> Site:
     """In auto; job 7 runs on n1 and n2."""
     scheduler = Counted()
-    monkeypatch.setattr(isolating, "KINDS", {"dry-run": lambda nodes: scheduler})
+    monkeypatch.setattr(isolating, "KINDS", {"dry-run": lambda nodes, kubeconfig: scheduler})
     monkeypatch.setattr(isolating, "Scheduling", partial(Scheduling, every_s=0.2))
     scheduler.put(JOB)
     made = Site(config, scheduler)

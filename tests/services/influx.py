@@ -5,7 +5,6 @@ Standard library only, as install.py is.
 
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from services.cache import cached
 from services.certificate import Certificate
 from services.port import free_port, wait_until_open
+from services.toolchain import lacks
 
 VERSION = "v2.7.12"
 BUILD = "github.com/influxdata/influxdb/v2/cmd/influxd"
@@ -58,20 +58,8 @@ class Influx:
 
 def lacking() -> str:
     """What this machine needs to build it and has not, as a sentence; '' where it has all."""
-    lines = (_lacks(program) for program in NEEDED)
+    lines = (lacks("InfluxDB", program, version, OLDEST[program]) for program, version in NEEDED.items())
     return "; ".join(line for line in lines if line)
-
-
-def _lacks(program: str) -> str:
-    oldest = ".".join(map(str, OLDEST[program]))
-    wanted = f"InfluxDB is built with {program} {oldest} or newer"
-    if shutil.which(program) is None:
-        return f"{wanted}, which is not on the PATH"
-    said = subprocess.run(NEEDED[program], check=False, capture_output=True, text=True).stdout
-    found = re.search(r"(\d+)\.(\d+)", said)
-    if found is None or tuple(map(int, found.groups())) < OLDEST[program]:
-        return f"{wanted}, and this is {said.strip() or 'none that runs'}"
-    return ""
 
 
 def install() -> Path:

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 sys.path[0] = str(Path(__file__).parents[1])  # `services` is to be found, and this folder's `kafka` is not kafka-python
 
-from services import influx, kafka
+from services import influx, kafka, kube
 
 
 def _on_path(program: str) -> Callable[[], bool]:
@@ -40,6 +41,7 @@ NEEDS: Mapping[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
         lambda: all(map(shutil.which, ("slurmctld", "slurmd", "scontrol", "munged"))),
         ("slurmctld", "slurmd", "slurm-client", "munge"),
     ),
+    "etcd": (_on_path("etcd"), ("etcd-server",)),
     "alertmanager": (_on_path("prometheus-alertmanager"), ("prometheus-alertmanager",)),
 }
 
@@ -56,8 +58,12 @@ def main(names: list[str]) -> int:
 
 def _fetch_and_build() -> int:
     kafka.archive()
-    if not (lacking := influx.lacking()):
-        influx.install()
+    return max(map(_built, (influx, kube)))
+
+
+def _built(server: ModuleType) -> int:
+    if not (lacking := server.lacking()):
+        server.install()
         return 0
     return _say(f"{lacking}: the tests that talk to it are skipped", 1 if os.environ.get("CI") == "true" else 0)
 

@@ -48,10 +48,13 @@ def test_a_machine_that_cannot_build_influxdb_is_told_by_what_it_lacks(tmp_path:
     assert influx.lacking() == ""
 
 
+@pytest.mark.parametrize(("fixture", "server"), [("influx_program", "InfluxDB is built with go 1.23"), ("kube_server", "the Kubernetes API server is built with go 1.25")])
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "errors=1"), ("", "skipped=1")])
-def test_without_its_tools_tests_of_influxdb_are_skipped_but_in_continuous_integration(tmp_path: Path, ci: str, outcome: str) -> None:
+def test_without_its_tools_tests_of_a_built_server_are_skipped_but_in_continuous_integration(
+    tmp_path: Path, ci: str, outcome: str, fixture: str, server: str
+) -> None:
     """Run as a suite of its own, with this one's fixtures."""
-    (tmp_path / "test_it.py").write_text("def test_it(influx_program: None) -> None:\n    pass\n")
+    (tmp_path / "test_it.py").write_text(f"def test_it({fixture}: None) -> None:\n    pass\n")
     (tmp_path / "conftest.py").write_text((INSTALL.parents[1] / "conftest.py").read_text())
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-c", os.devnull, tmp_path]
     environ = {"PATH": "/nonexistent", "PYTHONPATH": str(INSTALL.parents[1]), "CI": ci}
@@ -59,4 +62,4 @@ def test_without_its_tools_tests_of_influxdb_are_skipped_but_in_continuous_integ
     told = (tmp_path / "told").read_text()
     name, count = outcome.split("=")
     assert f'{name}="{count}"' in told, done.stdout + done.stderr
-    assert "InfluxDB is built with go 1.23 or newer, which is not on the PATH" in told
+    assert f"{server} or newer, which is not on the PATH" in told

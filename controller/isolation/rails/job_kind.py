@@ -39,6 +39,12 @@ def _of_kind(job: JobTruth) -> Objection | None:
             return ask(f"job {job.job} is one of an array")
         case Kind.HETEROGENEOUS:
             return ask(f"job {job.job} is a part of one that starts as a whole")
+        case Kind.BARE:
+            return ask(f"nothing is known to start job {job.job} anew")
+        case Kind.STATEFUL:
+            return ask(f"job {job.job} has a state of its own")
+        case Kind.LOCAL:
+            return ask(f"job {job.job} keeps data on its nodes, which would be lost")
 
 
 def _of_tenants(wish: Wish, facts: Facts) -> Objection | None:

@@ -23,12 +23,14 @@ def objection(wish: Wish, facts: Facts) -> Objection | None:
         case EffectState.REFUSED:
             return never(f"it was refused: {effect.said}")
         case EffectState.UNKNOWN:
-            return _again(effect, facts)
+            return _again(effect, facts, "nobody can tell what came of it")
+        case EffectState.LATER:
+            return _again(effect, facts, "it was put off")
 
 
-def _again(effect: Effect, facts: Facts) -> Objection | None:
+def _again(effect: Effect, facts: Facts, what: str) -> Objection | None:
     if effect.tries >= TRIES_MOST and effect.kind is not WishKind.RESUME:
-        return never(f"nobody can tell what came of it, {effect.tries} times: {effect.said}")
+        return never(f"{what}, {effect.tries} times: {effect.said}")
     if facts.truth_asked_s <= effect.at_s or facts.now_s - effect.at_s < min(RETRY_MOST_S, RETRY_S * 2 ** min(effect.tries - 1, 10)):
-        return wait(f"it is not known yet what came of it: {effect.said}", quiet=True)
+        return wait(f"{what}, and it is asked again: {effect.said}", quiet=True)
     return None

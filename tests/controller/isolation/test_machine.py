@@ -1,17 +1,28 @@
 """What the machine keeps to in every mode and whatever it is told."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from scenarios.story import Story, Telling, stories
 
 from gpuwarden.controller.isolation.config import GroupConfig, IsolationConfig
-from gpuwarden.controller.isolation.events import Drain, SignalHeard, Tick, TruthSeen
+from gpuwarden.controller.isolation.events import (
+    Drain,
+    Outcome,
+    Performed,
+    Requeue,
+    SignalHeard,
+    Tell,
+    Tick,
+    TruthSeen,
+)
 from gpuwarden.controller.isolation.machine import Isolation
 from gpuwarden.controller.isolation.signals import Scope, Signal
 from gpuwarden.controller.isolation.taking import SIGNALS_MOST
-from gpuwarden.controller.schedulers.scheduler import Availability, NodeTruth, Truth
+from gpuwarden.controller.schedulers.scheduler import Availability, JobTruth, Kind, NodeTruth, Phase, Truth
 
+JOB = JobTruth("7", Phase.RUNNING, Kind.BATCH, ("n1", "n2"), 0, 2, True)
 ACTS = ("drain ", "requeue ", "keep job", "ask job", "test ", "not now")
 
 
@@ -87,3 +98,44 @@ def test_a_node_whose_name_cannot_be_one_is_left_out_and_said() -> None:
     assert "n2;reboot" in str(said)
     assert machine.facts.truth is not None
     assert set(machine.facts.truth.nodes) == {"n1"}
+
+
+def test_a_job_that_runs_elsewhere_by_now_is_not_moved_again_for_what_is_left_of_it() -> None:
+    """Its last pods on a silent node do not end, which Kubernetes does not wait for."""
+    machine, requeue, left = requeued(now_s := 1200.0)
+    machine.step(now_s + 6, Performed(requeue.key, Outcome.DONE))
+    anew = replace(JOB, nodes=("n2", "n3"), restarts=1)
+    for later_s in range(10, 3600, 10):
+        seen = machine.step(now_s + later_s, with_job(anew, now_s + later_s, n1=replace(left, availability=Availability.DOWN)))
+        assert not [one for one in seen if isinstance(one, Requeue)]
+
+
+def test_what_is_put_off_is_asked_again_ever_more_seldom_and_then_a_person_is_told() -> None:
+    machine, requeue, left = requeued(now_s := 1200.0)
+    asked_s, people = [0.0], list[Tell]()
+    for later_s in range(0, 3600, 10):
+        at_s, answered = now_s + 5 + later_s, asked_s[-1] == later_s
+        done = machine.step(at_s, Performed(requeue.key, Outcome.LATER, "a budget says no")) if answered else []
+        done += machine.step(at_s, with_job(JOB, at_s, n1=left))
+        if any(isinstance(one, Requeue) for one in done):
+            asked_s.append(later_s + 10.0)  # it is answered then
+        people += [one for one in done if isinstance(one, Tell) and "needs a person" in one.title]
+    assert [after - before for before, after in pairwise(asked_s)] == [40.0, 70.0, 130.0, 250.0]
+    assert "it was put off, 5 times: a budget says no" in people[0].text
+
+
+def requeued(now_s: float) -> tuple[Isolation, Requeue, NodeTruth]:
+    """Job 7 has just been ordered off n1, which is out for our reason."""
+    machine = acting()
+    for asked_s in (0.0, now_s):
+        machine.step(asked_s, with_job(JOB, asked_s, n1=NodeTruth("n1", Availability.AVAILABLE, jobs=("7",))))
+    machine.step(now_s, signal("gpu_missing"))
+    (drain,) = (one for one in machine.step(now_s, signal("gpu_nvlink_down")) if isinstance(one, Drain))
+    machine.step(now_s + 1, Performed(drain.key, Outcome.DONE))
+    left = NodeTruth("n1", Availability.DRAINING, drain.reason, ("7",))
+    (requeue,) = (one for one in machine.step(now_s + 5, with_job(JOB, now_s + 5, n1=left)) if isinstance(one, Requeue))
+    return machine, requeue, left
+
+
+def with_job(job: JobTruth, asked_s: float, n1: NodeTruth) -> TruthSeen:
+    return TruthSeen(Truth({**told().truth.nodes, "n1": n1}, {job.job: job}), asked_s)
