@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuwarden.detector.health.extremes import LEAST_MAXIMA, gumbel
+from gpuwarden.detector.health.extremes import LEAST_MAXIMA, gumbel, level_of
 from gpuwarden.detector.health.scale import Array
 
 DAY_S: Final = 86400.0
@@ -35,7 +35,7 @@ def threshold(score: Array, step_s: float, per_node_day: float) -> float:
     if len(largest) < LEAST_MAXIMA:
         return _lowest_kept(score, step_s, per_node_day)
     location, scale = gumbel(largest)
-    return location + scale * math.log(DAY_S / BLOCK_S / per_node_day)
+    return location + scale * level_of(per_node_day * BLOCK_S / DAY_S, len(largest))
 
 
 def _largest(score: Array, rows: int) -> Array:

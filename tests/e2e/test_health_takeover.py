@@ -42,6 +42,8 @@ MINUTE_S = 0.1
 EVENTUALLY_S = 60.0
 FIRES, OVER = FindingState.FINDING_STATE_FIRING, FindingState.FINDING_STATE_RESOLVED
 
+pytestmark = pytest.mark.timeout(300)
+
 Said = tuple[str, str, int]  # a finding's id, its node, and its state
 
 

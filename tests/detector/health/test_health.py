@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpuwarden.detector.health.budget import daily, findings, threshold
-from gpuwarden.detector.health.extremes import gumbel
+from gpuwarden.detector.health.extremes import gumbel, level_of, surpassed
 from gpuwarden.detector.health.past import past
 from gpuwarden.detector.health.rolling import Scored, scored
 from gpuwarden.detector.health.scale import Array, floors, scale
@@ -137,6 +137,18 @@ def test_the_law_of_largest_scores_is_found_through_a_few_that_are_none_of_it() 
     assert gumbel(maxima) == (pytest.approx(10, abs=0.1), pytest.approx(2, abs=0.1))
     maxima[:80] = 1e6
     assert gumbel(maxima) == (pytest.approx(10, abs=0.3), pytest.approx(2, abs=0.3))
+
+
+@pytest.mark.parametrize("known", [40, 56, 1000])
+def test_a_level_from_few_maxima_is_passed_as_often_as_it_should_be(known: int) -> None:
+    """On the average over what such a few may be, and without regard to how few they are it would be half as often again."""
+    maxima = np.random.default_rng(7).gumbel(3, 2, (4000, known))
+    laws = np.array([gumbel(one) for one in maxima])
+    passed, naive = (float(np.mean(1 - np.exp(-np.exp(-(laws[:, 0] + laws[:, 1] * level - 3) / 2)))) for level in (level_of(1 / 80, known), np.log(80)))
+    assert passed == pytest.approx(1 / 80, rel=0.2)
+    assert known > 100 or naive > 1.25 / 80
+    assert surpassed(level_of(1 / 80, known), known) == pytest.approx(1 / 80)
+    assert surpassed(np.array([-1.0, 0.0]), known) == pytest.approx([np.e, 1])
 
 
 def test_no_history_gives_no_finding() -> None:
