@@ -8,7 +8,7 @@ from gpuwarden.detector.health.scale import Array
 
 LEAST_MAXIMA: Final = 40  # before anything follows from them
 _LEAST_SCALE: Final = 1e-3
-_OF_WHICH: Final = 2.55  # maxima whose two quantiles tell the scale as well as one excess would: their variance over the square of the scale, by the quantiles' own
+_AN_EXCESS: Final = 2.55  # maxima, whose two quantiles tell the scale as well as one excess would: the variance of the scale that they give, times their number, over its square
 
 
 def gumbel(maxima: Array, low: float = 0.5, high: float = 0.9) -> tuple[float, float]:
@@ -18,19 +18,12 @@ def gumbel(maxima: Array, low: float = 0.5, high: float = 0.9) -> tuple[float, f
     return float(of_high) - scale * _reduced(high), scale
 
 
-def surpassed(level: Array | float, maxima: int) -> Array:
-    """How often, a block of time, a level is passed that lies so many scales above the location of a law that is known from so many maxima.
+def level_of(share: float, maxima: int) -> float:
+    """What is passed in such a share of blocks of time, below 1, in scales above the location of a law that is known from so many maxima.
 
     Far out the law is exponential; an excess over a scale that is itself estimated has not an exponential's tail but Pareto's (a ratio of gamma variables, F with 2 and 2n degrees).
     """
-    known, above = maxima / _OF_WHICH, np.maximum(level, 0)
-    with np.errstate(over="ignore"):
-        return np.asarray(np.where(np.asarray(level) > 0, (1 + above / known) ** -known, np.exp(-np.asarray(level))))
-
-
-def level_of(share: float, maxima: int) -> float:
-    """The other way: what is passed so often, a block of time; of shares below 1."""
-    known = maxima / _OF_WHICH
+    known = maxima / _AN_EXCESS
     return float(known * (share ** (-1 / known) - 1))
 
 
