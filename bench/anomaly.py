@@ -3,14 +3,15 @@
     python bench/anomaly.py --data DIR [--json FILE] [--entities N] [--seeds N]
 
 DIR holds server_machine_dataset, application_server_dataset and jumpstarter_services, one npz an entity (train, test, label).
-Scores of test rows are causal. Recall is of events, at the best single threshold for all entities of a set that keeps 0.1 false
-alarms per node-day; beside it what gpuwarden catches at the thresholds that it sets itself, each day, without labels, for that budget.
+Scores of test rows are causal. AUROC, AP and VUS-PR are means over entities, VUS-PR of scores before they are smoothed, and of those that are judged. Recall at a budget is of events, at the
+best single threshold for all entities of a set that keeps so many false alarms per node-day, beside the interval of the rate that it has there; "own" is at
+the thresholds that each entity sets itself, each day, without labels, for 0.1.
 """
 
 import argparse
 import json
 import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,68 +21,106 @@ from anomaly_measures import (
     Array,
     Flags,
     alarms,
+    ap_bootstrap,
     bootstrap,
+    events,
     poisson_interval,
     ranking,
     swept,
     top_k_share,
 )
-from anomaly_rows import REFIT, ROWS, Row, ours
+from anomaly_page import shown
+from anomaly_rows import REFIT, ROWS, Row, Run, ours
 from anomaly_sets import Entity, LabelledSet, read
+from anomaly_vus import vus_pr
 
 from gpuwarden.detector.health.budget import daily
-from gpuwarden.detector.health.rolling import Scored
 from gpuwarden.detector.health.scale import floors, scale
 
 BUDGET: Final = 0.1  # false alarms per node-day
+SWEPT: Final = (BUDGET, 0.01)
+BUFFER_ROWS: Final = {"smd": 100}  # of VUS-PR
+BUFFER_ROWS_ELSE: Final = 20
+DRAWN: Final = 1000  # times, for the interval of the difference in AP
 Figures = dict[str, Any]
 
 
-def measured(one: LabelledSet, row: Row, seed: int) -> tuple[Figures, list[float], Flags]:
-    """(figures, AP of each entity, which events are caught within the budget)."""
-    began_s = time.perf_counter()
-    scores = [known(row(e, one.step_min, seed)[len(e.train) :]) for e in one.entities]
-    took_s = time.perf_counter() - began_s
-    ranked = [ranking(score, e.label) for score, e in zip(scores, one.entities, strict=True) if e.label.any()]
-    caught = swept(scores, [e.label for e in one.entities], one.step_min, (BUDGET,), one.node_days)[BUDGET]
-    aurocs, aps = zip(*ranked, strict=True)
-    figures = {
-        "auroc": float(np.mean(aurocs)), "ap": float(np.mean(aps)), f"event_recall_at_{BUDGET}": float(caught.mean()), "seconds": took_s,
-    }
-    return figures, list(aps), caught
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row with one seed: `scores` of test rows, an entity each; `caught` by the best threshold within the budget."""
+
+    figures: Figures
+    entities: dict[str, Figures]
+    scores: list[Array]
+    caught: Flags
 
 
-def known(score: Array) -> Array:
-    return np.nan_to_num(score)
+def measured(one: LabelledSet, row: Row, seed: int) -> Measured:
+    runs = [row(e, one.step_min, seed) for e in one.entities]
+    entities = {e.name: ranks(one, e, run) for e, run in zip(one.entities, runs, strict=True) if e.label.any()}
+    figures: Figures = {key: float(np.mean([of[key] for of in entities.values()])) for key in ("auroc", "ap", "vus_pr", "vus_pr_judged")}
+    scores = [of_test(run.score, e) for e, run in zip(one.entities, runs, strict=True)]
+    best = swept(scores, [e.label for e in one.entities], one.step_min, SWEPT, one.node_days)
+    for budget, at in best.items():
+        low, high = poisson_interval(at.false, one.node_days)
+        figures |= {f"event_recall_at_{budget}": float(at.caught.mean()), f"false_alarms_low_at_{budget}": low, f"false_alarms_high_at_{budget}": high}
+    figures |= chosen(one, runs) | {"fit_s": sum(run.fit_s for run in runs), "score_s": sum(run.score_s for run in runs)}
+    return Measured(figures, entities, scores, best[BUDGET].caught)
 
 
-def over_seeds(one: LabelledSet, row: Row, seeds: int) -> tuple[Figures, list[float], Flags]:
-    runs = [measured(one, row, seed) for seed in range(seeds)]
-    return {key: float(np.mean([run[0][key] for run in runs])) for key in runs[0][0]}, runs[0][1], runs[0][2]
+def of_test(score: Array, entity: Entity) -> Array:
+    return np.nan_to_num(score[len(entity.train) :])
 
 
-def chosen(one: LabelledSet, judged: list[Scored]) -> Figures:
-    """At the threshold that each node sets itself every day."""
-    seen: list[Alarms] = []
-    for s, e in zip(judged, one.entities, strict=True):
-        above = s.score > daily(s.score, one.step_min * 60.0, BUDGET)
-        seen.append(alarms(above[0, len(e.train) :], e.label, one.step_min))
-    false = sum(a.false for a in seen)
+def ranks(one: LabelledSet, entity: Entity, run: Run) -> Figures:
+    auroc, ap = ranking(of_test(run.score, entity), entity.label)
+    raw, judged = (
+        vus_pr(of_test(score, entity), entity.label, events(entity.label), BUFFER_ROWS.get(one.name, BUFFER_ROWS_ELSE)) for score in (run.raw, run.score)
+    )
+    return {"auroc": auroc, "ap": ap, "vus_pr": raw, "vus_pr_judged": judged}
+
+
+def chosen(one: LabelledSet, runs: list[Run]) -> Figures:
+    """At the threshold that each entity sets itself every day. Delays are of the events that it catches there."""
+    seen, on = list[Alarms](), 0
+    for run, e in zip(runs, one.entities, strict=True):
+        above = (run.score > daily(run.score[None], one.step_min * 60.0, BUDGET)[0])[len(e.train) :]
+        seen.append(alarms(above, e.label, one.step_min))
+        on += int(above.sum())
+    false, delays = sum(a.false for a in seen), one.step_min * np.concatenate([a.delay_rows for a in seen])
+    low, high = poisson_interval(false, one.node_days)
+    delays = delays[~np.isnan(delays)]
     return {
         "event_recall_at_chosen": float(np.concatenate([a.caught for a in seen]).mean()),
-        "false_alarms_per_node_day": false / one.node_days,
-        "false_alarms_interval": poisson_interval(false, one.node_days),
+        "false_alarms_per_node_day": false / one.node_days, "false_alarms_low": low, "false_alarms_high": high,
         "real_over_nominal_false_alarms": false / one.node_days / BUDGET,
-    }
+        "delay_min_median": float(np.median(delays)) if len(delays) else None,
+        "delay_min_p90": float(np.quantile(delays, 0.9)) if len(delays) else None,
+        "time_in_alarm": on / sum(len(e.test) for e in one.entities),
+    }  # fmt: skip
 
 
-def causes(one: LabelledSet, judged: list[Scored]) -> Figures:
+def over_seeds(one: LabelledSet, row: Row, seeds: int) -> tuple[Figures, Measured]:
+    """Means, and the first seed's."""
+    runs = [measured(one, row, seed) for seed in range(seeds)]
+    entities = {name: mean([run.entities[name] for run in runs]) for name in runs[0].entities}
+    return mean([run.figures for run in runs]) | {"entities": entities, "ap_of_seeds": [run.figures["ap"] for run in runs]}, runs[0]
+
+
+def mean(of: list[Figures]) -> Figures:
+    """Of what is there: a seed that catches nothing has no delay."""
+    known = {key: [one[key] for one in of if one[key] is not None] for key in of[0]}
+    return {key: float(np.mean(values)) if values else None for key, values in known.items()}
+
+
+def causes(one: LabelledSet) -> Figures:
     """Root cause, where it is labelled: share of an event's metrics in the top k of ours, and of |z| against the train half."""
     ours_share, plain_share = [], []
-    for s, e in zip(judged, one.entities, strict=True):
+    for e in one.entities:
+        carried = ours(e, one.step_min).carried[0, len(e.train) :] if e.causes else np.empty(0)
         plain = np.abs(static_deviations(e))
         for first, last, metrics in e.causes:
-            ours_share.append(top_k_share(s.carried[0, len(e.train) :], first, last, metrics))
+            ours_share.append(top_k_share(carried, first, last, metrics))
             plain_share.append(top_k_share(plain, first, last, metrics))
     if not ours_share:
         return {}
@@ -93,44 +132,23 @@ def static_deviations(e: Entity) -> Array:
 
 
 def of_set(one: LabelledSet, seeds: int) -> Figures:
-    rows: dict[str, Figures] = {}
-    aps: dict[str, list[float]] = {}
-    caught: dict[str, Flags] = {}
+    rows, firsts = dict[str, Figures](), dict[str, Measured]()
     for name, row, chance in ROWS:
-        rows[name], aps[name], caught[name] = over_seeds(one, row, seeds if chance else 1)
+        rows[name], firsts[name] = over_seeds(one, row, seeds if chance else 1)
         print(f"{one.name} {name}", file=sys.stderr, flush=True)
     best = max(REFIT, key=lambda name: rows[name]["ap"])
-    judged = [ours(e, one.step_min) for e in one.entities]
-    rows["gpuwarden"] |= chosen(one, judged) | causes(one, judged) | {
+    mine, theirs = firsts["gpuwarden"], firsts[best]
+    labelled = [at for at, e in enumerate(one.entities) if e.label.any()]
+    rows["gpuwarden"] |= causes(one) | {
         "best_refit": best,
-        "ap_above_best_refit": rows["gpuwarden"]["ap"] - rows[best]["ap"],
-        "entities_above_best_refit": int(np.sum(np.array(aps["gpuwarden"]) > np.array(aps[best]))),
-        "recall_above_best_refit": bootstrap(caught["gpuwarden"], caught[best], seed=1),
+        "ap_above_best_refit": mine.figures["ap"] - theirs.figures["ap"],
+        "ap_above_best_refit_drawn": ap_bootstrap(
+            [mine.scores[at] for at in labelled], [theirs.scores[at] for at in labelled], [one.entities[at].label for at in labelled], 1, DRAWN
+        ),
+        "entities_above_best_refit": sum(of["ap"] > theirs.entities[name]["ap"] for name, of in mine.entities.items()),
+        "recall_above_best_refit": bootstrap(mine.caught, theirs.caught, seed=1),
     }
     return rows
-
-
-def shown(one: LabelledSet, rows: Figures) -> str:
-    lines = [
-        f"\n{one.name}: {len(one.entities)} entities, {one.node_days:.0f} node-days of test",
-        "| row | AUROC | AP | event recall at 0.1 | seconds |", "|---|---|---|---|---|",
-    ]
-    for name, f in rows.items():
-        lines.append(f"| `{name}` | {f['auroc']:.3f} | {f['ap']:.3f} | {f['event_recall_at_0.1']:.2f} | {f['seconds']:.1f} |")
-    ours_ = rows["gpuwarden"]
-    mean, low, high = ours_["recall_above_best_refit"]
-    few, many = ours_["false_alarms_interval"]
-    lines.append(
-        f"gpuwarden against {ours_['best_refit']}: AP {ours_['ap_above_best_refit']:+.3f}, better on {ours_['entities_above_best_refit']} entities; "
-        f"recall {mean:+.2f} ({low:+.2f} to {high:+.2f})\n"
-        f"at its own threshold: recall {ours_['event_recall_at_chosen']:.2f}, {ours_['false_alarms_per_node_day']:.3f} false alarms per node-day "
-        f"({few:.3f} to {many:.3f}), {ours_['real_over_nominal_false_alarms']:.2f} of the budget"
-    )
-    if "root_cause" in ours_:
-        lines.append(
-            f"root cause in the top k: {ours_['root_cause']:.2f}, of plain |z| {ours_['root_cause_plain_z']:.2f}, {ours_['root_cause_events']} events"
-        )
-    return "\n".join(lines)
 
 
 def main() -> int:
@@ -143,7 +161,7 @@ def main() -> int:
     sets: Figures = {}
     for one in read(given.data, given.entities):
         sets[one.name] = of_set(one, given.seeds)
-        print(shown(one, sets[one.name]), flush=True)
+        print(shown(one, sets[one.name], BUDGET), flush=True)
     if not sets:
         raise SystemExit(f"{given.data}: none of the sets is there")
     if given.json:

@@ -19,29 +19,35 @@ LEAST_RESIDUAL: Final = 0.01  # deviations: what the others foretell to better t
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """`covariance` (nodes, all, all) of deviations, the metrics first and then their past."""
+    """`covariance` (nodes, all, all) of deviations, the metrics first and then their past; `weights` (nodes, all, metrics) as of `regressions`."""
 
     covariance: Array
-    metrics: int
+    weights: Array
 
     def residuals(self, deviations: Array, before: Array) -> Array:
         """(nodes, rows, metrics), each in its own deviations over the window. NaN where missing; nothing leans on what is missing."""
         seen = np.concatenate((deviations, before), 2)
         missing = np.isnan(seen)
         seen = np.nan_to_num(seen)
-        out: Array = seen @ regressions(self.covariance, self.metrics)[0]
+        out: Array = seen @ self.weights
         for node in np.flatnonzero(missing.any((1, 2))):
             patterns, which = np.unique(missing[node], axis=0, return_inverse=True)
             for i, gone in enumerate(patterns):
                 rows = which.ravel() == i
-                out[node, rows] = seen[node, rows] @ regressions(without(self.covariance[node], gone)[None], self.metrics)[0][0]
+                out[node, rows] = seen[node, rows] @ regressions(without(self.covariance[node], gone)[None], deviations.shape[2])[0][0]
         return np.where(np.isnan(deviations), np.nan, out)
 
 
 def conditional(deviations: Array, before: Array) -> Conditional:
     """Fitted on deviations (nodes, rows, metrics) and those of their past (nodes, rows, any); what is missing is taken at its mean."""
+    both = covariance(deviations, before)
+    return Conditional(both, regressions(both, deviations.shape[2])[0])
+
+
+def covariance(deviations: Array, before: Array) -> Array:
+    """(nodes, all, all) of the same."""
     seen = np.nan_to_num(np.concatenate((deviations, before), 2))
-    return Conditional(np.swapaxes(seen, 1, 2) @ seen / seen.shape[1], deviations.shape[2])
+    return np.asarray(np.swapaxes(seen, 1, 2) @ seen / seen.shape[1])
 
 
 def without(covariance: Array, gone: NDArray[np.bool_]) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.detector.health.budget import HISTORY_DAYS, daily, findings, threshold
-from gpuwarden.detector.health.conditional import conditional
+from gpuwarden.detector.health.conditional import covariance
 from gpuwarden.detector.health.features import LEARNED, judged
 from gpuwarden.detector.health.learned import Block, Learned, Places, packed, weighed
 from gpuwarden.detector.health.past import past
@@ -66,9 +66,9 @@ def fitted(made: Past, budget_per_node_day: float, node: int) -> Fitted | TooLit
     levels = daily(score, STEP_S, budget_per_node_day)
     above = np.nan_to_num(score) > levels
     recent = score[:, -HISTORY_DAYS * DAY :]
-    mean, deviation, covariance = _window(values, before, varying, floor)
+    mean, deviation, together = _window(values, before, varying, floor)
     return Fitted(
-        made.nodes[node], made.cards[node], mean, deviation, varying, covariance, max(threshold(recent, STEP_S, budget_per_node_day), LEAST_THRESHOLD),
+        made.nodes[node], made.cards[node], mean, deviation, varying, together, max(threshold(recent, STEP_S, budget_per_node_day), LEAST_THRESHOLD),
         int(told.sum()), values.shape[1], int((~use[0]).sum()), float((np.isfinite(levels) & ~np.isnan(score)).sum() / DAY), findings(above, STEP_S),
     )  # fmt: skip
 
@@ -95,9 +95,9 @@ def _window(values: Array, before: Array, varying: Places, floor: Array) -> tupl
     recent = slice(-WINDOW_DAYS * DAY, None)
     own = scale(values[:, recent], floor)
     some = scale(values[:, recent][..., varying], floor[..., varying])
-    model = conditional(some.deviations(values[:, recent][..., varying]), some.of_past(before[:, recent]))
+    together = covariance(some.deviations(values[:, recent][..., varying]), some.of_past(before[:, recent]))
     unknown = np.isnan(own.mean[0, 0])
-    return own.mean[0, 0], np.where(unknown, np.nan, own.deviation[0, 0]), model.covariance[0].astype(np.float32)
+    return own.mean[0, 0], np.where(unknown, np.nan, own.deviation[0, 0]), together[0].astype(np.float32)
 
 
 def stacked(nodes: Sequence[Fitted]) -> Learned:

@@ -1,20 +1,20 @@
 """Scores as rates: how many findings a node-day of healthy time would bring at this score. So members add up, and a budget is a threshold.
 
-The largest score of a node in six hours has an extreme-value distribution (Gumbel; Coles, An Introduction to Statistical Modeling of Extreme Values, 2001,
-chapter 3), the same for all nodes since scores are in each node's own deviations. It is fitted to the median and the upper decile of all nodes' last week, or to the
-upper decile and percentile where these are wider: a fault in history is some of many maxima, and bends neither before one in a hundred has one.
+The largest score of a node in six hours follows one law (`extremes.py`) for all nodes, since scores are in each node's own deviations. It is fitted to the median and the
+upper decile of all nodes' last week, or to the upper decile and percentile where these are wider: a fault in history bends neither before one maximum in a hundred has one.
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
 
+from gpuwarden.detector.health.extremes import LEAST_MAXIMA, gumbel
 from gpuwarden.detector.health.scale import Array
 
 BLOCK_MINUTES: Final = 360
 BLOCKS: Final = 28  # a week
-LEAST: Final = 40  # maxima, before anything is judged
 FOR_PERCENTILE: Final = 1000
 BLOCKS_A_DAY: Final = 1440 / BLOCK_MINUTES
 
@@ -52,15 +52,7 @@ def rates(maxima: Maxima, scores: Array) -> Array:
 def _gumbel(maxima: Array) -> tuple[float, float]:
     """(location, scale)."""
     known = maxima[~np.isnan(maxima)]
-    if len(known) < LEAST:
+    if len(known) < LEAST_MAXIMA:
         return np.nan, np.nan
-    half, decile, percentile = np.quantile(known, (0.5, 0.9, 0.99))
-    wide = (decile - half) / (_reduced(0.9) - _reduced(0.5))
-    if len(known) >= FOR_PERCENTILE:
-        wide = max(wide, (percentile - decile) / (_reduced(0.99) - _reduced(0.9)))
-    wide = max(wide, 1e-3)
-    return float(decile - wide * _reduced(0.9)), float(wide)
-
-
-def _reduced(share: float) -> float:
-    return float(-np.log(-np.log(share)))
+    law = gumbel(known)
+    return max(law, gumbel(known, 0.9, 0.99), key=itemgetter(1)) if len(known) >= FOR_PERCENTILE else law

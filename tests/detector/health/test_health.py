@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gpuwarden.detector.health.budget import daily, findings, threshold
+from gpuwarden.detector.health.extremes import gumbel, level_of
 from gpuwarden.detector.health.past import past
 from gpuwarden.detector.health.rolling import Scored, scored
 from gpuwarden.detector.health.scale import Array, floors, scale
@@ -113,6 +114,39 @@ def test_a_threshold_keeps_its_budget_on_new_days(budget: float) -> None:
     level = threshold(score[:, : 10 * DAY], STEP_S, budget)
     real = findings(score[:, 10 * DAY :] > level, STEP_S) / (20 * 10)
     assert budget / 2 < real < budget * 2
+
+
+def test_faults_of_the_week_do_not_make_a_node_deaf() -> None:
+    """Five of them, where the budget is less than one: the lowest threshold that had kept it would lie above four."""
+    healthy = held(np.random.default_rng(5).exponential(1, (1, 7 * DAY)), STEP_S)
+    ill = healthy.copy()
+    for day in range(1, 6):
+        ill[0, day * DAY : day * DAY + 6] = 100 + day
+    assert threshold(healthy, STEP_S, 0.1) < threshold(ill, STEP_S, 0.1) < 2 * threshold(healthy, STEP_S, 0.1) < 50
+
+
+def test_a_short_history_sets_the_lowest_threshold_that_keeps_it() -> None:
+    """Of four days there are too few largest scores."""
+    score = held(np.random.default_rng(5).exponential(1, (1, 4 * DAY)), STEP_S)
+    assert threshold(score, STEP_S, 0.1) == score.max()
+    assert findings(score > threshold(score, STEP_S, 1.0), STEP_S) == 4
+
+
+def test_the_law_of_largest_scores_is_found_through_a_few_that_are_none_of_it() -> None:
+    maxima = np.random.default_rng(6).gumbel(10, 2, 4000)
+    assert gumbel(maxima) == (pytest.approx(10, abs=0.1), pytest.approx(2, abs=0.1))
+    maxima[:80] = 1e6
+    assert gumbel(maxima) == (pytest.approx(10, abs=0.3), pytest.approx(2, abs=0.3))
+
+
+@pytest.mark.parametrize("known", [40, 56, 1000])
+def test_a_level_from_few_maxima_is_passed_as_often_as_it_should_be(known: int) -> None:
+    """On the average over what such a few may be, and without regard to how few they are it would be half as often again."""
+    maxima = np.random.default_rng(7).gumbel(3, 2, (4000, known))
+    laws = np.array([gumbel(one) for one in maxima])
+    passed, naive = (float(np.mean(1 - np.exp(-np.exp(-(laws[:, 0] + laws[:, 1] * level - 3) / 2)))) for level in (level_of(1 / 80, known), np.log(80)))
+    assert passed == pytest.approx(1 / 80, rel=0.2)
+    assert known > 100 or naive > 1.25 / 80
 
 
 def test_no_history_gives_no_finding() -> None:
