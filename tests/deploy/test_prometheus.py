@@ -56,7 +56,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "GpuwardenLoopLate": (
         {"gpuwarden_loop_late_total": "0+5x20", "gpuwarden_loop_ticks_total": "0+40x20"},
-        {"gpuwarden_loop_late_total": "0+5x20", "gpuwarden_loop_ticks_total": "0+60x20"},
+        {
+            'gpuwarden_loop_late_total{instance="a"}': "0+5x20", 'gpuwarden_loop_ticks_total{instance="a"}': "0+60x20",
+            # One that has just started, on a machine that was busy with it.
+            'gpuwarden_loop_late_total{instance="b"}': "_x13 0 20 20", 'gpuwarden_loop_ticks_total{instance="b"}': "_x13 0 60 120",
+        },
     ),
     "GpuwardenActionFailed": ({'gpuwarden_action_failed_total{action="Notify"}': "_x3 1x16"}, {'gpuwarden_action_failed_total{action="Notify"}': "7x20"}),
 }
