@@ -24,11 +24,12 @@ from services import kafka
 
 from gpuwarden.core.bus import Bus, BusConfig, Record
 from gpuwarden.core.connect import connect
+from gpuwarden.core.service import spare_garbage_collection
 from gpuwarden.detector.events import Polled, PublishFinding, Raw
 from gpuwarden.detector.inlet import POLL_RECORDS
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.proto import topics
-from gpuwarden.proto.decode import decode
+from gpuwarden.proto.decode import decode_all
 
 TARGET_PER_S: Final = 5000
 SETTLE_S: Final = 3.0  # for the broker's own start to be over
@@ -85,8 +86,7 @@ def judge(polls: Iterable[list[Record]], stages: Stages) -> Detector:
     events = [Polled(tuple(Raw(r.partition, r.offset, r.key, r.value) for r in poll)) for poll in polls]
     with stages.stage("decode"):
         for event in events:
-            for raw in event.records:
-                decode(raw.payload)
+            decode_all(raw.payload for raw in event.records)
     detector, findings = Detector(DetectorSetup()), 0
     with stages.stage("judge"):
         for event in events:
@@ -143,6 +143,7 @@ def main() -> int:
     options.add_argument("--passes", type=int, default=65)
     options.add_argument("--json", type=Path)
     args = options.parse_args()
+    spare_garbage_collection()  # as the daemon does
     with tempfile.TemporaryDirectory() as folder, kafka.running(Path(folder)) as broker:
         measured = measure(broker.bootstrap, broker.server.pid, args.nodes, args.passes)
     tell(measured)
