@@ -1,6 +1,6 @@
 """Nodes as an agent would tell of them, for the detector's tests: a healthy one, and what is to be wrong with it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -76,8 +76,12 @@ class Story:
     actions: list[Action] = field(default_factory=list)
 
     def send(self, *payloads: bytes, key: str = "gpu01", pass_s: float = 1.0) -> list[Action]:
+        return self.poll([(key, payload) for payload in payloads], pass_s)
+
+    def poll(self, records: Sequence[tuple[str, bytes]], pass_s: float = 1.0) -> list[Action]:
+        """Of several nodes, by key."""
         self.now_s += pass_s
-        raws = tuple(Raw(0, self.offset + i, key, payload) for i, payload in enumerate(payloads))
+        raws = tuple(Raw(0, self.offset + i, key, payload) for i, (key, payload) in enumerate(records))
         self.offset += len(raws)
         return self._keep(self.detector.step(self.now_s, Polled(raws)))
 

@@ -3,7 +3,7 @@
 import csv
 import gzip
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +101,18 @@ def measured_power(folder: Path) -> Series:
     return np.array([np.interp(times_s, *zip(*points, strict=True)) for _, points in sorted(told.items())])
 
 
-def as_nodes(power_w: Series, again: int) -> Iterator[tuple[int, dict[tuple[str, str], float]]]:
-    """(node, what its cards report): eight of the measured series each, the whole job `again` times over."""
-    for column in list(range(power_w.shape[1])) * again:
-        for node in range(8):
-            cards = power_w[8 * node : 8 * node + 8, column]
-            wrong = {(f"GPU-{i}", "gpu_power_watts"): float(w) for i, w in enumerate(cards)}
-            busy = {(f"GPU-{i}", "gpu_utilization_ratio"): float(w > BUSY_W) for i, w in enumerate(cards)}
-            yield node, wrong | busy
+def cards_of(power_w: Series) -> dict[tuple[str, str], float]:
+    """What the cards of a node report, (8,)."""
+    wrong = {(f"GPU-{i}", "gpu_power_watts"): float(w) for i, w in enumerate(power_w)}
+    return wrong | {(f"GPU-{i}", "gpu_utilization_ratio"): float(w > BUSY_W) for i, w in enumerate(power_w)}
 
 
 def told_of(story: Any, agent_of: Callable[..., Any], power_w: Series, again: int) -> list[tuple[str, str]]:
-    agents = [agent_of(node=f"n{i}") for i in range(8)]
-    for node, wrong in as_nodes(power_w, again):
-        story.send(agents[node].record(wrong, period_s=PERIOD_S), key=f"n{node}")
+    """Eight nodes of eight of the measured series each, the whole job `again` times over."""
+    agents = {f"n{i}": agent_of(node=f"n{i}") for i in range(8)}
+    for now_w in [*power_w.T] * again:
+        each = zip(agents.items(), now_w.reshape(8, 8), strict=True)
+        story.poll([(name, agent.record(cards_of(cards), period_s=PERIOD_S)) for (name, agent), cards in each])
     return [(f.subject.node, f.subject.id) for f in story.findings]
 
 
