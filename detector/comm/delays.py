@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm.beside import median
 from gpuwarden.detector.comm.cover import Over, behind
 from gpuwarden.detector.comm.timings import Together
 from gpuwarden.detector.comm.verdict import Finding, confidence_of, listed
+from gpuwarden.detector.robust import median
 
 SLOW, PATH = "communication slow", "slow_path"
 SLOWER: Final = 1.15  # times the usual

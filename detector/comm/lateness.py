@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm.beside import MEDIAN_ERROR, Floats, median, of_others, spread
+from gpuwarden.detector.comm.beside import MEDIAN_ERROR, Floats, of_others
 from gpuwarden.detector.comm.timings import Together
+from gpuwarden.detector.robust import median, spread
 
 ALIKE: Final = ("AllReduce", "AllGather", "ReduceScatter")  # in which all ranks do the same
 LEAST_OPERATIONS: Final = 20

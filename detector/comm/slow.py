@@ -13,13 +13,14 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm.beside import Floats, spread
+from gpuwarden.detector.comm.beside import Floats
 from gpuwarden.detector.comm.delays import slow_paths
 from gpuwarden.detector.comm.late import ELSEWHERE, FEW_COST, SURE, Late, late_at
 from gpuwarden.detector.comm.lateness import lateness_of
 from gpuwarden.detector.comm.slow_hosts import slow_hosts
 from gpuwarden.detector.comm.timings import Measured
 from gpuwarden.detector.comm.verdict import UNKNOWN, Finding, Verdict, listed
+from gpuwarden.detector.robust import spread
 
 LATE: Final = "non-communication slow"
 LEAST_COST: Final = 0.01  # of the time between two operations: less is not worth a word

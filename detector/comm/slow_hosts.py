@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from gpuwarden.core.nccl.process import Process
-from gpuwarden.detector.comm.beside import spread
 from gpuwarden.detector.comm.late import FEW_COST, SURE, Late
 from gpuwarden.detector.comm.lateness import Lateness
+from gpuwarden.detector.robust import spread
 
 MANY_HOSTS: Final = 16
 EACH: Final = 0.5  # of what is surely slow, so that all of a host are

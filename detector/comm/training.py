@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from gpuwarden.detector.comm.beside import NORMAL
 from gpuwarden.detector.comm.patience import Patience
+from gpuwarden.detector.robust import NORMAL
 from gpuwarden.proto.comm_pb2 import CommPhase, CommProgress
 
 TRAINS: Final = CommPhase.COMM_PHASE_UNSPECIFIED

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gpuwarden.detector.health.others import Numbers, others
 from gpuwarden.detector.health.scale import Array
+from gpuwarden.detector.robust import spread
 
 Flags = NDArray[np.bool_]
 
@@ -28,7 +29,6 @@ CLIP: Final = 4.0  # deviations
 MOST_ROWS: Final = 5e5  # that what is usual of all rows rests on; then the oldest fade
 MOST_JOBS: Final = 200.0
 LEAST_RATED: Final = 10  # rows whose offsets are known, before what a new one brings along is judged by how they lie
-MAD: Final = 1.4826  # deviations in a median absolute deviation
 
 
 @dataclass(slots=True)
@@ -176,7 +176,7 @@ def apart(offsets: Array, known: Flags) -> Array:
     enough = count >= LEAST_RATED
     mine = np.where(known, offsets, np.nan)[:, enough]
     variance = np.full(len(count), np.inf)
-    variance[enough] = (MAD * np.nanmedian(np.abs(mine - np.nanmedian(mine, 0)), 0)) ** 2 * (1 + LEAST_RATED / count[enough])
+    variance[enough] = spread(mine, 0) ** 2 * (1 + LEAST_RATED / count[enough])
     return variance
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from gpuwarden.detector.findings import Claim, subject_of
 from gpuwarden.detector.hysteresis import Patience
-from gpuwarden.detector.models.median import Block, median
+from gpuwarden.detector.models.median import Block
 from gpuwarden.detector.models.model import Flags
 from gpuwarden.detector.node import Slots
+from gpuwarden.detector.robust import NORMAL, median
 from gpuwarden.detector.rules.rule import INFO
 from gpuwarden.detector.view import Values, View
 from gpuwarden.proto.catalogue import Device
@@ -26,7 +27,6 @@ MINUTE_S: Final = 60.0
 KEPT_MINUTES: Final = 64
 LEAST_MINUTES: Final = 30
 LIMIT: Final = 5.0  # robust deviations; with normal errors 6e-7, but errors are not normal, hence the patience below
-MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 PATIENCE: Final = Patience(bad=4, of=4, quiet_s=600.0)
 
 
@@ -97,7 +97,7 @@ class Deviation:
         self._start_minute(slots)
         past = self._past[slots]
         middle = median(past, 1)
-        spread = MAD_TO_SIGMA * median(np.abs(past - middle[:, None]), 1)
+        spread = np.float32(NORMAL) * median(np.abs(past - middle[:, None]), 1)
         deviations = (value - middle) / np.maximum(spread, self._floor)
         deviations[(~np.isnan(past)).sum(1) < LEAST_MINUTES] = np.nan
         self._newest[slots] = np.stack((value, middle, deviations), 1)

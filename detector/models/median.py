@@ -1,23 +1,12 @@
-"""Medians that pass over NaN, along one axis. numpy's own nanmedian is many times slower on short axes."""
-
-from typing import Any
+"""What is usual among the devices of one node."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuwarden.detector.node import Slots
+from gpuwarden.detector.robust import median
 
 Block = NDArray[np.float32]
-
-
-def median(values: Block, axis: int) -> Block:
-    """NaN where there is no value at all. The axis is gone from the result."""
-    ordered = np.sort(values, axis=axis)  # NaN goes last
-    count = np.expand_dims((~np.isnan(values)).sum(axis), axis)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[axis] - 1), axis)
-    middle: Any = np.where(count > 0, (low + high) / 2, np.nan).squeeze(axis)
-    return np.asarray(middle, np.float32)
 
 
 def median_of_members(values: Block, members: Slots) -> tuple[Block, NDArray[np.intp]]:

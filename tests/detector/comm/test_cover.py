@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gpuwarden.detector.comm.beside import median, of_others
+from gpuwarden.detector.comm.beside import of_others
 from gpuwarden.detector.comm.cover import Over, behind
+from gpuwarden.detector.robust import median
 
 
 def messages(slow: set[str], paths: list[str]) -> list[Over]:
