@@ -98,7 +98,7 @@ class Deviation:
         past = self._past[slots]
         middle = median(past, 1)
         spread = np.float32(NORMAL) * median(np.abs(past - middle[:, None]), 1)
-        deviations: Block = (value - middle) / np.maximum(spread, self._floor)
+        deviations = np.asarray((value - middle) / np.maximum(spread, self._floor), np.float32)
         deviations[(~np.isnan(past)).sum(1) < LEAST_MINUTES] = np.nan
         self._newest[slots] = np.stack((value, middle, deviations), 1)
         self._learn(slots[healthy], value[healthy])
