@@ -29,3 +29,8 @@ def test_a_trend_may_have_minutes_that_nobody_knows_and_as_many_as_are_held() ->
 def test_a_trend_that_cannot_be_is_refused_with_its_field(trend: Trend, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         opened(finding(trend))
+
+
+def test_one_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version: is 2, this controller knows 1"):
+        opened(Finding(version=2, id="a", kind="k").SerializeToString())
