@@ -8,7 +8,7 @@ from typing import Final
 from gpuwarden.core.version import VERSION
 from gpuwarden.detector.events import PublishFinding
 from gpuwarden.proto.catalogue import Device
-from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject, SubjectKind
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject, SubjectKind, Trend
 
 PAYLOAD_VERSION: Final = 1
 ID_CHARS: Final = 16
@@ -39,6 +39,7 @@ class Claim:
     action: str
     detector: str
     evidence: tuple[Evidence, ...] = ()
+    trend: Trend | None = None
 
     @property
     def key(self) -> "Key":
@@ -70,7 +71,7 @@ class Findings:
             version=PAYLOAD_VERSION, id=_id(claim, since_ns), kind=claim.kind, subject=claim.subject,
             state=FindingState.FINDING_STATE_FIRING, severity=claim.severity, score=claim.score, evidence=claim.evidence,
             summary=claim.summary, suggested_action=claim.action, detector=claim.detector, detector_version=VERSION,
-            since_unix_ns=since_ns, updated_unix_ns=max(since_ns, unix_ns),
+            since_unix_ns=since_ns, updated_unix_ns=max(since_ns, unix_ns), trend=claim.trend,
         )
         self._firing[claim.key] = finding
         return _record(finding)

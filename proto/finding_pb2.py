@@ -24,23 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuwarden/proto/finding.proto\x12\x0cgpuwarden.v1\"L\n\x07Subject\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.gpuwarden.v1.SubjectKind\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\"Y\n\x08\x45vidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\x08\x65xpected\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\tB\x0b\n\t_expected\"\xf1\x02\n\x07\x46inding\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.gpuwarden.v1.Subject\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.gpuwarden.v1.FindingState\x12(\n\x08severity\x18\x06 \x01(\x0e\x32\x16.gpuwarden.v1.Severity\x12\r\n\x05score\x18\x07 \x01(\x01\x12(\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x16.gpuwarden.v1.Evidence\x12\x0f\n\x07summary\x18\t \x01(\t\x12\x18\n\x10suggested_action\x18\n \x01(\t\x12\x10\n\x08\x64\x65tector\x18\x0b \x01(\t\x12\x18\n\x10\x64\x65tector_version\x18\x0c \x01(\t\x12\x15\n\rsince_unix_ns\x18\r \x01(\x04\x12\x17\n\x0fupdated_unix_ns\x18\x0e \x01(\x04*c\n\x0c\x46indingState\x12\x1d\n\x19\x46INDING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INDING_STATE_FIRING\x10\x01\x12\x1a\n\x16\x46INDING_STATE_RESOLVED\x10\x02*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03*\xb2\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_KIND_NODE\x10\x01\x12\x14\n\x10SUBJECT_KIND_GPU\x10\x02\x12\x14\n\x10SUBJECT_KIND_NIC\x10\x03\x12\x15\n\x11SUBJECT_KIND_LINK\x10\x04\x12\x15\n\x11SUBJECT_KIND_RANK\x10\x05\x12\x14\n\x10SUBJECT_KIND_JOB\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuwarden/proto/finding.proto\x12\x0cgpuwarden.v1\"L\n\x07Subject\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.gpuwarden.v1.SubjectKind\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\"Y\n\x08\x45vidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\x08\x65xpected\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\tB\x0b\n\t_expected\"O\n\x05Trend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x12\x15\n\runtil_unix_ns\x18\x04 \x01(\x04\"\xa4\x03\n\x07\x46inding\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.gpuwarden.v1.Subject\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.gpuwarden.v1.FindingState\x12(\n\x08severity\x18\x06 \x01(\x0e\x32\x16.gpuwarden.v1.Severity\x12\r\n\x05score\x18\x07 \x01(\x01\x12(\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x16.gpuwarden.v1.Evidence\x12\x0f\n\x07summary\x18\t \x01(\t\x12\x18\n\x10suggested_action\x18\n \x01(\t\x12\x10\n\x08\x64\x65tector\x18\x0b \x01(\t\x12\x18\n\x10\x64\x65tector_version\x18\x0c \x01(\t\x12\x15\n\rsince_unix_ns\x18\r \x01(\x04\x12\x17\n\x0fupdated_unix_ns\x18\x0e \x01(\x04\x12\'\n\x05trend\x18\x0f \x01(\x0b\x32\x13.gpuwarden.v1.TrendH\x00\x88\x01\x01\x42\x08\n\x06_trend*c\n\x0c\x46indingState\x12\x1d\n\x19\x46INDING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INDING_STATE_FIRING\x10\x01\x12\x1a\n\x16\x46INDING_STATE_RESOLVED\x10\x02*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03*\xb2\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_KIND_NODE\x10\x01\x12\x14\n\x10SUBJECT_KIND_GPU\x10\x02\x12\x14\n\x10SUBJECT_KIND_NIC\x10\x03\x12\x15\n\x11SUBJECT_KIND_LINK\x10\x04\x12\x15\n\x11SUBJECT_KIND_RANK\x10\x05\x12\x14\n\x10SUBJECT_KIND_JOB\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gpuwarden.proto.finding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINDINGSTATE']._serialized_start=588
-  _globals['_FINDINGSTATE']._serialized_end=687
-  _globals['_SEVERITY']._serialized_start=689
-  _globals['_SEVERITY']._serialized_end=789
-  _globals['_SUBJECTKIND']._serialized_start=792
-  _globals['_SUBJECTKIND']._serialized_end=970
+  _globals['_FINDINGSTATE']._serialized_start=720
+  _globals['_FINDINGSTATE']._serialized_end=819
+  _globals['_SEVERITY']._serialized_start=821
+  _globals['_SEVERITY']._serialized_end=921
+  _globals['_SUBJECTKIND']._serialized_start=924
+  _globals['_SUBJECTKIND']._serialized_end=1102
   _globals['_SUBJECT']._serialized_start=47
   _globals['_SUBJECT']._serialized_end=123
   _globals['_EVIDENCE']._serialized_start=125
   _globals['_EVIDENCE']._serialized_end=214
-  _globals['_FINDING']._serialized_start=217
-  _globals['_FINDING']._serialized_end=586
+  _globals['_TREND']._serialized_start=216
+  _globals['_TREND']._serialized_end=295
+  _globals['_FINDING']._serialized_start=298
+  _globals['_FINDING']._serialized_end=718
 # @@protoc_insertion_point(module_scope)

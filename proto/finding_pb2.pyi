@@ -142,6 +142,42 @@ class Evidence(_message.Message):
 Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 
 @_typing.final
+class Trend(_message.Message):
+    """How a score came to where it is, minute after minute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_NS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the values are, as a person understands it."""
+    threshold: _builtins.float
+    """Of a value above this one there is a finding."""
+    until_unix_ns: _builtins.int
+    """When the last value's minute was over."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One a minute, the oldest first; NaN where nothing could be said."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        threshold: _builtins.float = ...,
+        until_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "threshold", b"threshold", "until_unix_ns", b"until_unix_ns", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trend: _TypeAlias = Trend  # noqa: Y015
+
+@_typing.final
 class Finding(_message.Message):
     """A detector's claim. Topic gpuwarden.findings.v1."""
 
@@ -161,6 +197,7 @@ class Finding(_message.Message):
     DETECTOR_VERSION_FIELD_NUMBER: _builtins.int
     SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
     UPDATED_UNIX_NS_FIELD_NUMBER: _builtins.int
+    TREND_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     id: _builtins.str
     """The same from firing to resolved: digest of kind, subject and since_unix_ns."""
@@ -179,6 +216,10 @@ class Finding(_message.Message):
     def subject(self) -> Global___Subject: ...
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]: ...
+    @_builtins.property
+    def trend(self) -> Global___Trend:
+        """As it was when the finding was last said to fire; of findings whose detector keeps one."""
+
     def __init__(
         self,
         *,
@@ -196,11 +237,14 @@ class Finding(_message.Message):
         detector_version: _builtins.str = ...,
         since_unix_ns: _builtins.int = ...,
         updated_unix_ns: _builtins.int = ...,
+        trend: Global___Trend | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trend", b"_trend", "subject", b"subject", "trend", b"trend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detector", b"detector", "detector_version", b"detector_version", "evidence", b"evidence", "id", b"id", "kind", b"kind", "score", b"score", "severity", b"severity", "since_unix_ns", b"since_unix_ns", "state", b"state", "subject", b"subject", "suggested_action", b"suggested_action", "summary", b"summary", "updated_unix_ns", b"updated_unix_ns", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trend", b"_trend", "detector", b"detector", "detector_version", b"detector_version", "evidence", b"evidence", "id", b"id", "kind", b"kind", "score", b"score", "severity", b"severity", "since_unix_ns", b"since_unix_ns", "state", b"state", "subject", b"subject", "suggested_action", b"suggested_action", "summary", b"summary", "trend", b"trend", "updated_unix_ns", b"updated_unix_ns", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__trend: _TypeAlias = _typing.Literal["trend"]  # noqa: Y015
+    _WhichOneofArgType__trend: _TypeAlias = _typing.Literal["_trend", b"_trend"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trend) -> _WhichOneofReturnType__trend | None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015

@@ -10,7 +10,7 @@ from gpuwarden.controller.web.fold import Fold, fold
 from gpuwarden.controller.web.headline import headline
 from gpuwarden.controller.web.isolated import isolated
 from gpuwarden.proto.control_pb2 import GetClusterResponse, Node, PowerDomain, WatchResponse
-from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Trend
 
 # What a person can take in; the counts tell of the rest.
 FINDINGS: Final = 60
@@ -110,11 +110,31 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "kind": finding.kind,
         "subject": words.subject(finding.subject),
         "summary": finding.summary,
-        "evidence": _evidence(finding.evidence),
+        "evidence": [_compared(one) for one in finding.evidence],
+        "trend": _trend(finding.trend) if finding.trend.values else None,
         "suggested_action": finding.suggested_action,
         "since_unix_s": finding.since_unix_ns / 1e9,
         "updated_unix_s": finding.updated_unix_ns / 1e9,
     }
+
+
+def _compared(one: Evidence) -> dict[str, Any]:
+    """With the numbers of its picture, which need no unit."""
+    return {"said": words.evidence(one), "seen": _significant(one.value), "expected": _significant(one.expected) if one.HasField("expected") else None}
+
+
+def _trend(shown: Trend) -> dict[str, Any]:
+    return {
+        "name": shown.name,
+        "values": [_significant(value) for value in shown.values],
+        "threshold": _significant(shown.threshold),
+        "until_unix_s": shown.until_unix_ns / 1e9,
+    }
+
+
+def _significant(value: float) -> float | None:
+    """To what a picture can show. None where there is no number."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _action(one: Fold) -> dict[str, Any]:

@@ -5,12 +5,13 @@ time, as after the detector was away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from gpuwarden.detector.events import PublishFinding
-from gpuwarden.detector.findings import Findings, Key
+from gpuwarden.detector.findings import Claim, Findings, Key
 from gpuwarden.detector.health.claim import NODE_UNLIKE_ITSELF, claim
 from gpuwarden.detector.health.features import SETTLE_MINUTES, held_by_us
 from gpuwarden.detector.health.gather import NEVER
@@ -18,6 +19,7 @@ from gpuwarden.detector.health.judge import Judge
 from gpuwarden.detector.health.learned import Block, Learned, Places
 from gpuwarden.detector.health.nodes import Minutes
 from gpuwarden.detector.health.past import HALF_LIFE_S
+from gpuwarden.detector.health.trend import Trends, trend
 from gpuwarden.detector.health.verdict import NOT_KNOWN, STEP_S, Turn, Verdict
 from gpuwarden.detector.past.features import FEATURES
 from gpuwarden.detector.past.piece import MINUTE_NS, Integers
@@ -49,6 +51,7 @@ class Health:
         self._last, self._mean = (np.full((len(nodes), len(FEATURES)), np.nan, np.float32) for _ in range(2))
         self._at: Integers = np.full(len(nodes), NEVER, np.int64)  # the newest minute that was scored
         self._settled: Integers = np.full(len(nodes), NEVER, np.int64)  # judged after this one
+        self._trends = Trends(len(nodes))  # of what the live model of the time said
         self.state = np.full(len(nodes), NEVER, np.int8)  # of the newest minute, among STATES; NEVER: not heard
         self._flushed_minute = NEVER
 
@@ -95,12 +98,13 @@ class Health:
     def _move(self, nodes: tuple[str, ...], cards: tuple[tuple[str, ...], ...]) -> None:
         """Into arrays with other rows. Of a node whose cards are others now nothing is kept."""
         old, cards_before = self._minutes.row_of, dict(zip(self._nodes, self._cards, strict=True))
-        kept = self._last, self._mean, self._at, self._settled, self.state
+        kept, trends = (self._last, self._mean, self._at, self._settled, self.state), self._trends
         self._late_before += self._minutes.late
         self._set_up(nodes, cards)
         stay = [name for name, of in zip(nodes, cards, strict=True) if cards_before.get(name) == of]
         rows, before = self._rows(stay), np.array([old[name] for name in stay], np.intp)
         self._last[rows], self._mean[rows], self._at[rows], self._settled[rows], self.state[rows] = (was[before] for was in kept)
+        self._trends.put(rows, trends, before)
 
     def _end_of_unknown(self, unix_ns: int) -> Iterator[PublishFinding]:
         """What fires on nodes that the live model does not know (any more) is nobody's. What it knows need not fire again to stay."""
@@ -154,6 +158,7 @@ class Health:
 
     def _forget(self, rows: Places) -> None:
         self._last[rows], self._mean[rows], self._at[rows], self._settled[rows] = np.nan, np.nan, NEVER, NEVER
+        self._trends.forget(rows)
         for verdict in self._verdicts():
             verdict.forget(rows)
 
@@ -191,12 +196,16 @@ class Health:
         self._missing[rows] = (expected & np.isnan(turn.minute.parts)).sum(1)
         self.minutes_judged += int(turn.judged.sum())
         self.findings_fired += int(turn.fires.sum())
-        learned = verdict.judge.learned
+        self._trends.note(rows, minute, np.where(turn.judged, verdict.score[rows], np.nan))
         for i in np.flatnonzero(turn.fires).tolist():
-            said = claim(learned, int(verdict.of[rows[i]]), turn.minute, i, float(verdict.score[rows[i]]))
-            yield self._findings.fire(said, int(minute[i] + 1) * MINUTE_NS)
+            yield self._findings.fire(self._claim(verdict, turn, rows, minute, i), int(minute[i] + 1) * MINUTE_NS)
         for i in np.flatnonzero(turn.ends).tolist():
             yield from self._findings.resolve(_key(self._nodes[rows[i]]), int(minute[i] + 1) * MINUTE_NS)
+
+    def _claim(self, verdict: Verdict, turn: Turn, rows: Places, minute: Integers, i: int) -> Claim:
+        learned, row, of = verdict.judge.learned, int(rows[i]), int(verdict.of[rows[i]])
+        shown = trend("score", self._trends.until(row, int(minute[i])), float(learned.threshold[of]), int(minute[i] + 1) * MINUTE_NS)
+        return replace(claim(learned, of, turn.minute, i, float(verdict.score[row])), trend=shown)
 
     def _remember(self, rows: Places, values: Block) -> None:
         """As health.past does it for a whole history."""

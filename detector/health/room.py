@@ -4,6 +4,7 @@ Every detector of a group reads the same records in the same order, so all know 
 found of the nodes that it hears: whoever takes a node over knows what is to be said of it, and by its start a finding has the same id whoever says it.
 """
 
+import math
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,12 +19,14 @@ from gpuwarden.detector.health.open_minutes import OpenMinutes, Told
 from gpuwarden.detector.health.readings import CARDS, OF_HOSTS, READ_OF_CARDS, Reader
 from gpuwarden.detector.health.rows import blank, grown
 from gpuwarden.detector.health.summaries import RoomSetup
-from gpuwarden.detector.health.unlike_others import NODE_UNLIKE_OTHERS, claim
+from gpuwarden.detector.health.trend import Trends, trend
+from gpuwarden.detector.health.unlike_others import NODE_UNLIKE_OTHERS, RARITY, claim, rarity
 from gpuwarden.detector.health.verdict import QUIET_MINUTES
 from gpuwarden.detector.past.piece import MINUTE_NS
 from gpuwarden.proto.catalogue import BY_NAME
 from gpuwarden.proto.decode import MAX_NAME_CHARS, Refused
 from gpuwarden.proto.decode_scores import Summaries, decode_scores
+from gpuwarden.proto.finding_pb2 import Trend
 
 FIRST_ROWS: Final = 16
 KEEP_JOB_MINUTES: Final = 5  # a node that is silent, or without a process, for less has not left its job
@@ -62,7 +65,7 @@ class Room:
 
     def __init__(self, findings: Findings, setup: RoomSetup, most_nodes: int, heard: Container[str]) -> None:
         self._findings, self._setup, self._most_nodes, self._heard = findings, setup, most_nodes, heard
-        self._health, self._reader = no_health_known(FIRST_ROWS), Reader(COLUMNS)
+        self._health, self._reader, self._trends = no_health_known(FIRST_ROWS), Reader(COLUMNS), Trends(FIRST_ROWS)
         self._free = list(range(FIRST_ROWS - 1, -1, -1))
         self._known: dict[str, _Known] = {}
         self._jobs: dict[str, int] = {}
@@ -155,8 +158,9 @@ class Room:
             self.nodes_left_out += 1
             return
         if not self._free:
-            rows = self._rows
-            self._health = grown(self._health, 2 * rows)
+            rows, trends = self._rows, self._trends
+            self._health, self._trends = grown(self._health, 2 * rows), Trends(2 * rows)
+            self._trends.put(np.arange(rows), trends, np.arange(rows))
             self._free = list(range(2 * rows - 1, rows - 1, -1))
         self._known[node] = _Known(self._free.pop(), minute, bool(np.isfinite(self._health.maxima.middle).any()))
 
@@ -168,6 +172,7 @@ class Room:
             self._firing.pop(node, None)
         if rows:
             blank(self._health, np.array(rows))
+            self._trends.forget(np.array(rows))
             self._free += rows
 
     def _note_job(self, known: _Known, job: str, minute: int) -> set[str]:
@@ -195,16 +200,21 @@ class Room:
         known = ~np.isnan(seen.rate)
         self.minutes_judged += int(known.sum())
         below = known & (seen.rate < self._setup.budget)
+        self._trends.note(np.arange(self._rows), minute, rarity(seen.rate, self._setup.budget))
         unix_ns = (minute + 1) * MINUTE_NS
         watched = [(node, of) for node, of in self._known.items() if below[of.row] or node in self._firing]
         for node, of in watched:
             of.quiet = 0 if below[of.row] else of.quiet + int(known[of.row])
             if below[of.row] and node not in self._firing:
-                yield from self._fire(node, Firing(claim(seen, job, of.row, node, of.cards, of.job, self._setup.budget), unix_ns))
+                said = claim(seen, job, of.row, node, of.cards, of.job, self._setup.budget)
+                yield from self._fire(node, Firing(replace(said, trend=self._trend(of.row, minute)), unix_ns))
             elif of.quiet >= QUIET_MINUTES:
                 del self._firing[node]
                 if self.live and node in self._heard:
                     yield from self._findings.resolve(_key(node), unix_ns)
+
+    def _trend(self, row: int, minute: int) -> Trend:
+        return trend(RARITY, self._trends.until(row, minute), -math.log10(self._setup.budget), (minute + 1) * MINUTE_NS)
 
     def _fire(self, node: str, firing: Firing) -> Iterator[PublishFinding]:
         self._firing[node] = firing

@@ -11,12 +11,14 @@ from gpuwarden.detector.health.features import COLUMN_OF
 from gpuwarden.detector.health.fused import Judged, Reason, clearest_member, why
 from gpuwarden.detector.health.others import Numbers
 from gpuwarden.detector.health.readings import OF_CARDS
+from gpuwarden.detector.health.scale import Array
 from gpuwarden.detector.past.features import FEATURES
 from gpuwarden.detector.rules.rule import INFO
 from gpuwarden.proto.catalogue import Device
 from gpuwarden.proto.finding_pb2 import Evidence
 
 NODE_UNLIKE_OTHERS: Final = "node_unlike_others"
+RARITY: Final = "rarity, -log10 of findings a healthy node-day brings"
 GUILTY: Final = 4
 MOST_SCORE: Final = 1e6
 _NAMED: Final = 2
@@ -35,6 +37,11 @@ def claim(seen: Judged, job: Numbers, row: int, node: str, cards: tuple[str, ...
         "Look at it beside the other nodes of its job. By itself this is no reason to act.", "health/fused",
         (*(one for reason in reasons for one in _evidence(reason, cards)), Evidence(name="findings that a healthy node-day brings at this score", value=rate, expected=budget)),
     )  # fmt: skip
+
+
+def rarity(rate: Array, budget: float) -> Array:
+    """-log10 of rates of findings, so that more of it is worse; within MOST_SCORE of the budget, as scores are. NaN stays so."""
+    return np.asarray(-np.log10(np.clip(rate, budget / MOST_SCORE, budget * MOST_SCORE)))
 
 
 def _shown_by(member: str, mates: int, job_id: str) -> str:

@@ -1,6 +1,7 @@
 """`gpuwarden explain cap`: of nodes that obey a real controller's machine, and of a controller that has heard of nobody."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from fakes.limiters import KEY, Limiter, Row
 
 from gpuwarden.cli.explain import explained
 from gpuwarden.cli.main import main
+from gpuwarden.cli.sparkline import sparkline
 from gpuwarden.controller.config import ControllerConfig
 from gpuwarden.controller.events import Publish
 from gpuwarden.controller.machine import Controller, ControllerSetup
@@ -23,7 +25,7 @@ from gpuwarden.core.bus_memory import MemoryBus
 from gpuwarden.core.version import VERSION
 from gpuwarden.detector.findings import Claim, Findings
 from gpuwarden.proto import topics
-from gpuwarden.proto.finding_pb2 import Evidence, Finding, Subject
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, Subject, Trend
 
 NODES = ("n0", "n1", "n2", "n3")
 RACKS = (LimitConfig("rack-0", 14e3, nodes=("n[0-1]",), dead_nodes=0), LimitConfig("rack-1", 20e3, nodes=("n[2-3]",), dead_nodes=0))
@@ -91,11 +93,18 @@ def test_a_node_in_no_domain(run: Callable[..., int], capsys: pytest.CaptureFixt
     assert "no node 'gpu1' in any power domain" in capsys.readouterr().err
 
 
+def test_a_trend_of_which_little_or_nothing_is_known() -> None:
+    assert sparkline([math.nan, 2.0], 2.0) == (" ▁", "▁")
+    assert sparkline([math.nan], 2.0) == (" ", "▁")
+    assert sparkline([1.0, 2.0, 2.0001], 2.0) == ("▁▇█", "▇")
+
+
 def test_a_finding_with_what_was_seen_and_what_was_expected(
     run: Callable[..., int], bus: MemoryBus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evidence = (Evidence(name="slowest chassis fan", value=2010.0, expected=8012.0, unit="rpm"), Evidence(name="GPUs read", value=8))
-    claim = Claim("node_unlike_itself", Subject(node="n1"), 1, 2.5, "the node is not as it has been", "Look at it.", "health/conditional", evidence)
+    trend = Trend(name="score", values=[1.0, 1.0, 1.5, math.nan, 2.0, 2.5, 9.0], threshold=2.5, until_unix_ns=1_700_000_000 * 10**9)
+    claim = Claim("node_unlike_itself", Subject(node="n1"), 1, 2.5, "the node is not as it has been", "Look at it.", "health/conditional", evidence, trend)
     firing = Findings()
     published = firing.fire(claim, 1_700_000_000 * 10**9)
     (resolved,) = firing.resolve(claim.key, 1_700_000_600 * 10**9)
@@ -111,6 +120,8 @@ def test_a_finding_with_what_was_seen_and_what_was_expected(
         "node_unlike_itself on n1, info: the node is not as it has been",
         "since:    2023-11-14 22:13:20 UTC, resolved 2023-11-14 22:23:20 UTC",
         f"said by:  health/conditional {VERSION}, score 2.5",
+        "trend:    22:07 ▁▁▁ ▂▂█ 22:13 UTC",
+        "          score: 9 at last; above 2.5, which is ▂, it is a finding",
         "do:       Look at it.",
         "",
         "WHAT                      SEEN   EXPECTED",

@@ -1,15 +1,18 @@
 """The page in a real browser: live, silent about nothing, and text stays text."""
 
+import math
+import re
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from web.snapshots import SCENES, Scene, snapshot
+from web.snapshots import SCENES, START_NS, Scene, snapshot
 from web.stage import playing, serving
 from web.witness import opened
 
 from gpuwarden.controller.snapshot import Board
 from gpuwarden.controller.web.serve import Page as Served
+from gpuwarden.proto.finding_pb2 import Evidence, Trend
 
 EVIL = '<img src=x onerror="document.title=1">'
 
@@ -30,6 +33,28 @@ def test_it_shows_live_data_and_calls_nobody_else(browser: Browser) -> None:
         assert witness.hosts == {urlsplit(served.url).netloc}
 
 
+def test_a_finding_shows_its_score_over_time_with_a_hole_where_nothing_is_known(browser: Browser) -> None:
+    """And what was seen as a bar beside the mark of what was expected."""
+    board, shown = Board(), snapshot(Scene(8, findings=1))
+    (one,) = shown.findings
+    one.trend.CopyFrom(Trend(name="score", values=[1.0, 1.0, math.nan, 2.0, 4.0], threshold=2.5, until_unix_ns=START_NS))
+    one.evidence.append(Evidence(name="cards", value=8))
+    board.publish(shown)
+    with serving(board) as served, opened(browser, served.url) as (page, witness):
+        expect(page.locator(".trend")).to_contain_text("score: 4 at last, above 2.5 it is a finding")
+        expect(page.locator(".trend path.score")).to_have_attribute("d", re.compile(r"^M 0 28 h 0 L 25 28 M 75 19\.3\d* h 0 L 100 2$"))
+        expect(page.locator(".trend path.threshold")).to_have_attribute("d", "M 0 15 H 100")
+        box = page.locator(".trend svg").bounding_box()
+        assert box is not None and box["width"] > 200 and box["height"] > 20
+        expect(page.locator(".compared > li")).to_have_count(2)
+        step_time = page.locator(".compared > li").first
+        expect(step_time).to_have_text("step time 1.61 s, 1.31 s expected")
+        assert step_time.locator(".seen").evaluate("one => one.style.width") == "100%"
+        assert float(step_time.locator(".expected").evaluate("one => parseFloat(one.style.left)")) == pytest.approx(100 * 1.31 / 1.61, abs=0.01)
+        expect(page.locator("div.evidence")).to_have_text("cards 8")
+        assert witness.complaints == []
+
+
 def painted(page: Page) -> int:
     """Pixels of the chart that are not empty."""
     count = page.evaluate(
@@ -44,6 +69,7 @@ def test_what_a_node_calls_itself_is_text(browser: Browser) -> None:
     shown = snapshot(Scene(8, names=(EVIL, "</button><script>document.title=1</script>"), findings=1))
     shown.nodes[0].reason = shown.findings[0].summary = shown.actions[0].reason = shown.cluster.controller_id = EVIL
     shown.nodes[0].domain = shown.cluster.domains[0].name = EVIL
+    shown.findings[0].trend.CopyFrom(Trend(name=EVIL, values=[1.0], threshold=0.5))
     shown.findings[0].evidence[0].name = shown.actions[0].subject = EVIL
     board = Board()
     board.publish(shown)

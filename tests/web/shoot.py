@@ -28,7 +28,7 @@ class Shot:
     height: int
     scale: float = 1.0
     full: bool = False
-    # What is done first: "", log in, or change.
+    # What is done first: "", look at a finding, log in, or change.
     act: str = ""
 
 
@@ -38,6 +38,7 @@ SHOTS = (
     Shot("page-phone", "dark", 390, 844),
     Shot("page-phone-full", "light", 390, 844, full=True),
     Shot("page-wall", "dark", 1600, 900),
+    Shot("page-finding", "dark", 390, 560, act="look"),
 )
 ACTED = (
     Shot("page-login", "light", 390, 700, act="log in"),
@@ -91,7 +92,9 @@ def controlled() -> Iterator[str]:
 
 
 def act(page: Page, what: str) -> None:
-    if not what:
+    if what == "look":
+        page.locator(".trend").evaluate("one => one.parentElement.scrollIntoView({ block: 'center' })")
+    if what in ("", "look"):
         return
     page.get_by_role("button", name="log in", exact=True).click()
     page.get_by_label("Name").fill("ada")
@@ -138,7 +141,7 @@ def main() -> int:
     with opened(args.url, args.scene) as url, controlled() as acted_url, chromium.running() as browser:
         for shot in SHOTS + ACTED:
             if args.only in (None, shot.name):
-                picture = take(browser, acted_url if shot.act else url, shot, args.wait)
+                picture = take(browser, acted_url if shot in ACTED else url, shot, args.wait)
                 (args.out / f"{shot.name}.png").write_bytes(picture)
                 print(f"{shot.name}.png: {len(picture):,} bytes")
                 too_large += [shot.name] if len(picture) > MOST_BYTES else []

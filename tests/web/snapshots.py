@@ -12,7 +12,7 @@ from gpuwarden.proto.control_pb2 import (
     PowerDomain,
     WatchResponse,
 )
-from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject, SubjectKind
+from gpuwarden.proto.finding_pb2 import Evidence, Finding, FindingState, Severity, Subject, SubjectKind, Trend
 from gpuwarden.proto.lease_pb2 import CardReport, Mode
 
 START_NS = 1_790_000_000_000_000_000
@@ -223,7 +223,15 @@ def _finding(number: int, nodes: list[Node]) -> Finding:
         detector_version="0.1.0",
         since_unix_ns=since_ns,
         updated_unix_ns=START_NS,
+        trend=_trend(since_ns) if kind == "temperature-drift" else None,
     )
+
+
+def _trend(until_unix_ns: int) -> Trend:
+    """Of a fan that fails in the last ten minutes; the node was silent for four of the hour."""
+    values = [0.9 + 0.3 * math.sin(minute / 4) + max(0, minute - 49) * 0.5 for minute in range(60)]
+    values[22:26] = [math.nan] * 4
+    return Trend(name="score", values=values, threshold=2.5, until_unix_ns=until_unix_ns)
 
 
 def _actions(scene: Scene, nodes: list[Node], domain: PowerDomain) -> list[Action]:

@@ -11,7 +11,7 @@ from gpuwarden.controller.web import words
 from gpuwarden.controller.web.fold import fold
 from gpuwarden.controller.web.view import ACTIONS, FINDINGS, view
 from gpuwarden.proto.control_pb2 import Action
-from gpuwarden.proto.finding_pb2 import Evidence, FindingState
+from gpuwarden.proto.finding_pb2 import Evidence, FindingState, Trend
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,18 @@ def test_a_flood_of_findings_and_lines_is_bounded_and_counted() -> None:
     seen = view(shown)
     assert len(seen["findings"]) == FINDINGS and seen["findings_left_out"] == 7
     assert len(seen["actions"]) == ACTIONS
+
+
+def test_a_finding_has_the_numbers_of_its_pictures_and_a_minute_that_nobody_knows_is_none() -> None:
+    shown = snapshot(Scene(findings=1))
+    assert view(shown)["findings"][0]["trend"] is None
+    (one,) = shown.findings
+    one.trend.CopyFrom(Trend(name="score", values=[1.0, math.nan, 6.23456], threshold=2.5, until_unix_ns=60 * 10**9))
+    one.evidence.append(Evidence(name="drift", value=math.nan, expected=1.0))
+    one.evidence.append(Evidence(name="cards", value=8))
+    seen = view(shown)["findings"][0]
+    assert seen["trend"] == {"name": "score", "values": [1.0, None, 6.235], "threshold": 2.5, "until_unix_s": 60.0}
+    assert [(each["seen"], each["expected"]) for each in seen["evidence"]] == [(1.61, 1.31), (1185.0, 1755.0), (None, 1.0), (8.0, None)]
 
 
 def test_words_that_a_newer_detector_may_use_do_not_break_the_page() -> None:

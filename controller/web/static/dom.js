@@ -2,8 +2,12 @@
 
 export const byId = (id) => document.getElementById(id);
 
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+export const make = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
+
+// Of a picture.
+export const draw = (tag, attributes, ...children) => filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+function filled(element, attributes = {}, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }

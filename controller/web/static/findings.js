@@ -1,5 +1,6 @@
 import { byId, make } from "./dom.js";
 import { span } from "./format.js";
+import { comparison, trendPicture } from "./trend.js";
 
 let shown = "";
 
@@ -32,7 +33,17 @@ function item(finding, nowS) {
       make("span", { class: "when quiet" }, since),
     ),
     make("div", {}, finding.summary),
-    finding.firing && finding.evidence.length ? make("div", { class: "evidence quiet" }, finding.evidence.join(" · ")) : "",
+    ...(finding.firing ? details(finding) : []),
     finding.firing && finding.suggested_action ? make("div", { class: "suggested" }, finding.suggested_action) : "",
   );
+}
+
+function details({ trend, evidence }) {
+  const compared = evidence.filter(({ seen, expected }) => seen !== null && expected !== null);
+  const plain = evidence.filter((one) => !compared.includes(one));
+  return [
+    trend ? trendPicture(trend) : "",
+    compared.length ? make("ul", { class: "evidence compared quiet" }, ...compared.map(comparison)) : "",
+    plain.length ? make("div", { class: "evidence quiet" }, plain.map(({ said }) => said).join(" · ")) : "",
+  ];
 }

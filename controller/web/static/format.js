@@ -23,5 +23,9 @@ export function span(seconds) {
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+export const minute = (unixS) => MINUTE.format(unixS * 1000);
+
 // A line from before the controller knew the time has none.
 export const clock = (unixS) => (unixS ? TIME.format(unixS * 1000) : "at start");

@@ -12,9 +12,11 @@ from gpuwarden.detector.health.conditional import conditional
 from gpuwarden.detector.health.features import LEARNED
 from gpuwarden.detector.health.fit import Fitted, fitted, stacked
 from gpuwarden.detector.health.learned import Learned
+from gpuwarden.detector.health.live import STATES
 from gpuwarden.detector.health.past import past as past_of
 from gpuwarden.detector.health.scale import Array, floors, scale
 from gpuwarden.detector.health.score import parts, raw, smoothed
+from gpuwarden.detector.health.trend import MINUTES
 from gpuwarden.detector.health.verdict import SMOOTHED, WARM_MINUTES
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.detector.past.features import FEATURES
@@ -127,6 +129,27 @@ def test_live_scores_are_those_of_the_whole_history_at_once(room: Told, model: L
     assert np.ptp(live_score[:, WARM_MINUTES:]) > 0.2
     assert made.detector.health.metrics_missing == 9 * NODES
     assert made.detector.health.nodes_by_state(NODES)["judged"] == NODES
+
+
+def test_a_finding_tells_the_score_of_each_minute_until_it_fired(room: Told, model: Learned) -> None:
+    made, agent = story(model), Agent(room, CLOCKS)
+    health, scores = made.detector.health, dict[int, float]()
+    verdict, row = health._live, CLOCKS
+    assert verdict is not None
+    for minute in range(TAUGHT - 65, BEGINS + 10):
+        if minute == TAUGHT - 9:  # a record is lost
+            list(agent.minutes(minute, minute + 1))
+            continue
+        made.hear_all([agent], minute, minute + 1)
+        if verdict.lived[row] >= WARM_MINUTES and health.state[row] == STATES.index("judged"):
+            scores[int(health._at[row])] = float(verdict.score[row])
+    (finding,) = (one for one in made.findings if one.kind == "node_unlike_itself")
+    until = finding.trend.until_unix_ns // MINUTE_NS - 1
+    assert finding.trend.until_unix_ns == finding.since_unix_ns and BEGINS <= until - FIRST < BEGINS + 10
+    wanted = np.array([scores.get(minute, np.nan) for minute in range(until - MINUTES + 1, until + 1)])
+    np.testing.assert_array_equal(np.array(finding.trend.values, np.float32), wanted.astype(np.float32))
+    assert np.flatnonzero(np.isnan(wanted)).tolist() == [FIRST + TAUGHT - 9 - until - 1 + MINUTES]
+    assert wanted[-1] > finding.trend.threshold >= np.nanmax(wanted[:-1])
 
 
 def _held(score: Array) -> Array:

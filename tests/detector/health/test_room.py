@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fakes.room import FIRST, Agent, name
 from fakes.room_said import Teller
+from numpy.typing import NDArray
 
 from gpuwarden.detector.events import (
     Action,
@@ -19,6 +20,9 @@ from gpuwarden.detector.events import (
     Raw,
     Tick,
 )
+from gpuwarden.detector.health.fused import Health, Judged, judged
+from gpuwarden.detector.health.others import Numbers
+from gpuwarden.detector.health.readings import Readings
 from gpuwarden.detector.health.summaries import RoomSetup
 from gpuwarden.detector.machine import Detector, DetectorSetup
 from gpuwarden.detector.past.piece import MINUTE_NS
@@ -135,6 +139,27 @@ def test_a_node_of_a_job_that_two_detectors_share_is_found_once_by_who_hears_it(
     assert clock.value < clock.expected and clock.unit == "GHz"
     assert any("median of 7 peers" in one.name for one in finding.evidence), finding
     assert "member" in finding.summary
+
+
+def test_a_finding_tells_how_rare_the_node_was_minute_after_minute(group: Group, agents: dict[int, Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+    room, rates = group.detectors[0].room, list[float]()
+    assert room is not None
+    row = room._known[name(ILL)].row
+
+    def noted(health: Health, readings: Readings, job: Numbers, new: NDArray[np.bool_] | None = None) -> Judged:
+        seen = judged(health, readings, job, new)
+        if health is room._health:
+            rates.append(float(seen.rate[row]))
+        return seen
+
+    monkeypatch.setattr("gpuwarden.detector.health.room.judged", noted)
+    group.live(agents, LEARNED, LEARNED + 6)
+    rates = rates[: 1 + next(at for at, rate in enumerate(rates) if rate < 0.1)]
+    (finding,) = (one for _, one in group.said if one.kind == "node_unlike_others")
+    shown = list(finding.trend.values)
+    np.testing.assert_allclose(shown[-len(rates) :], -np.log10(np.clip(rates, 1e-7, None)), rtol=1e-6)
+    assert len(rates) > 1 and finding.trend.threshold == 1.0 and shown[-1] > 1.0 >= np.nanmax(shown[:-1])
+    assert finding.trend.until_unix_ns == finding.since_unix_ns
 
 
 def test_who_takes_a_node_over_ends_what_the_dead_one_found_and_says_it_not_again(group: Group, agents: dict[int, Agent]) -> None:
