@@ -21,7 +21,7 @@ from gpuwarden.core.bus_roles import AGENT, DETECTOR, ROLES, rights
 from gpuwarden.core.connect import connect
 from gpuwarden.proto import topics
 
-# kafka-python now and then leaves a socket open that a broker has refused; whoever runs when it is collected would fail for it.
+# kafka-python 3.0 does not close a socket whose TLS handshake fails, or is cut off as its client closes: whoever runs when it is collected would fail for it.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 
 PATIENCE_S = 3.0

@@ -38,6 +38,8 @@ def test_medians_leave_out_what_is_missing() -> None:
     chance = np.random.default_rng(1)
     values = np.where(chance.random((40, 7)) < 0.2, np.nan, chance.integers(0, 4, (40, 7)).astype(float))
     assert np.array_equal(median(values), np.nanmedian(values, axis=1))
+    assert np.isnan(median(values[:, :0])).tolist() == [True] * len(values)
+    assert np.isnan(median(values[:0], 0)).tolist() == [True] * values.shape[1]
     for row, beside in zip(values, of_others(values), strict=True):
         for place in range(7):
             want = np.nan if np.isnan(row[place]) else np.nanmedian(np.delete(row, place))
